@@ -1,0 +1,1 @@
+"""The subcommands of `mqe`, one module each; heavy imports stay inside run()."""

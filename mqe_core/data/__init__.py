@@ -1,0 +1,1 @@
+"""Episodes on disk: one store, and one reader per published format. No torch here."""

@@ -1,0 +1,1 @@
+"""One algorithm per file; each reads top to bottom: losses, update, action, configuration."""

@@ -1,0 +1,1 @@
+"""What runs beside the robot: NumPy and onnxruntime only, no torch, no ROS."""

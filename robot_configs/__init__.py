@@ -1,0 +1,1 @@
+"""Robot specifications; read through mqe_core.spec.load_robot_spec."""

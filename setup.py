@@ -1,0 +1,42 @@
+"""Packaging: `mqe_core` (the product), `mqe_sim` (the folder sim/) and the robot specs, with the `mqe` command."""
+
+from setuptools import setup
+
+setup(
+    name="mqe",
+    version="0.1.0",
+    description="Multistep Quasimetric Estimation on a WidowX250: offline training, ONNX export, safe 5 Hz deployment on ROS 2",
+    python_requires=">=3.10",
+    packages=[
+        "mqe_core",
+        "mqe_core.commands",
+        "mqe_core.data",
+        "mqe_core.learning",
+        "mqe_core.learning.agents",
+        "mqe_core.runtime",
+        "mqe_sim",
+        "mqe_sim.tasks",
+        "mqe_robot_configs",
+    ],
+    package_dir={"mqe_sim": "sim", "mqe_robot_configs": "robot_configs"},
+    package_data={"mqe_robot_configs": ["*.yaml"]},
+    install_requires=["numpy>=2.0,<2.3", "PyYAML>=6", "Pillow>=11", "onnx>=1.17", "onnxruntime>=1.20", "tqdm>=4.66"],
+    entry_points={
+        "console_scripts": ["mqe = mqe_core.cli:main"],
+        # A command is a module with add_arguments(parser) and run(args); see mqe_core/cli.py.
+        "mqe.commands": [
+            "data = mqe_core.commands.data",
+            "train = mqe_core.commands.train",
+            "export = mqe_core.commands.export",
+            "inspect = mqe_core.commands.inspect",
+            "run = mqe_core.commands.run",
+            "eval = mqe_core.commands.eval",
+            "up = mqe_core.commands.up",
+            "sim = mqe_sim.commands",
+        ],
+        # Backends: factories called as factory(spec, clock=clock, **options); see mqe_core/runtime/robot.py.
+        "mqe.robots": ["mock = mqe_core.runtime.loopback:LoopbackRobot", "sim = mqe_sim.robot:BulletRobot"],
+        "mqe.cameras": ["mock = mqe_core.runtime.loopback:ReplayCamera", "sim = mqe_sim.robot:BulletCamera"],
+        "mqe.scenes": ["sim = mqe_sim.scene:make_scene"],
+    },
+)
