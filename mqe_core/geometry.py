@@ -1,0 +1,87 @@
+"""Poses and the one rotation convention: BridgeData's state vector and its delta actions.
+
+A pose is a (4, 4) homogeneous matrix of `ee_gripper_link` in `base_link` (metres; column vectors). Bridge's Euler angles are
+relative to the tool pointing straight down: with D below, E = R · Dᵀ and R = Rz(yaw) · Ry(pitch) · Rx(roll) · D, so a tool that
+points down with no yaw has state angles (0, 0, 0). Source: bridge_data_robot, `transformation_utils.py`, `widowx_controller.py`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+TOOL_DOWN = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])  # D = Ry(+90°)
+TOOL_DOWN.flags.writeable = False
+
+
+def euler_to_rotation(rpy: np.ndarray) -> np.ndarray:
+    """(3,) roll, pitch, yaw in rad → (3, 3) = Rz(yaw) · Ry(pitch) · Rx(roll)."""
+    (cr, cp, cy), (sr, sp, sy) = np.cos(rpy), np.sin(rpy)
+    return np.array(
+        [
+            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+            [-sp, cp * sr, cp * cr],
+        ]
+    )
+
+
+def rotation_to_euler(rotation: np.ndarray) -> np.ndarray:
+    """(3, 3) → (3,) roll, pitch, yaw in rad, pitch in [−π/2, π/2]; at |pitch| = π/2 only roll ∓ yaw is determined."""
+    pitch = np.arctan2(-rotation[2, 0], np.hypot(rotation[0, 0], rotation[1, 0]))
+    if np.hypot(rotation[0, 0], rotation[1, 0]) < 1e-9:  # gimbal lock: put the whole rotation into roll
+        return np.array([np.arctan2(-rotation[1, 2], rotation[1, 1]), pitch, 0.0])
+    return np.array([np.arctan2(rotation[2, 1], rotation[2, 2]), pitch, np.arctan2(rotation[1, 0], rotation[0, 0])])
+
+
+def rotation_angle(a: np.ndarray, b: np.ndarray) -> float:
+    """Angle in rad of the rotation that takes (3, 3) `a` to (3, 3) `b`."""
+    difference = a.T @ b
+    sine = 0.5 * np.linalg.norm(
+        [difference[2, 1] - difference[1, 2], difference[0, 2] - difference[2, 0], difference[1, 0] - difference[0, 1]]
+    )
+    return float(np.arctan2(sine, 0.5 * (np.trace(difference) - 1.0)))
+
+
+def make_pose(rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """(3, 3), (3,) → (4, 4)."""
+    pose = np.eye(4)
+    pose[:3, :3] = rotation
+    pose[:3, 3] = position
+    return pose
+
+
+def state_to_pose(state: np.ndarray) -> np.ndarray:
+    """Bridge state (≥ 6,) = [x, y, z, roll, pitch, yaw, …] → pose (4, 4)."""
+    state = np.asarray(state, dtype=np.float64)
+    return make_pose(euler_to_rotation(state[3:6]) @ TOOL_DOWN, state[:3])
+
+
+def pose_to_state(pose: np.ndarray, gripper: float) -> np.ndarray:
+    """Pose (4, 4) and Bridge gripper value (1 = open) → Bridge state (7,) float64."""
+    return np.concatenate([pose[:3, 3], rotation_to_euler(pose[:3, :3] @ TOOL_DOWN.T), [gripper]])
+
+
+def apply_action(target_pose: np.ndarray, action: np.ndarray, measured_pose: np.ndarray) -> np.ndarray:
+    """Compose one Bridge action on the previous commanded target.
+
+    Args:
+        target_pose: (4, 4) previous target, really commanded.
+        action: (≥ 6,) [dx, dy, dz] m along base axes and [droll, dpitch, dyaw] rad about base-aligned axes.
+        measured_pose: (4, 4); its position is the pivot of the rotation, so tracking lag turns with it.
+
+    Returns:
+        (4, 4) next target: R' = R(a) · R, p' = R(a) · (p − p_measured) + p_measured + d.
+    """
+    action = np.asarray(action, dtype=np.float64)
+    delta = euler_to_rotation(action[3:6])
+    pivot = measured_pose[:3, 3]
+    position = delta @ (target_pose[:3, 3] - pivot) + pivot + action[:3]
+    return make_pose(delta @ target_pose[:3, :3], position)
+
+
+def action_between(target_pose: np.ndarray, next_target_pose: np.ndarray, measured_pose: np.ndarray) -> np.ndarray:
+    """Inverse of `apply_action`: the motion part (6,) that takes `target_pose` to `next_target_pose`."""
+    delta = next_target_pose[:3, :3] @ target_pose[:3, :3].T
+    pivot = measured_pose[:3, 3]
+    translation = next_target_pose[:3, 3] - pivot - delta @ (target_pose[:3, 3] - pivot)
+    return np.concatenate([translation, rotation_to_euler(delta)])

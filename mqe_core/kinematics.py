@@ -1,0 +1,156 @@
+"""Forward kinematics, Jacobian and inverse kinematics of the six-joint arm in the spec.
+
+The pose is that of `ee_gripper_link` in `base_link`, (4, 4), metres; joints are (6,) rad, waist to wrist_rotate.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from mqe_core.geometry import rotation_angle
+from mqe_core.spec import RobotSpec
+
+POSITION_TOLERANCE_M = 1e-3  # what counts as solved; bridge_data_robot's IK uses the same two figures
+ROTATION_TOLERANCE_RAD = 1e-3
+_LIMIT_SLACK_RAD = 1e-9  # rounding of a solution that lies on a limit
+_NEARLY_RAD = 0.01  # a branch this close outside a limit may still have a solution within the tolerances
+_STRETCH_SLACK = 1e-3  # cosine of the elbow bend this far past 1 is an arm stretched less than a millimetre too far
+
+
+def forward_kinematics(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
+    """Joints (6,) → pose (4, 4): the product of exponentials of `spec.screw_axes`, times the home pose."""
+    pose = np.eye(4)
+    for screw, angle in zip(spec.screw_axes, joints):
+        pose = pose @ _screw_motion(screw, float(angle))
+    return pose @ spec.home_pose
+
+
+def jacobian(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
+    """Joints (6,) → (6, 6): rows are the end effector's linear velocity (m/s) then angular velocity (rad/s), base axes."""
+    position = forward_kinematics(spec, joints)[:3, 3]
+    pose = np.eye(4)
+    columns = []
+    for screw, angle in zip(spec.screw_axes, joints):
+        axis = pose[:3, :3] @ screw[:3]
+        # v = -omega x q for a point q on the axis, so the velocity of the base's origin; moved to the end effector below.
+        origin_velocity = pose[:3, :3] @ screw[3:] + np.cross(pose[:3, 3], axis)
+        columns.append(np.concatenate([origin_velocity + np.cross(axis, position), axis]))
+        pose = pose @ _screw_motion(screw, float(angle))
+    return np.stack(columns, axis=1)
+
+
+def inverse_kinematics(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
+    """Joints (6,) within the limits that reach `pose` (4, 4), on the branch nearest `seed` (6,); None if there are none.
+
+    The last three axes meet in the wrist centre, so all branches have a closed form. Damped least-squares steps from the seed
+    are the fallback where a branch misses a limit by less than the tolerances (a stretched arm, a joint at its stop): clipping
+    alone would lose accuracy there. Either result is checked by forward kinematics to `POSITION_TOLERANCE_M` and
+    `ROTATION_TOLERANCE_RAD`.
+    """
+    seed = np.asarray(seed, dtype=np.float64)
+    lower, upper = spec.joint_lower, spec.joint_upper
+    best, best_distance, nearly = None, np.inf, None
+    for joints in _closed_form_branches(spec, pose, seed):
+        excess = float(np.maximum(lower - joints, joints - upper).max())
+        if excess > _LIMIT_SLACK_RAD:
+            if excess < _NEARLY_RAD:
+                nearly = joints
+            continue
+        distance = float(np.abs(joints - seed).max())
+        if distance < best_distance:
+            best, best_distance = np.clip(joints, lower, upper), distance
+    if best is not None and _reaches(spec, best, pose):
+        return best
+    return None if nearly is None else _damped_steps(spec, pose, nearly)
+
+
+def _screw_motion(screw: np.ndarray, angle: float) -> np.ndarray:
+    """exp([screw] angle) for a unit rotational screw (omega, v)."""
+    wx, wy, wz = screw[:3]
+    cross = np.array([[0.0, -wz, wy], [wz, 0.0, -wx], [-wy, wx, 0.0]])
+    square = cross @ cross
+    sine, versine = np.sin(angle), 1.0 - np.cos(angle)
+    motion = np.eye(4)
+    motion[:3, :3] += sine * cross + versine * square
+    motion[:3, 3] = (angle * np.eye(3) + versine * cross + (angle - sine) * square) @ screw[3:]
+    return motion
+
+
+def _closed_form_branches(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray):
+    """Yield up to eight joint vectors (waist front/back × elbow up/down × wrist flip), wrapped to (−π, π], limits unchecked."""
+    origins = [joint.origin_m for joint in spec.joints]
+    shoulder_height = origins[0][2] + origins[1][2]
+    upper_arm = float(np.hypot(origins[2][0], origins[2][2]))
+    upper_arm_lean = float(np.arctan2(origins[2][0], origins[2][2]))
+    forearm = float(origins[3][0] + origins[4][0])
+    hand = float(origins[5][0] + spec.tool.ee_offset_m)
+
+    wrist_centre = pose[:3, 3] - hand * pose[:3, 0]
+    radius = float(np.hypot(wrist_centre[0], wrist_centre[1]))
+    height = float(wrist_centre[2] - shoulder_height)
+    cosine = (radius**2 + height**2 - upper_arm**2 - forearm**2) / (2 * upper_arm * forearm)
+    if abs(cosine) > 1.0 + _STRETCH_SLACK:
+        return
+    # Above the waist's axis the waist may point anywhere: keep the seed's.
+    bearing = float(np.arctan2(wrist_centre[1], wrist_centre[0])) if radius > 1e-9 else float(seed[0])
+    bend = float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    for (waist, reach), elbow_bend in itertools.product(((bearing, radius), (bearing + np.pi, -radius)), (bend, -bend)):
+        lean = np.arctan2(reach, height) - np.arctan2(forearm * np.sin(elbow_bend), upper_arm + forearm * np.cos(elbow_bend))
+        shoulder = lean - upper_arm_lean
+        elbow = elbow_bend + upper_arm_lean - np.pi / 2
+        for wrist in _wrist_angles(waist, shoulder + elbow, pose[:3, :3], seed):
+            yield _wrap(np.array([waist, shoulder, elbow, *wrist]))
+
+
+def _wrist_angles(waist: float, pitch: float, rotation: np.ndarray, seed: np.ndarray):
+    """Both solutions of Rx(q4) · Ry(q5) · Rx(q6) = (Rz(waist) · Ry(pitch))ᵀ · rotation."""
+    c0, s0, c1, s1 = np.cos(waist), np.sin(waist), np.cos(pitch), np.sin(pitch)
+    forearm_rotation = np.array([[c0 * c1, -s0, c0 * s1], [s0 * c1, c0, s0 * s1], [-s1, 0.0, c1]])
+    wrist = forearm_rotation.T @ rotation
+    sine = float(np.hypot(wrist[1, 0], wrist[2, 0]))
+    if sine < 1e-7:  # roll and rotate share an axis: only their sum (or difference) is determined, keep the seed's roll
+        if wrist[0, 0] > 0:
+            yield seed[3], 0.0, np.arctan2(wrist[2, 1], wrist[1, 1]) - seed[3]
+        else:
+            yield seed[3], np.pi, seed[3] - np.arctan2(-wrist[2, 1], wrist[1, 1])
+        return
+    roll, bend, rotate = np.arctan2(wrist[1, 0], -wrist[2, 0]), np.arctan2(sine, wrist[0, 0]), np.arctan2(wrist[0, 1], wrist[0, 2])
+    yield roll, bend, rotate
+    yield roll + np.pi, -bend, rotate + np.pi
+
+
+def _damped_steps(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray, steps: int = 20, damping: float = 1e-4) -> np.ndarray | None:
+    """Levenberg-Marquardt from the seed, clipped to the joint limits at every step."""
+    lower, upper = spec.joint_lower, spec.joint_upper
+    joints = np.clip(seed, lower, upper)
+    for _ in range(steps):
+        if _reaches(spec, joints, pose):
+            return joints
+        current = forward_kinematics(spec, joints)
+        error = np.concatenate([pose[:3, 3] - current[:3, 3], _rotation_vector(pose[:3, :3] @ current[:3, :3].T)])
+        j = jacobian(spec, joints)
+        joints = np.clip(joints + j.T @ np.linalg.solve(j @ j.T + damping * np.eye(6), error), lower, upper)
+    return None
+
+
+def _reaches(spec: RobotSpec, joints: np.ndarray, pose: np.ndarray) -> bool:
+    reached = forward_kinematics(spec, joints)
+    return bool(
+        np.linalg.norm(reached[:3, 3] - pose[:3, 3]) < POSITION_TOLERANCE_M
+        and rotation_angle(reached[:3, :3], pose[:3, :3]) < ROTATION_TOLERANCE_RAD
+    )
+
+
+def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
+    """(3, 3) → axis times angle (3,); near a half turn the axis loses digits, which the iteration outlives."""
+    vector = 0.5 * np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    sine = np.linalg.norm(vector)
+    angle = np.arctan2(sine, 0.5 * (np.trace(rotation) - 1.0))
+    return vector if sine < 1e-9 else vector * (angle / sine)
+
+
+def _wrap(joints: np.ndarray) -> np.ndarray:
+    """Angles to (−π, π]."""
+    return -((np.pi - joints) % (2 * np.pi) - np.pi)
