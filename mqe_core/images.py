@@ -1,0 +1,74 @@
+"""Images in and out: the one path for data sets, the simulator, goals and cameras.
+
+An image is everywhere `(H, W, 3) uint8`, RGB. Resizing keeps the whole frame and squashes its aspect (no crop) with antialiased Lanczos, as
+BridgeData V2's own converter does (bridge_data_v2 `bridgedata_raw_to_numpy.py`), so that training, goals and the camera see the same pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+RESIZE_RULE = "squash-lanczos"
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Encoded JPEG or PNG bytes → `(H, W, 3) uint8` RGB. Raises ValueError where the bytes are no complete image."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:  # Pillow reports a broken PNG as SyntaxError
+        raise ValueError(f"not a readable image ({len(data)} bytes): {error}") from error
+
+
+def decode_size(data: bytes) -> tuple[int, int]:
+    """`(height, width)` from the header alone; the pixels are not decoded. Raises ValueError where the bytes are no image."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"not a readable image ({len(data)} bytes): {error}") from error
+
+
+def squash_resize(image: np.ndarray, size: int) -> np.ndarray:
+    """`(H, W, 3) uint8` → `(size, size, 3) uint8`: Lanczos over the whole frame, aspect squashed. Already that size: returned as it is."""
+    _check(image)
+    if size < 1:
+        raise ValueError(f"image size must be at least 1 pixel, got {size}")
+    if image.shape[:2] == (size, size):
+        return image
+    return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
+    """`(H, W, 3) uint8` RGB → JPEG bytes (lossy)."""
+    return _encode(image, format="JPEG", quality=quality)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """`(H, W, 3) uint8` RGB → PNG bytes (lossless)."""
+    return _encode(image, format="PNG")
+
+
+def read(path: str | Path) -> np.ndarray:
+    """The image file at `path` as `(H, W, 3) uint8` RGB. Raises ValueError naming the file where it is no image."""
+    try:
+        return decode(Path(path).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _encode(image: np.ndarray, **options: object) -> bytes:
+    _check(image)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, **options)
+    return buffer.getvalue()
+
+
+def _check(image: np.ndarray) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"expected an RGB image (H, W, 3) uint8, got {what}")
