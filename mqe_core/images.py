@@ -7,6 +7,8 @@ BridgeData V2's own converter does (bridge_data_v2 `bridgedata_raw_to_numpy.py`)
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +16,27 @@ from PIL import Image
 
 RESIZE_RULE = "squash-lanczos"
 
+_FORMATS = ("JPEG", "PNG")  # what the data sets and cameras hold; Pillow's many other parsers stay out of reach of untrusted files
+# What Pillow raises on damaged bytes, depending on where the damage lies.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
 
 def decode(data: bytes) -> np.ndarray:
     """Encoded JPEG or PNG bytes → `(H, W, 3) uint8` RGB. Raises ValueError where the bytes are no complete image."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # Pillow reports a broken PNG as SyntaxError
-        raise ValueError(f"not a readable image ({len(data)} bytes): {error}") from error
+    except _UNREADABLE as error:
+        raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes): {error}") from error
 
 
 def decode_size(data: bytes) -> tuple[int, int]:
     """`(height, width)` from the header alone; the pixels are not decoded. Raises ValueError where the bytes are no image."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return image.height, image.width
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"not a readable image ({len(data)} bytes): {error}") from error
+    except _UNREADABLE as error:
+        raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes): {error}") from error
 
 
 def squash_resize(image: np.ndarray, size: int) -> np.ndarray:
