@@ -36,7 +36,7 @@ setup(
         ],
         # Backends: factories called as factory(spec, clock=clock, **options); see mqe_core/runtime/robot.py.
         "mqe.robots": ["mock = mqe_core.runtime.loopback:LoopbackRobot", "sim = mqe_sim.robot:BulletRobot"],
-        "mqe.cameras": ["mock = mqe_core.runtime.loopback:ReplayCamera", "sim = mqe_sim.robot:BulletCamera"],
+        "mqe.cameras": ["mock = mqe_core.replay:replay_camera", "sim = mqe_sim.robot:BulletCamera"],
         "mqe.scenes": ["sim = mqe_sim.scene:make_scene"],
     },
 )

@@ -1,0 +1,31 @@
+"""The mock camera backend: the frames of one stored episode, shown again and again.
+
+It stands above both `data` and `runtime`, which do not import each other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mqe_core.data.episode_store import EpisodeStore
+from mqe_core.runtime.loopback import ReplayCamera
+from mqe_core.runtime.robot import Clock
+from mqe_core.spec import RobotSpec
+
+
+def replay_camera(
+    spec: RobotSpec, *, clock: Clock, episodes: str | Path, domain: str, episode: int = 0, hz: float | None = None
+) -> ReplayCamera:
+    """A camera that shows episode number `episode` of the store at `episodes`, camera 0, at `hz` (the control rate if not given)."""
+    return ReplayCamera(spec, clock=clock, frames=episode_frames(episodes, episode), domain=domain, hz=hz)
+
+
+def episode_frames(path: str | Path, episode: int) -> np.ndarray:
+    """(n, H, W, 3) uint8 RGB: the frames of one episode, camera 0. Raises ValueError where the episode does not exist."""
+    store = EpisodeStore.open(path)
+    if not 0 <= episode < store.num_episodes:
+        raise ValueError(f"{path}: episode {episode} does not exist; the store has episodes 0 to {store.num_episodes - 1}")
+    begin = int(store.episode_ends[episode - 1]) if episode > 0 else 0
+    return store.images(np.arange(begin, int(store.episode_ends[episode])))

@@ -1,0 +1,178 @@
+"""The arm's half of the loop: it owns the target, judges commands, holds when they stop, and homes.
+
+It knows nothing of images or policies. In one process `ControlLoop` drives it; on ROS 2 `arm_node` does, calling `receive` for
+each command and `tick` once per control period.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mqe_core.geometry import make_pose, rotation_angle
+from mqe_core.kinematics import forward_kinematics
+from mqe_core.runtime.robot import Clock, Command, RobotState
+from mqe_core.runtime.safety import JOINT_STATE, MOTORS, STALE_STATE, SafeRobot
+from mqe_core.spec import RobotSpec
+
+READY, MOVING, HELD, FAULT = "ready", "moving", "held", "fault"
+_FAULT_RULES = (MOTORS, JOINT_STATE, STALE_STATE)
+_homing_sessions = itertools.count(1)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class ArmReport:
+    """What the arm's side has to say after a tick: the state machine, why, the last outcome, and the arm's newest state."""
+
+    state: str  # ready, moving, held or fault
+    reason: str  # rule or cause behind held or fault, or what was clipped; empty where there is nothing to say
+    clipped: tuple[str, ...]
+    command: Command | None  # outcome of the newest command in this tick's period, as SafeRobot returned it
+    arm: RobotState | None  # None where the arm could not be read
+
+
+class ArmSide:
+    """State machine around a SafeRobot.
+
+    ready: nothing commanded lately. moving: commands arrive. held: an operator's hold, commands are ignored until `resume`.
+    fault: motors or joint states are bad; it ends by itself when they are good again, at which point the arm is held.
+    A refused or missing command makes the arm keep its last sent target; the next good one moves it again.
+    """
+
+    def __init__(self, robot: SafeRobot, clock: Clock) -> None:
+        self.robot = robot
+        self.state = READY
+        self.reason = ""
+        self._clock = clock
+        self._newest: Command | None = None
+        self._heard = -np.inf
+        self._home: HomeMotion | None = None
+
+    def receive(self, command: Command) -> Command:
+        """Judge and send one command now. Its age counts from here, by this side's clock, whatever stamp the sender wrote."""
+        command = replace(command, stamp=self._clock.now())
+        if self.state in (HELD, FAULT) or self._home is not None:
+            cause = "homing" if self._home is not None else self.state
+            result = replace(command, refused=cause, detail=f"the arm is {cause}: {self.reason}")
+        else:
+            result = self._send(command)
+        self._newest = result
+        return result
+
+    def tick(self) -> ArmReport:
+        """Once per control period: watch for silence and faults, go on homing, report."""
+        now = self._clock.now()
+        arm, fault = self.robot.inspect()
+        if fault is not None:
+            if self.state != FAULT:
+                self._stop(FAULT, f"{fault[0]}: {fault[1]}")
+        elif self.state == FAULT:
+            self._set(HELD, f"recovered from {self.reason}; resume to go on")
+        elif self._home is not None:
+            self._go_on_homing(arm, now)
+        elif self.state == MOVING and now - self._heard > self.robot.spec.control.max_command_age_s:
+            self.robot.hold()
+            self._set(READY, f"no command for {self.robot.spec.control.max_command_age_s} s")
+        newest, self._newest = self._newest, None
+        return ArmReport(self.state, self.reason, newest.clipped if newest is not None else (), newest, arm)
+
+    def hold(self, reason: str = "operator") -> None:
+        """Stop taking commands and keep the last sent target, until `resume`. Always wins; safe to call again."""
+        if self.state != FAULT:
+            self._stop(HELD, reason)
+        else:
+            self.robot.hold()
+
+    def resume(self) -> str:
+        """Take commands again; returns what was done. Raises RuntimeError where the joints cannot be trusted."""
+        if self.state not in (HELD, FAULT):
+            return "the arm was not held"
+        rebased = self.robot.resume()
+        self._set(READY, "")
+        return "resumed; the target was re-based on the measured pose" if rebased else "resumed at the held target"
+
+    def home(self) -> None:
+        """Start the motion to the neutral joints' pose; `tick` carries it on, `hold` ends it. Raises RuntimeError while held."""
+        if self.state in (HELD, FAULT):
+            raise RuntimeError(f"the arm is {self.state} ({self.reason}); resume it before homing")
+        self.robot.release_session()
+        self._home = HomeMotion(self.robot.spec)
+        self._set(MOVING, "homing")
+
+    @property
+    def homing(self) -> bool:
+        return self._home is not None
+
+    def _go_on_homing(self, arm: RobotState, now: float) -> None:
+        assert self._home is not None
+        command = self._home.next_command(arm, now)
+        if command is None:
+            self._end_homing(READY, "")
+            return
+        result = self._send(command)
+        if result.refused is not None:
+            self._end_homing(self.state if self.state == FAULT else HELD, f"homing stopped: {result.refused}: {result.detail}")
+        elif np.abs(result.pose - arm.target_pose).max() < 1e-6:
+            self._end_homing(HELD, f"homing is stuck: {', '.join(result.clipped)}: {result.detail}")
+        else:
+            self._set(MOVING, "homing")
+
+    def _end_homing(self, state: str, reason: str) -> None:
+        self._home = None
+        self.robot.release_session()
+        self._set(state, reason)
+
+    def _send(self, command: Command) -> Command:
+        result = self.robot.send(command)
+        if result.refused is None:
+            self._heard = command.stamp
+            self._set(MOVING, ", ".join(result.clipped))
+        elif result.refused in _FAULT_RULES:
+            self._stop(FAULT, f"{result.refused}: {result.detail}")
+        else:
+            self._set(self.state, f"{result.refused}: {result.detail}")
+        return result
+
+    def _stop(self, state: str, reason: str) -> None:
+        self._home = None
+        self.robot.hold()
+        self._set(state, reason)
+
+    def _set(self, state: str, reason: str) -> None:
+        if state != self.state and FAULT in (state, self.state):
+            logger.warning("arm: %s -> %s (%s)", self.state, state, reason)
+        self.state, self.reason = state, reason
+
+
+class HomeMotion:
+    """Commands that lead to the neutral joints' pose: first straight up to its height where the tool is lower, then straight there."""
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self._spec = spec
+        self._goal = forward_kinematics(spec, spec.neutral_joints)
+        self._sequence = 0
+        self._session = f"homing-{next(_homing_sessions)}"
+
+    def next_command(self, arm: RobotState, now: float) -> Command | None:
+        """The next target after `arm.target_pose`, or None once that is the goal."""
+        control = self._spec.control
+        here, goal = arm.target_pose, self._goal
+        if np.abs(here[:3, 3] - goal[:3, 3]).max() < 1e-4 and rotation_angle(here[:3, :3], goal[:3, :3]) < 1e-3:
+            return None
+        position = goal[:3, 3]
+        if here[2, 3] < goal[2, 3] - 1e-4:
+            position = np.array([here[0, 3], here[1, 3], goal[2, 3]])
+        step = position - here[:3, 3]
+        length = float(np.linalg.norm(step))
+        step *= min(1.0, control.max_translation_step_m / length) if length > 0 else 1.0
+        self._sequence += 1
+        # The turn is asked for as a whole: the filter shortens it step by step.
+        return Command(
+            pose=make_pose(goal[:3, :3], here[:3, 3] + step), gripper=arm.target_gripper, stamp=now, session=self._session,
+            sequence=self._sequence, frame_id=self._spec.base_frame,
+        )  # fmt: skip

@@ -1,0 +1,143 @@
+"""The policy's half of the loop: a camera frame and the arm's poses in, an absolute target out.
+
+It owns no target: it composes each delta on the target that the arm's side really commanded, with the measured pose as pivot, so
+a lost command is a skipped step and never a double one. In one process `ControlLoop` drives it; on ROS 2 `policy_node` does.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mqe_core.geometry import apply_action
+from mqe_core.runtime.robot import Clock, Command, Frame, check_domain
+from mqe_core.spec import RobotSpec
+
+# Why there is no command. The arm keeps its target.
+NO_GOAL = "no_goal"
+NO_FRAME = "no_frame"
+STALE_FRAME = "stale_frame"
+NOT_FINITE = "not_finite_action"
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyOutput:
+    """One answer of a policy: action (7,) float32 in physical units, and control steps to the goal where it has a critic."""
+
+    action: np.ndarray
+    steps_to_goal: float | None
+
+
+class Policy(Protocol):
+    """A goal-reaching policy; `domain` is what its images must show."""
+
+    domain: str
+
+    def act(self, observation: np.ndarray, goal: np.ndarray) -> PolicyOutput:
+        """Both images (H, W, 3) uint8 RGB of any size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What the policy's side decided in one step: a command, or the reason why there is none."""
+
+    command: Command | None
+    output: PolicyOutput | None
+    held: str | None  # one of the reasons above; None where there is a command
+    latency_s: float  # from the call to the decision
+
+
+class StickyGripper:
+    """Bridge's gripper rule: open or closed, changed only after `steps` answers in a row say so (BridgeData: 1)."""
+
+    def __init__(self, threshold: float, steps: int) -> None:
+        self._threshold = threshold
+        self._steps = steps
+        self.reset()
+
+    def reset(self) -> None:
+        """An episode begins with the gripper open."""
+        self._closed = False
+        self._disagreeing = 0
+
+    def __call__(self, gripper: float) -> float:
+        """Continuous gripper action (1 = open) → exactly 0.0 or 1.0."""
+        if (gripper < self._threshold) != self._closed:
+            self._disagreeing += 1
+        else:
+            self._disagreeing = 0
+        if self._disagreeing >= self._steps:
+            self._closed, self._disagreeing = not self._closed, 0
+        return 0.0 if self._closed else 1.0
+
+
+class PolicySide:
+    """Turns frames and poses into commands of one session.
+
+    Args:
+        policy: anything with `act` and `domain`.
+        max_frame_age_s: an older frame shows a scene that has moved on; bridge_data_robot allows one second.
+        gripper: rule that makes the gripper action binary.
+        session: name of this commander; unique per start, so that the arm's side can tell a restart from a lost message.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        spec: RobotSpec,
+        clock: Clock,
+        *,
+        gripper: StickyGripper,
+        max_frame_age_s: float = 1.0,
+        session: str | None = None,
+    ) -> None:
+        self.session = session if session is not None else f"policy-{secrets.token_hex(4)}"
+        self._policy = policy
+        self._spec = spec
+        self._clock = clock
+        self._gripper = gripper
+        self._max_frame_age_s = max_frame_age_s
+        self._goal: np.ndarray | None = None
+        self._sequence = 0
+
+    def set_goal(self, image: np.ndarray, domain: str) -> None:
+        """Pursue a new goal image (H, W, 3) uint8 RGB; ValueError where it shows another domain than the policy's."""
+        check_domain(self._policy.domain, domain, "the goal image")
+        self._goal = image
+        self._gripper.reset()
+
+    def clear_goal(self) -> None:
+        """Stop commanding."""
+        self._goal = None
+
+    def compute(self, frame: Frame | None, measured_pose: np.ndarray, target_pose: np.ndarray) -> Decision:
+        """One step of the policy.
+
+        Args:
+            frame: newest camera frame, or None; its stamp is on this side's clock.
+            measured_pose: (4, 4) end effector, the pivot of the rotation.
+            target_pose: (4, 4) target that the arm's side really commanded last.
+
+        Raises ValueError where the frame shows another domain than the policy's.
+        """
+        begin = self._clock.now()
+        if self._goal is None:
+            return Decision(None, None, NO_GOAL, 0.0)
+        if frame is None:
+            return Decision(None, None, NO_FRAME, 0.0)
+        check_domain(self._policy.domain, frame.domain, "the camera")
+        if begin - frame.stamp > self._max_frame_age_s:
+            return Decision(None, None, STALE_FRAME, 0.0)
+        output = self._policy.act(frame.image, self._goal)
+        if not np.isfinite(output.action).all():
+            return Decision(None, output, NOT_FINITE, self._clock.now() - begin)
+        self._sequence += 1
+        now = self._clock.now()
+        command = Command(
+            pose=apply_action(target_pose, output.action, measured_pose), gripper=self._gripper(float(output.action[6])), stamp=now,
+            session=self.session, sequence=self._sequence, frame_id=self._spec.base_frame,
+        )  # fmt: skip
+        return Decision(command, output, None, now - begin)

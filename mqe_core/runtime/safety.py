@@ -1,0 +1,336 @@
+"""SafetyFilter: what may reach a motor. SafeRobot: a robot behind the filter.
+
+Each rule has one name and one answer. It *clips* (the command is changed, sent, and says so) or it *refuses* (nothing is sent, the
+arm holds its last sent target). All limits come from the robot spec and are judged on the arm's side, against its own clock and
+against what was really sent before; nothing that the sender claims is taken on trust.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mqe_core.geometry import make_pose, rotation_angle
+from mqe_core.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.runtime.robot import Clock, Command, Robot, RobotState
+from mqe_core.spec import RobotSpec
+
+# Rules that clip, in the order they are applied.
+WORKSPACE = "workspace"  # position moved to the nearest point of the workspace box
+TRANSLATION_STEP = "translation_step"  # step from the last sent target shortened to max_translation_step_m
+ROTATION_STEP = "rotation_step"  # turn from the last sent target shortened to max_rotation_step_rad
+JOINT_VELOCITY = "joint_velocity"  # step shortened until no joint must move faster than its limit
+GRIPPER = "gripper"  # opening moved into [0, 1]
+CLIP_RULES = (WORKSPACE, TRANSLATION_STEP, ROTATION_STEP, JOINT_VELOCITY, GRIPPER)
+
+# Rules that refuse, in the order they are judged.
+NOT_FINITE = "not_finite"  # NaN or infinity in the pose, the gripper or the stamp
+NOT_A_POSE = "not_a_pose"  # the matrix is no rigid transform
+WRONG_FRAME = "wrong_frame"  # expressed in a frame other than the spec's base frame
+STALE = "stale"  # received longer ago than max_command_age_s, or in the future
+WRONG_SESSION = "wrong_session"  # another session commands the arm
+OUT_OF_ORDER = "out_of_order"  # sequence not above the last one heard in this session
+TOO_SOON = "too_soon"  # less than half a control period after the last sent command
+MOTORS = "motors"  # the backend reports motors that may not be driven
+JOINT_STATE = "joint_state"  # measured joints are not finite, or read as a dead bus
+STALE_STATE = "stale_state"  # joints were measured longer ago than max_joint_state_age_s
+JOINT_LIMITS = "joint_limits"  # reachable only beyond a joint's position limit
+UNREACHABLE = "unreachable"  # no joints reach the pose
+JOINT_JUMP = "joint_jump"  # however short the step, the joints would have to jump (another branch of the arm)
+REFUSE_RULES = (
+    NOT_FINITE, NOT_A_POSE, WRONG_FRAME, STALE, WRONG_SESSION, OUT_OF_ORDER, TOO_SOON, MOTORS, JOINT_STATE, STALE_STATE,
+    JOINT_LIMITS, UNREACHABLE, JOINT_JUMP,
+)  # fmt: skip
+_BEFORE_SESSION = REFUSE_RULES[: REFUSE_RULES.index(OUT_OF_ORDER) + 1]  # refused by these, a command keeps no session alive
+
+_ROUNDING = 1e-9  # a limit exceeded by less is rounding, not clipping
+_SENT_TOLERANCE = 1e-6  # m and rad: how far what the joints reach may be from what the rules allowed
+_DEAD_BUS_TOLERANCE_RAD = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class _Sent:
+    """The last sent target: joints (6,), the pose (4, 4) they reach, and when it was sent (None: found, not sent)."""
+
+    joints: np.ndarray
+    pose: np.ndarray
+    time: float | None
+
+
+class SafetyFilter:
+    """Judges one command at a time. `filter` changes nothing; `commit` records what became of the command."""
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self._spec = spec
+        # Joint limits opened to a full turn, only to tell "beyond a limit" from "out of reach" when a pose is refused.
+        self._unlimited = replace(
+            spec, joints=tuple(replace(joint, lower_rad=-np.pi, upper_rad=np.pi) for joint in spec.joints)
+        )
+        self._sent: _Sent | None = None
+        self._session: str | None = None
+        self._sequence = 0
+        self._heard = -np.inf
+
+    def filter(self, command: Command, state: RobotState, now: float) -> Command:
+        """The command that may be sent, with `joints` filled in and `clipped` naming what was changed; or `refused` set.
+
+        Args:
+            command: pose (4, 4) and gripper; `stamp` is when the arm's side received it.
+            state: newest state of the arm.
+            now: monotonic seconds of the same clock as `command.stamp` and `state.stamp`.
+
+        The pose returned is the one that the joints returned reach.
+        """
+        command = replace(command, joints=None, clipped=(), refused=None, detail="")
+        refusal = self._judge_command(command, now) or self.fault(state, now)
+        if refusal is not None:
+            return replace(command, refused=refusal[0], detail=refusal[1])
+        last = self._sent if self._sent is not None else self._found(state)
+        pose, clipped = self._clip_pose(np.asarray(command.pose, dtype=np.float64), last)
+        period = self._spec.control.period_s
+        elapsed = period if last.time is None else min(period, now - last.time)
+        joints, rule, detail = self._solve(pose, last, elapsed)
+        if joints is None:
+            return replace(command, refused=rule, detail=detail)
+        if rule is not None:
+            clipped.append(rule)
+        gripper = min(max(float(command.gripper), 0.0), 1.0)
+        if abs(gripper - command.gripper) > _ROUNDING:
+            clipped.append(GRIPPER)
+        sent_pose = forward_kinematics(self._spec, joints)
+        detail = f"asked for {_millimetres(command.pose)}, sent {_millimetres(sent_pose)}" if clipped else ""
+        return replace(command, pose=sent_pose, gripper=gripper, joints=joints, clipped=tuple(clipped), detail=detail)
+
+    def commit(self, result: Command, now: float) -> None:
+        """Record the outcome of `filter`: what was sent becomes the base of the next step, and the session stays alive."""
+        if result.refused in _BEFORE_SESSION:
+            return
+        self._session, self._sequence, self._heard = result.session, result.sequence, now
+        if result.refused is None:
+            assert result.joints is not None
+            self._sent = _Sent(result.joints, result.pose, now)
+
+    def release_session(self) -> None:
+        """Let any session command next; the last one may go on only with a higher sequence."""
+        self._heard = -np.inf
+
+    def fault(self, state: RobotState, now: float) -> tuple[str, str] | None:
+        """(rule, detail) where the motors may not be driven or the measured joints not be trusted, else None."""
+        if not state.health.ok:
+            return MOTORS, state.health.reason
+        if not np.isfinite(state.joints).all():
+            return JOINT_STATE, f"measured joints {np.asarray(state.joints).tolist()}"
+        if (np.abs(np.asarray(state.joints) + np.pi) < _DEAD_BUS_TOLERANCE_RAD).all():
+            # The Interbotix driver publishes -pi for every joint when it cannot read the bus.
+            return JOINT_STATE, "all joints read -pi: the motor bus does not answer"
+        age = now - state.stamp
+        if not age <= self._spec.control.max_joint_state_age_s:
+            return STALE_STATE, f"joints are {age:.3f} s old, allowed {self._spec.control.max_joint_state_age_s} s"
+        return None
+
+    def rebase(self, state: RobotState) -> Command:
+        """Make the measured joints the base of the next step; returns the command that tells the backend so."""
+        found = self._found(state)
+        self._sent = found
+        return Command(
+            pose=found.pose, gripper=min(max(state.target_gripper, 0.0), 1.0), stamp=state.stamp, session="", sequence=0,
+            frame_id=self._spec.base_frame, joints=found.joints,
+        )  # fmt: skip
+
+    def _found(self, state: RobotState) -> _Sent:
+        joints = np.array(state.joints, dtype=np.float64)
+        return _Sent(joints, forward_kinematics(self._spec, joints), None)
+
+    def _judge_command(self, command: Command, now: float) -> tuple[str, str] | None:
+        control = self._spec.control
+        pose = np.asarray(command.pose, dtype=np.float64)
+        if pose.shape != (4, 4):
+            return NOT_A_POSE, f"expected a (4, 4) pose, got shape {pose.shape}"
+        if not (np.isfinite(pose).all() and np.isfinite(command.gripper) and np.isfinite(command.stamp)):
+            return NOT_FINITE, f"position {pose[:3, 3].tolist()}, gripper {command.gripper}, stamp {command.stamp}"
+        rotation = pose[:3, :3]
+        orthogonality = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
+        if orthogonality > 1e-3 or np.linalg.det(rotation) < 0 or np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-6:
+            return NOT_A_POSE, f"rotation off by {orthogonality:.3g}, last row {pose[3].tolist()}"
+        if command.frame_id != self._spec.base_frame:
+            return WRONG_FRAME, f"expected frame {self._spec.base_frame!r}, got {command.frame_id!r}"
+        age = now - command.stamp
+        if not -_ROUNDING <= age <= control.max_command_age_s:
+            return STALE, f"age {age:.3f} s, allowed 0 to {control.max_command_age_s} s"
+        if command.session == self._session:
+            if command.sequence <= self._sequence:
+                return OUT_OF_ORDER, f"sequence {command.sequence} after {self._sequence}"
+        elif self._session is not None and now - self._heard <= control.max_command_age_s:
+            return WRONG_SESSION, (
+                f"session {command.session!r} while {self._session!r} commands the arm; "
+                f"it is free after {control.max_command_age_s} s of silence"
+            )
+        sent_at = self._sent.time if self._sent is not None else None
+        if sent_at is not None and now - sent_at < 0.5 * control.period_s:
+            return TOO_SOON, f"{now - sent_at:.3f} s after the last one, allowed from {0.5 * control.period_s:.3f} s"
+        return None
+
+    def _clip_pose(self, pose: np.ndarray, last: _Sent) -> tuple[np.ndarray, list[str]]:
+        """Box first, then the step: where the last target is inside the box, so is every point on the way to the clipped one."""
+        control, box, clipped = self._spec.control, self._spec.workspace, []
+        position = np.clip(pose[:3, 3], box.low, box.high)
+        if np.abs(position - pose[:3, 3]).max() > _ROUNDING:
+            clipped.append(WORKSPACE)
+        left, _, right = np.linalg.svd(pose[:3, :3])
+        wanted = make_pose(left @ right, position)
+        length = float(np.linalg.norm(position - last.pose[:3, 3]))
+        turn = rotation_angle(last.pose[:3, :3], wanted[:3, :3])
+        shorter, smaller = 1.0, 1.0
+        if length > control.max_translation_step_m:
+            shorter = control.max_translation_step_m / length
+            if length > control.max_translation_step_m + _ROUNDING:
+                clipped.append(TRANSLATION_STEP)
+        if turn > control.max_rotation_step_rad:
+            smaller = control.max_rotation_step_rad / turn
+            if turn > control.max_rotation_step_rad + _ROUNDING:
+                clipped.append(ROTATION_STEP)
+        return _between(last.pose, wanted, shorter, smaller), clipped
+
+    def _solve(self, pose: np.ndarray, last: _Sent, elapsed: float) -> tuple[np.ndarray | None, str | None, str]:
+        """(joints, JOINT_VELOCITY or None, "") for the pose or a shorter step towards it; (None, refusing rule, detail) if none."""
+        joints = self._reach(pose, last.joints)
+        if joints is None:
+            if inverse_kinematics(self._unlimited, pose, last.joints) is not None:
+                return None, JOINT_LIMITS, f"{_millimetres(pose)} needs a joint beyond its position limit"
+            return None, UNREACHABLE, f"no joints reach {_millimetres(pose)}"
+        allowed = self._spec.joint_velocity * elapsed  # (6,) rad
+        excess = float((np.abs(joints - last.joints) / allowed).max())
+        if excess <= 1.0 + _ROUNDING:
+            return joints, None, ""
+        # Shorten in Cartesian space, where the box and the step limits are convex, and solve again; a step through joint space
+        # would leave them. A little below the proportional fraction, as the joints move fastest where the arm is near singular.
+        fraction = 0.98 / excess
+        for _ in range(8):
+            shorter = self._reach(_between(last.pose, pose, fraction, fraction), last.joints)
+            if shorter is not None and (np.abs(shorter - last.joints) <= allowed).all():
+                return shorter, JOINT_VELOCITY, ""
+            fraction *= 0.5
+        worst = int((np.abs(joints - last.joints) / allowed).argmax())
+        return None, JOINT_JUMP, f"joint {self._spec.joint_names[worst]} would move {excess:.1f} times its velocity limit"
+
+    def _reach(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
+        """Joints that reach the pose so exactly that every limit met by the pose is met by the joints; None otherwise."""
+        joints = inverse_kinematics(self._spec, pose, seed)
+        if joints is None:
+            return None
+        reached = forward_kinematics(self._spec, joints)
+        near = np.abs(reached[:3, 3] - pose[:3, 3]).max() < _SENT_TOLERANCE
+        return joints if near and rotation_angle(reached[:3, :3], pose[:3, :3]) < _SENT_TOLERANCE else None
+
+
+class SafeRobot:
+    """A robot behind the safety filter; itself a Robot. The last sent target and the session live here, on the arm's side."""
+
+    def __init__(self, robot: Robot, spec: RobotSpec, clock: Clock) -> None:
+        self.spec = spec
+        self.counts: Counter[str] = Counter()  # how often each rule clipped or refused
+        self._robot = robot
+        self._clock = clock
+        self._filter = SafetyFilter(spec)
+
+    def observe(self) -> RobotState:
+        return self._robot.observe()
+
+    def send(self, command: Command) -> Command:
+        """Filter, send, and return what was really sent; a refused command leaves the arm holding."""
+        try:
+            state = self._robot.observe()
+        except RuntimeError as error:  # an arm that cannot be read is not driven
+            now = self._clock.now()
+            result = replace(command, joints=None, clipped=(), refused=JOINT_STATE, detail=str(error))
+        else:
+            now = self._clock.now()
+            result = self._filter.filter(command, state, now)
+            if result.refused is None:
+                result = self._robot.send(result)
+        if result.refused is not None:
+            self._robot.hold()
+            self.counts[result.refused] += 1
+        self._filter.commit(result, now)
+        self.counts.update(result.clipped)
+        return result
+
+    def hold(self) -> None:
+        self._robot.hold()
+
+    def close(self) -> None:
+        self._robot.close()
+
+    def inspect(self) -> tuple[RobotState | None, tuple[str, str] | None]:
+        """The newest state (None where the arm cannot be read), and (rule, detail) where the arm may not be driven now."""
+        try:
+            state = self._robot.observe()
+        except RuntimeError as error:
+            return None, (JOINT_STATE, str(error))
+        return state, self._filter.fault(state, self._clock.now())
+
+    def release_session(self) -> None:
+        """Let any session command next; without it a session ends by `max_command_age_s` of silence."""
+        self._filter.release_session()
+
+    def resume(self) -> bool:
+        """Make the arm ready to move again; True where the target had to be re-based on the measured pose.
+
+        Within `tracking_tolerance_m` the last sent target stays, so that hold and resume again and again do not walk a sagging
+        arm down. Farther away (somebody moved the arm, a collision) the measured pose becomes the target, so that nothing jumps.
+        Raises RuntimeError where the joints cannot be trusted.
+        """
+        state, fault = self.inspect()
+        if state is None or fault is not None:
+            raise RuntimeError(f"the arm cannot resume: {': '.join(fault)}")
+        lag = float(np.linalg.norm(state.pose[:3, 3] - state.target_pose[:3, 3]))
+        turn = rotation_angle(state.pose[:3, :3], state.target_pose[:3, :3])
+        control = self.spec.control
+        if lag <= control.tracking_tolerance_m and turn <= control.max_rotation_step_rad:
+            return False
+        self.rebase()
+        return True
+
+    def rebase(self) -> None:
+        """Make the measured pose the target: after the arm was moved by something other than sends (a hand, a scene's reset)."""
+        self._robot.send(self._filter.rebase(self._robot.observe()))
+
+
+def _between(start: np.ndarray, end: np.ndarray, translation: float, rotation: float) -> np.ndarray:
+    """Pose (4, 4) the given fractions of the way from `start` to `end`: straight in position, about one fixed axis in rotation."""
+    position = start[:3, 3] + translation * (end[:3, 3] - start[:3, 3])
+    if rotation == 1.0:
+        return make_pose(end[:3, :3], position)
+    x, y, z, w = _quaternion(start[:3, :3].T @ end[:3, :3])
+    sine = np.sqrt(x * x + y * y + z * z)
+    if sine < 1e-12:
+        return make_pose(end[:3, :3], position)
+    angle = rotation * 2.0 * np.arctan2(sine, w)
+    ax, ay, az = x / sine, y / sine, z / sine
+    cross = np.array([[0.0, -az, ay], [az, 0.0, -ax], [-ay, ax, 0.0]])
+    part = np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * cross @ cross
+    return make_pose(start[:3, :3] @ part, position)
+
+
+def _quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
+    """(3, 3) → unit (x, y, z, w) with w ≥ 0, from the largest component, so that half turns lose no digits."""
+    r = rotation
+    squares = np.array([1 + r[0, 0] - r[1, 1] - r[2, 2], 1 - r[0, 0] + r[1, 1] - r[2, 2], 1 - r[0, 0] - r[1, 1] + r[2, 2], 1 + np.trace(r)])
+    largest = int(squares.argmax())
+    columns = np.array(
+        [
+            [squares[0], r[0, 1] + r[1, 0], r[2, 0] + r[0, 2], r[2, 1] - r[1, 2]],
+            [r[0, 1] + r[1, 0], squares[1], r[1, 2] + r[2, 1], r[0, 2] - r[2, 0]],
+            [r[2, 0] + r[0, 2], r[1, 2] + r[2, 1], squares[2], r[1, 0] - r[0, 1]],
+            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], squares[3]],
+        ]
+    )
+    x, y, z, w = columns[largest] / np.linalg.norm(columns[largest])
+    return (x, y, z, w) if w >= 0 else (-x, -y, -z, -w)
+
+
+def _millimetres(pose: np.ndarray) -> str:
+    x, y, z = 1000.0 * np.asarray(pose)[:3, 3]
+    return f"({x:.0f}, {y:.0f}, {z:.0f}) mm"
