@@ -1,0 +1,28 @@
+from setuptools import find_packages, setup
+
+package_name = "mqe_ros"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},
+    zip_safe=True,
+    maintainer="MQE maintainers",
+    maintainer_email="maintainers@mqe.invalid",
+    description="The nodes: policy, arm, camera and recorder",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "policy_node = mqe_ros.policy_node:main",
+            "arm_node = mqe_ros.arm_node:main",
+            "camera_node = mqe_ros.camera_node:main",
+            "record_node = mqe_ros.record_node:main",
+        ],
+    },
+)
