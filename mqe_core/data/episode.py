@@ -67,6 +67,7 @@ class EncodedEpisode:
     actions: np.ndarray  # (T-1, 7) float32
     images: dict[int, list[bytes]]
     languages: tuple[str, ...]
+    enlarged: bool  # an image had to be stretched in height or width: the store shows more pixels than the source has
 
 
 def encode_episode(episode: Episode, image_size: int) -> EncodedEpisode:
@@ -76,19 +77,23 @@ def encode_episode(episode: Episode, image_size: int) -> EncodedEpisode:
     Every image is decoded once here, so that a damaged one is found now and not in the middle of a training run. Raises ValueError
     naming camera and frame where an image is damaged, or has another size than the first of its camera.
     """
-    encoded = {
-        camera: _encode_camera(camera, frames, image_size) for camera, frames in sorted(episode.images.items())
-    }
+    encoded = {}
+    enlarged = False
+    for camera, frames in sorted(episode.images.items()):
+        encoded[camera], (height, width) = _encode_camera(camera, frames, image_size)
+        enlarged |= min(height, width) < image_size
     return EncodedEpisode(
         name=episode.name,
         states=np.asarray(episode.states, dtype=np.float32),
         actions=np.asarray(episode.actions, dtype=np.float32),
         images=encoded,
         languages=tuple(episode.languages),
+        enlarged=enlarged,
     )
 
 
-def _encode_camera(camera: int, frames: Sequence[bytes | np.ndarray], image_size: int) -> list[bytes]:
+def _encode_camera(camera: int, frames: Sequence[bytes | np.ndarray], image_size: int) -> tuple[list[bytes], tuple[int, int]]:
+    """The encoded frames, and the height and width they had."""
     encoded = []
     first_shape = None
     for t, frame in enumerate(frames):
@@ -105,4 +110,4 @@ def _encode_camera(camera: int, frames: Sequence[bytes | np.ndarray], image_size
             )
         is_kept = isinstance(frame, bytes) and resized is pixels
         encoded.append(frame if is_kept else images.encode_png(resized))
-    return encoded
+    return encoded, first_shape[:2]

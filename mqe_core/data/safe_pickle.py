@@ -1,0 +1,51 @@
+"""Unpickling of arrays and plain containers, and nothing else.
+
+A pickle may name any importable function and have it called. Raw BridgeData trees hold pickles, so the names a file may use are listed here;
+any other one stops the load before it is called.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+
+_NUMPY_NAMES = {
+    "numpy": {"ndarray", "dtype"},
+    # NumPy 2 renamed numpy.core to numpy._core; files written by either hold its own spelling.
+    **{
+        f"numpy.{core}.{module}": names
+        for core in ("core", "_core")
+        for module, names in (("multiarray", {"_reconstruct", "scalar"}), ("numeric", {"_frombuffer"}))
+    },
+}
+_ALLOWED = {
+    **_NUMPY_NAMES,
+    "builtins": {"list", "tuple", "dict", "set", "frozenset", "complex", "bytearray", "bytes", "int", "float", "bool", "str"},
+    "collections": {"OrderedDict"},
+    "_codecs": {"encode"},  # how protocol 2 and older spell bytes
+}
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        if name not in _ALLOWED.get(module, ()):
+            raise pickle.UnpicklingError(f"refers to {module}.{name}; only arrays and plain containers are loaded")
+        return super().find_class(module, name)
+
+
+def loads(contents: bytes) -> object:
+    """The object in a pickle made of arrays and plain containers. Raises ValueError where it is damaged or holds anything else."""
+    try:
+        return _RestrictedUnpickler(io.BytesIO(contents), encoding="latin1").load()
+    # A damaged pickle can end in nearly any exception (IndexError, KeyError, OverflowError, MemoryError …): all mean "not loadable".
+    except Exception as error:
+        raise ValueError(f"not loaded: {error or type(error).__name__}") from error
+
+
+def load(file: Path) -> object:
+    """`loads` of a file's contents; the ValueError names the file."""
+    try:
+        return loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file.name} {error}") from error
