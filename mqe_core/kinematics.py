@@ -63,7 +63,8 @@ def inverse_kinematics(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray) -> n
             best, best_distance = np.clip(joints, lower, upper), distance
     if best is not None and _reaches(spec, best, pose):
         return best
-    return None if nearly is None else _damped_steps(spec, pose, nearly)
+    start = nearly if best is None else best
+    return None if start is None else _damped_steps(spec, pose, start)
 
 
 def _screw_motion(screw: np.ndarray, angle: float) -> np.ndarray:

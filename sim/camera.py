@@ -1,0 +1,53 @@
+"""The over-the-shoulder camera: the spec's pinhole rendered by PyBullet's CPU renderer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mqe_core.spec import CameraSpec
+
+# What the sim's camera delivers unless told otherwise: the sensor's 4:3 view at three times a 64-pixel policy's size, so that squashing it
+# averages over edges. Training data and evaluation use the same size.
+FRAME_WIDTH, FRAME_HEIGHT = 192, 144
+_NEAR_M, _FAR_M = 0.02, 3.0
+_LIGHT = {"lightDirection": [0.4, -0.6, 1.0], "lightColor": [1, 1, 1], "lightAmbientCoeff": 0.6, "lightDiffuseCoeff": 0.4,
+          "lightSpecularCoeff": 0.05}  # fmt: skip
+
+
+def view_matrix(camera: CameraSpec) -> list[float]:
+    """OpenGL view matrix (16, column-major) of the camera; base frame → eye frame (x right, y up, z backward)."""
+    right, down, forward = camera.rotation.T
+    rotation = np.stack([right, -down, -forward])
+    view = np.eye(4)
+    view[:3, :3] = rotation
+    view[:3, 3] = -rotation @ camera.position_m
+    return view.T.reshape(-1).tolist()
+
+
+def projection_matrix(camera: CameraSpec) -> list[float]:
+    """OpenGL projection (16, column-major) of the intrinsics; the same field of view whatever size is rendered."""
+    w, h = camera.width_px, camera.height_px
+    projection = np.array(
+        [
+            [2 * camera.fx_px / w, 0, 1 - 2 * camera.cx_px / w, 0],
+            [0, 2 * camera.fy_px / h, 2 * camera.cy_px / h - 1, 0],
+            [0, 0, -(_FAR_M + _NEAR_M) / (_FAR_M - _NEAR_M), -2 * _FAR_M * _NEAR_M / (_FAR_M - _NEAR_M)],
+            [0, 0, -1, 0],
+        ]
+    )
+    return projection.T.reshape(-1).tolist()
+
+
+def render(bullet, camera: CameraSpec, width: int, height: int) -> np.ndarray:
+    """(height, width, 3) uint8 RGB of what the camera sees; other aspect ratios than the sensor's squash the same view."""
+    _, _, rgba, _, _ = bullet.getCameraImage(
+        width,
+        height,
+        viewMatrix=view_matrix(camera),
+        projectionMatrix=projection_matrix(camera),
+        shadow=1,
+        renderer=bullet.ER_TINY_RENDERER,
+        flags=bullet.ER_NO_SEGMENTATION_MASK,
+        **_LIGHT,
+    )
+    return np.ascontiguousarray(np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[:, :, :3])

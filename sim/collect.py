@@ -1,0 +1,136 @@
+"""Scripted demonstrations written as a raw BridgeData V2 tree, so that the sim's data takes the same road as real data.
+
+Episode i of a collection with seed S is scene S + i, whatever the number of workers, so the same seed gives the same bytes. An episode
+is written under a temporary name and renamed when complete: an interrupted collection continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mqe_core.geometry import apply_action, pose_to_state
+from mqe_core.images import encode_jpeg
+from mqe_core.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.spec import RobotSpec, load_robot_spec
+from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
+from mqe_sim.oracle import PlaceOracle
+from mqe_sim.tasks import make_task
+from mqe_sim.world import World
+
+# Scenes from this seed on are kept for evaluation (mqe_core.evaluate uses them), so no collection may reach it.
+FIRST_EVALUATION_SEED = 1_000_000
+STILL_STEPS = 4  # recorded after the retreat: what to do at the goal is to stay
+JPEG_QUALITY = 95
+_GROUP_SIZE = 1000  # BridgeData V2: traj_group<k> holds trajectories 1000 k to 1000 k + 999
+_ORACLE_STREAM = 1  # keeps the oracle's noise apart from the scene's own random numbers
+_DATED_FOLDER = "2026-01-01_00-00-00"  # fixed, so that the same seed gives the same tree; the layout wants a date here
+
+
+def run_oracle(world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT)) -> dict:
+    """One demonstration in scene `seed`.
+
+    Returns a dict: `images` list of (H, W, 3) uint8 (empty where `size` is None), `full_state`, `desired_state` (T, 7) Bridge states
+    measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`.
+    """
+    spec = world.spec
+    task = make_task(task_name, world, seed)
+    oracle = PlaceOracle(spec, task, np.random.default_rng([seed, _ORACLE_STREAM]))
+    joints, gripper = task.start_joints, 1.0
+    target = forward_kinematics(spec, joints)
+    start_s, period_s = world.time_s, spec.control.period_s
+    record: dict = {key: [] for key in ("images", "full_state", "desired_state", "qpos", "time_stamp", "actions")}
+
+    def observe() -> np.ndarray:
+        measured = world.arm.joints()
+        pose = forward_kinematics(spec, measured)
+        record["qpos"].append(measured)
+        record["full_state"].append(pose_to_state(pose, world.arm.gripper()))
+        record["desired_state"].append(pose_to_state(target, gripper))
+        record["time_stamp"].append(world.time_s - start_s)
+        if size is not None:
+            record["images"].append(world.render(*size))
+        return pose
+
+    pose, still = observe(), 0
+    while still < STILL_STEPS and len(record["actions"]) < task.max_steps:
+        still += oracle.done
+        action = oracle.act(target, pose)
+        target = apply_action(target, action, pose)
+        joints, gripper = _solve(spec, target, joints, seed), float(action[6])
+        world.arm.command(joints, gripper)
+        world.advance_to(start_s + (len(record["actions"]) + 1) * period_s)
+        record["actions"].append(action)
+        pose = observe()
+    task.settle()
+    return {**{k: (v if k == "images" else np.array(v)) for k, v in record.items()}, "score": task.score()}
+
+
+def _solve(spec: RobotSpec, target: np.ndarray, seed_joints: np.ndarray, scene: int) -> np.ndarray:
+    joints = inverse_kinematics(spec, target, seed_joints)
+    if joints is None:
+        raise RuntimeError(f"scene {scene}: the oracle asked for an unreachable pose at {np.round(target[:3, 3], 3).tolist()}")
+    return joints
+
+
+def collect(spec_name: str, task: str, episodes: int, out: Path, *, seed: int = 0, workers: int = 1, size=(FRAME_WIDTH, FRAME_HEIGHT)) -> dict:
+    """Write `episodes` demonstrations under `out`; returns counts and the mean score of all episodes in the tree.
+
+    Raises ValueError where the scenes would reach the evaluation seeds, or where `out` holds a collection of other settings.
+    """
+    if episodes < 1 or workers < 1:
+        raise ValueError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
+    if seed < 0 or seed + episodes > FIRST_EVALUATION_SEED:
+        raise ValueError(f"scenes {seed} to {seed + episodes - 1} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")
+    root = Path(out) / "bridge_data_v2" / "sim_kitchen" / task / "00" / _DATED_FOLDER
+    _write_settings(root, {"robot": spec_name, "task": task, "seed": seed, "width": size[0], "height": size[1]})
+    folders = [root / "raw" / f"traj_group{i // _GROUP_SIZE}" / f"traj{i}" for i in range(episodes)]
+    jobs = [(spec_name, task, seed + i, folder, size) for i, folder in enumerate(folders) if not folder.exists()]
+    # spawn, not fork: PyBullet's client and a parent's threads do not survive a fork.
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for _ in tqdm(pool.imap_unordered(_collect_one, jobs), total=len(jobs), desc=f"collecting {task}", unit="episode"):
+            pass
+    scores = [json.loads((folder / "outcome.json").read_text(encoding="utf-8"))["score"] for folder in folders]
+    return {"episodes": episodes, "written": len(jobs), "mean_score": float(np.mean(scores))}
+
+
+def _write_settings(root: Path, settings: dict) -> None:
+    """config.json of the tree, as BridgeData has one; a tree of other settings is not mixed with this one."""
+    path = root / "config.json"
+    content = {"camera_topics": ["/camera/image_raw"], "collection": settings}
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != content:
+        raise ValueError(f"{path} belongs to a collection with other settings; choose another --out")
+    root.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+_worlds: dict[str, World] = {}  # one per worker process and robot: building a client costs more than resetting one
+
+
+def _collect_one(job: tuple) -> None:
+    spec_name, task, seed, folder, size = job
+    if spec_name not in _worlds:
+        _worlds[spec_name] = World(load_robot_spec(spec_name))
+    _write_episode(folder, run_oracle(_worlds[spec_name], task, seed, size), task, seed)
+
+
+def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "images0").mkdir(parents=True)
+    for t, image in enumerate(record["images"]):
+        (partial / "images0" / f"im_{t}.jpg").write_bytes(encode_jpeg(image, JPEG_QUALITY))
+    observations = {key: record[key] for key in ("full_state", "desired_state", "qpos")}
+    observations |= {"state": record["full_state"], "time_stamp": record["time_stamp"].tolist()}
+    (partial / "obs_dict.pkl").write_bytes(pickle.dumps(observations, protocol=4))
+    policy_out = [{"actions": action, "policy_type": "PlaceOracle"} for action in record["actions"]]
+    (partial / "policy_out.pkl").write_bytes(pickle.dumps(policy_out, protocol=4))
+    (partial / "lang.txt").write_text("put the red cube on the blue plate\n", encoding="utf-8")
+    (partial / "outcome.json").write_text(json.dumps({"task": task, "seed": seed, "score": record["score"]}), encoding="utf-8")
+    partial.rename(folder)

@@ -1,0 +1,38 @@
+"""Collect scripted demonstrations in the simulated WidowX250."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`mqe sim collect` and `mqe sim goal`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    collect = actions.add_parser("collect", help="write demonstrations as a raw BridgeData V2 tree")
+    collect.add_argument("--task", default="place1", help="task name (default: %(default)s)")
+    collect.add_argument("--episodes", type=int, required=True, help="how many episodes")
+    collect.add_argument("--out", type=Path, required=True, help="folder of the tree; an interrupted collection continues")
+    collect.add_argument("--seed", type=int, default=0, help="scene of the first episode (default: %(default)s)")
+    collect.add_argument("--workers", type=int, default=1, help="processes; the bytes do not depend on it (default: %(default)s)")
+    collect.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
+    goal = actions.add_parser("goal", help="render a goal image with its YAML")
+    goal.add_argument("--task", default="place1", help="task name (default: %(default)s)")
+    goal.add_argument("--seed", type=int, required=True, help="scene")
+    goal.add_argument("--out", type=Path, required=True, help="the .png to write; the .yaml goes beside it")
+    goal.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the chosen action."""
+    if args.action == "collect":
+        from mqe_sim.collect import collect
+
+        report = collect(args.robot, args.task, args.episodes, args.out, seed=args.seed, workers=args.workers)
+        print(f"{args.out}: {report['episodes']} episodes ({report['written']} new), mean score {report['mean_score']:.3f}")
+    else:
+        from mqe_sim.goal_file import write_goal
+
+        write_goal(args.robot, args.task, args.seed, args.out)
+        print(f"{args.out}: goal of {args.task}, scene {args.seed}")
+    return 0

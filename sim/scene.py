@@ -1,0 +1,108 @@
+"""make_scene: a task with its robot, camera, clock, goal image and score; faster than real time or against the wall clock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from mqe_core.runtime.robot import MonotonicClock
+from mqe_core.spec import RobotSpec
+from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
+from mqe_sim.robot import BulletCamera, BulletRobot
+from mqe_sim.tasks import make_task
+from mqe_sim.world import World
+
+
+class SimClock:
+    """Simulated seconds: sleeping steps the physics."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> float:
+        return self._world.time_s
+
+    def sleep_until(self, t: float) -> None:
+        self._world.advance_to(t)
+
+
+def render_goal(spec: RobotSpec, task: str, seed: int, width: int = FRAME_WIDTH, height: int = FRAME_HEIGHT) -> np.ndarray:
+    """(height, width, 3) uint8 RGB of the scene of `seed`, solved, in a world of its own."""
+    world = World(spec)
+    try:
+        make_task(task, world, seed).solve()
+        return world.render(width, height)
+    finally:
+        world.close()
+
+
+class SimScene:
+    """A scene in this process: deterministic by seed, its clock is the simulation's own."""
+
+    def __init__(self, spec: RobotSpec, task: str, seed: int) -> None:
+        self.goal = render_goal(spec, task, seed)
+        self._world = World(spec)
+        self._task = make_task(task, self._world, seed)
+        self.task, self.max_steps, self.max_score = task, self._task.max_steps, self._task.max_score
+        self.clock = SimClock(self._world)
+        self.robot = BulletRobot(spec, clock=self.clock, world=self._world)
+        self.camera = BulletCamera(spec, clock=self.clock, world=self._world)
+
+    def score(self) -> float:
+        """Score once everything has come to rest."""
+        self._task.settle()
+        return self._task.score()
+
+    def close(self) -> None:
+        self._world.close()
+
+
+class RealtimeScene:
+    """A scene in a server process of its own, against the wall clock."""
+
+    def __init__(self, spec: RobotSpec, task: str, seed: int) -> None:
+        from mqe_sim.server import Client
+
+        self._folder = tempfile.TemporaryDirectory(prefix="mqe-sim-")
+        address = f"ipc://{Path(self._folder.name) / 'world'}"
+        command = [sys.executable, "-m", "mqe_sim.server", "--address", address, "--task", task, "--seed", str(seed)]
+        self._process = subprocess.Popen([*command, "--robot", spec.name])
+        try:
+            self._client = Client(address)
+            info = self._client.info()
+            self.goal = self._client.goal()
+            self.task, self.max_steps, self.max_score = task, info["max_steps"], info["max_score"]
+            self.clock = MonotonicClock()
+            self.robot = BulletRobot(spec, clock=self.clock, address=address)
+            self.camera = BulletCamera(spec, clock=self.clock, address=address)
+        except BaseException:
+            self._stop()
+            raise
+
+    def score(self) -> float:
+        """Score once everything has come to rest."""
+        return self._client.score()
+
+    def close(self) -> None:
+        self.robot.close()
+        self.camera.close()
+        self._client.close()
+        self._stop()
+
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+
+def make_scene(spec: RobotSpec, task: str, seed: int, *, realtime: bool = False) -> SimScene | RealtimeScene:
+    """The scene `seed` of `task`; ValueError for an unknown task. `realtime`: see the two classes."""
+    return RealtimeScene(spec, task, seed) if realtime else SimScene(spec, task, seed)

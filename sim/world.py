@@ -1,0 +1,105 @@
+"""The physical world of the sim: table, arm and a task's objects, stepped at a fixed rate; deterministic by seed in one process."""
+
+from __future__ import annotations
+
+import numpy as np
+import pybullet
+from pybullet_utils.bullet_client import BulletClient
+
+from mqe_core.spec import RobotSpec
+from mqe_sim.arm import PHYSICS_HZ, Arm, ArmState
+from mqe_sim.camera import render
+
+_TABLE_SIZE_M = (2.0, 2.4, 0.04)  # its top is z = 0, the plane the base stands on
+_TABLE_RGBA = (0.70, 0.60, 0.47, 1.0)
+_GRAVITY = 9.81
+_REST_LINEAR_M_PER_S, _REST_ANGULAR_RAD_PER_S = 0.005, 0.1
+
+
+class World:
+    """A PyBullet client with the table and the arm; tasks add their bodies. Simulated time starts at 0 on reset."""
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self.spec = spec
+        self.bullet = BulletClient(connection_mode=pybullet.DIRECT)
+        self.reset()
+
+    def reset(self) -> None:
+        """Empty world: table, and the arm at the spec's neutral joints with the gripper open."""
+        bullet = self.bullet
+        bullet.resetSimulation()
+        bullet.setGravity(0, 0, -_GRAVITY)
+        bullet.setPhysicsEngineParameter(fixedTimeStep=1.0 / PHYSICS_HZ, numSolverIterations=60, deterministicOverlappingPairs=1)
+        half = [s / 2 for s in _TABLE_SIZE_M]
+        self.table = self.add_box(half, [0.4, 0.0, -half[2]], rgba=_TABLE_RGBA, mass_kg=0.0, friction=0.8)
+        self.arm = Arm(bullet, self.spec)
+        self.arm.reset(self.spec.neutral_joints, 1.0)
+        self._steps = 0
+
+    @property
+    def time_s(self) -> float:
+        """Simulated seconds since reset."""
+        return self._steps / PHYSICS_HZ
+
+    def advance_to(self, time_s: float) -> None:
+        """Step physics until simulated time reaches `time_s` (to the nearest physics step); never backward."""
+        for _ in range(round(time_s * PHYSICS_HZ) - self._steps):
+            self.bullet.stepSimulation()
+            self._steps += 1
+
+    def arm_state(self) -> ArmState:
+        """The arm now, stamped with simulated time."""
+        return ArmState(self.time_s, self.arm.joints(), self.arm.gripper(), self.arm.target_joints, self.arm.target_gripper)
+
+    def add_box(self, half_m, position_m, *, rgba, mass_kg: float, friction: float, yaw_rad: float = 0.0) -> int:
+        """A box body; returns its id."""
+        shape = {"shapeType": self.bullet.GEOM_BOX, "halfExtents": list(half_m)}
+        return self._add(shape, shape, position_m, rgba, mass_kg, friction, yaw_rad)
+
+    def add_cylinder(self, radius_m: float, height_m: float, position_m, *, rgba, mass_kg: float, friction: float) -> int:
+        """An upright cylinder body; returns its id."""
+        cylinder = self.bullet.GEOM_CYLINDER
+        visual = {"shapeType": cylinder, "radius": radius_m, "length": height_m}
+        collision = {"shapeType": cylinder, "radius": radius_m, "height": height_m}
+        return self._add(visual, collision, position_m, rgba, mass_kg, friction, 0.0)
+
+    def _add(self, visual: dict, collision: dict, position_m, rgba, mass_kg: float, friction: float, yaw_rad: float) -> int:
+        bullet = self.bullet
+        body = bullet.createMultiBody(
+            mass_kg,
+            bullet.createCollisionShape(**collision),
+            bullet.createVisualShape(**visual, rgbaColor=list(rgba), specularColor=[0, 0, 0]),
+            list(position_m),
+            bullet.getQuaternionFromEuler([0, 0, yaw_rad]),
+        )
+        bullet.changeDynamics(body, -1, lateralFriction=friction, spinningFriction=0.002, rollingFriction=0.0005)
+        return body
+
+    def position(self, body: int) -> np.ndarray:
+        """(3,) metres: centre of a body."""
+        return np.array(self.bullet.getBasePositionAndOrientation(body)[0])
+
+    def place_body(self, body: int, position_m) -> None:
+        """Move a body, upright and at rest. For building scenes only, never while a policy runs."""
+        self.bullet.resetBasePositionAndOrientation(body, list(position_m), [0, 0, 0, 1])
+        self.bullet.resetBaseVelocity(body, [0, 0, 0], [0, 0, 0])
+
+    def at_rest(self, body: int) -> bool:
+        """Whether a body's velocities are below what solver noise leaves on a resting one."""
+        linear, angular = self.bullet.getBaseVelocity(body)
+        return bool(np.linalg.norm(linear) < _REST_LINEAR_M_PER_S and np.linalg.norm(angular) < _REST_ANGULAR_RAD_PER_S)
+
+    def settle(self, bodies, limit_s: float = 2.0) -> None:
+        """Step until all `bodies` rest, at most `limit_s` simulated seconds."""
+        end = self.time_s + limit_s
+        self.advance_to(self.time_s + 0.1)
+        while self.time_s < end and not all(self.at_rest(body) for body in bodies):
+            self.advance_to(self.time_s + 0.05)
+
+    def render(self, width: int, height: int) -> np.ndarray:
+        """(height, width, 3) uint8 RGB from the spec's camera."""
+        return render(self.bullet, self.spec.camera, width, height)
+
+    def close(self) -> None:
+        """Disconnect; the object is unusable afterwards."""
+        self.bullet.disconnect()
