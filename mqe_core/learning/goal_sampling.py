@@ -1,0 +1,112 @@
+"""Which frames make a training row: the transition, its waypoint, the value goal and the actor goal.
+
+All index rules are those of the official code on compact data. An episode stores frames s_0 ... s_L; the last one has no action, so
+the valid transitions are s_0 ... s_{L-1} and ``final(t)``, the last frame that can be a goal or a waypoint of the geometric and
+uniform rules, is s_{L-1}. s_L is only ever a next observation. At t = final(t) the goal is the frame itself, zero steps away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class GoalIndices:
+    """Frame indices of B training rows; every array is (B,) int64."""
+
+    observation: np.ndarray
+    waypoint: np.ndarray
+    waypoint_steps: np.ndarray  # k, control steps from the observation to the waypoint; 0 only at the last valid frame
+    value_goal: np.ndarray
+    value_goal_steps: np.ndarray
+    actor_goal: np.ndarray
+
+    def __post_init__(self) -> None:
+        assert len({array.shape for array in vars(self).values()}) == 1, "all index arrays have one row per transition"
+        assert np.array_equal(self.waypoint, self.observation + self.waypoint_steps)
+        assert np.array_equal(self.value_goal, self.observation + self.value_goal_steps)
+
+
+@dataclass(frozen=True)
+class GoalMixture:
+    """How a goal is drawn: the frame itself, a later frame of its episode, or any valid frame of the data; sums to 1."""
+
+    current: float = 0.0
+    trajectory: float = 1.0
+    random: float = 0.0
+
+    def __post_init__(self) -> None:
+        weights = (self.current, self.trajectory, self.random)
+        if min(weights) < 0 or abs(sum(weights) - 1.0) > 1e-6:
+            raise ValueError(f"a goal mixture needs three probabilities that sum to 1, got current/trajectory/random = {weights}")
+
+
+class TransitionIndex:
+    """The valid transitions of a store and, for each frame, the last valid frame of its episode."""
+
+    def __init__(self, valid: np.ndarray, episode_ends: np.ndarray) -> None:
+        """``valid (N,) bool``: the frame has an action and a successor; ``episode_ends (E,)``: exclusive ends, increasing."""
+        frames = len(valid)
+        ends = np.asarray(episode_ends, dtype=np.int64)
+        if len(ends) == 0 or ends[-1] != frames or np.any(np.diff(ends, prepend=0) <= 0):
+            raise ValueError(f"episode_ends must increase strictly and end at the number of frames ({frames}), got {ends[-5:]}")
+        valid = np.asarray(valid, dtype=bool)
+        if np.any(valid[ends - 1]):
+            raise ValueError("the last frame of an episode has no successor and cannot be valid: the store is inconsistent")
+        self.indices = np.flatnonzero(valid)
+        if len(self.indices) == 0:
+            raise ValueError("the data holds no transition: every episode needs at least two frames, one of them with an action")
+        # final(t): the last valid frame at or before the end of t's episode (only defined, and only used, for valid t).
+        episode_of = np.searchsorted(ends, np.arange(frames), side="right")
+        last_valid_before_end = np.searchsorted(self.indices, ends, side="left") - 1
+        self.final = self.indices[np.maximum(last_valid_before_end, 0)][episode_of]
+
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """``count`` valid frames, uniformly with replacement."""
+        return self.indices[rng.integers(len(self.indices), size=count)]
+
+    def geometric_goals(self, rng: np.random.Generator, t: np.ndarray, discount: float) -> np.ndarray:
+        """``min(t + Geom(1 - discount), final(t))``, steps counted from 1."""
+        return np.minimum(t + rng.geometric(1.0 - discount, size=t.shape), self.final[t])
+
+    def uniform_goals(self, rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
+        """``round(min(t + 1, final) * u + final * (1 - u))``: both ends have half the weight of the frames between."""
+        final = self.final[t]
+        u = rng.random(t.shape)
+        return np.rint(np.minimum(t + 1, final) * u + final * (1.0 - u)).astype(np.int64)
+
+    def mixed_goals(
+        self, rng: np.random.Generator, t: np.ndarray, mixture: GoalMixture, discount: float | None
+    ) -> np.ndarray:
+        """Goals of a mixture; trajectory goals are geometric with ``discount``, or uniform where it is None."""
+        if mixture.current == 1.0:
+            return t.copy()
+        goals = self.uniform_goals(rng, t) if discount is None else self.geometric_goals(rng, t, discount)
+        if mixture.random > 0.0:
+            from_trajectory = rng.random(t.shape) < mixture.trajectory / (1.0 - mixture.current)
+            goals = np.where(from_trajectory, goals, self.draw(rng, len(t)))
+        if mixture.current > 0.0:
+            goals = np.where(rng.random(t.shape) < mixture.current, t, goals)
+        return goals
+
+
+@dataclass(frozen=True)
+class WaypointSampler:
+    """MQE's rows: a geometric value goal, a waypoint on the way to it, and an actor goal from its own mixture."""
+
+    discount: float  # gamma: value goals are Geom(1 - gamma) steps ahead
+    lambda_: float  # waypoints are Geom(1 - lambda) steps ahead, never past the value goal of their own row
+    next_state_sample: float  # p: probability that the waypoint is the next observation, one step ahead
+    actor_goals: GoalMixture = GoalMixture()
+
+    def sample(self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int) -> GoalIndices:
+        """Draw ``batch_size`` rows."""
+        t = transitions.draw(rng, batch_size)
+        value_goal = transitions.geometric_goals(rng, t, self.discount)
+        waypoint = np.minimum(transitions.geometric_goals(rng, t, self.lambda_), value_goal)
+        # The one-step waypoint is the next observation, so at the last valid frame it is s_L, one step past the goal.
+        waypoint = np.where(rng.random(batch_size) < self.next_state_sample, t + 1, waypoint)
+        actor_goal = transitions.mixed_goals(rng, t, self.actor_goals, discount=None)
+        return GoalIndices(t, waypoint, waypoint - t, value_goal, value_goal - t, actor_goal)

@@ -1,0 +1,172 @@
+"""Networks: an ensemble of MLPs with stacked weights, convolutional encoders for uint8 images, and the Gaussian actor.
+
+Initialisation and layer order follow the official Flax code: Xavier-uniform kernels with zero biases, tanh-approximated GELU,
+LayerNorm (eps 1e-6) after the activation. Images enter as uint8 ``(B, H, W, C)`` and are scaled inside the network, so that the
+exported policy takes what a camera gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Flax's default GELU, the tanh approximation."""
+    return F.gelu(x, approximate="tanh")
+
+
+class EnsembleLinear(nn.Module):
+    """E independent linear layers as one batched product, ``(E, B, in) -> (E, B, out)``."""
+
+    def __init__(self, members: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        bound = math.sqrt(6.0 / (in_features + out_features))  # Xavier uniform, per member
+        self.weight = nn.Parameter(torch.empty(members, in_features, out_features).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(members, 1, out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class EnsembleLayerNorm(nn.Module):
+    """LayerNorm over the last axis with its own gain and bias per member, ``(E, B, D) -> (E, B, D)``."""
+
+    def __init__(self, members: int, features: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(members, 1, features))
+        self.bias = nn.Parameter(torch.zeros(members, 1, features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], eps=1e-6) * self.gain + self.bias
+
+
+class EnsembleMLP(nn.Module):
+    """E independent MLPs, ``(B, in) -> (E, B, out)``: (linear, GELU, LayerNorm) per hidden layer, then a plain linear layer."""
+
+    def __init__(self, members: int, in_features: int, hidden_dims: Sequence[int], out_features: int) -> None:
+        super().__init__()
+        self.members = members
+        widths = [in_features, *hidden_dims]
+        self.hidden = nn.ModuleList(EnsembleLinear(members, a, b) for a, b in zip(widths[:-1], widths[1:]))
+        self.norms = nn.ModuleList(EnsembleLayerNorm(members, b) for b in widths[1:])
+        self.head = EnsembleLinear(members, widths[-1], out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.unsqueeze(0).expand(self.members, -1, -1)  # (E, B, in)
+        for linear, norm in zip(self.hidden, self.norms):
+            x = norm(gelu(linear(x)))
+        return self.head(x)
+
+
+class MeanActor(nn.Module):
+    """Mean of the unit-variance Gaussian policy, ``(B, in) -> (B, A)``, not squashed: GELU after every hidden layer, no LayerNorm."""
+
+    def __init__(self, in_features: int, hidden_dims: Sequence[int], action_dim: int) -> None:
+        super().__init__()
+        widths = [in_features, *hidden_dims]
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:]))
+        self.head = nn.Linear(widths[-1], action_dim)
+        self.apply(xavier_init)
+        with torch.no_grad():
+            self.head.weight.mul_(0.1)  # variance scale 1e-2, so the first actions are near the middle of the range
+
+    def forward(self, x: Tensor) -> Tensor:
+        for linear in self.hidden:
+            x = gelu(linear(x))
+        return self.head(x)
+
+
+class StateEncoder(nn.Module):
+    """Standardises state vectors with statistics that travel with the network, ``(B, S) -> (B, S)``."""
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("std", std.clone())
+        self.out_features = mean.shape[0]
+
+    def forward(self, states: Tensor) -> Tensor:
+        return (states - self.mean) / self.std
+
+
+class ImageEncoder(nn.Module):
+    """Convolutions, flatten, one dense layer: ``(B, H, W, C) uint8 -> (B, out_features) float32``."""
+
+    def __init__(self, convolutions: nn.Module, channels: int, image_size: int, out_features: int) -> None:
+        super().__init__()
+        self.convolutions = convolutions
+        with torch.no_grad():
+            flat = convolutions(torch.zeros(1, channels, image_size, image_size)).numel()
+        self.dense = nn.Linear(flat, out_features)
+        self.out_features = out_features
+        self.apply(xavier_init)
+        # NHWC memory: what the input already has after the permute, and the faster layout for narrow convolutions.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images.permute(0, 3, 1, 2).to(torch.float32) / 255.0  # (B, C, H, W), NHWC strides
+        return gelu(self.dense(self.convolutions(x).flatten(1)))
+
+
+class SameMaxPool(nn.Module):
+    """3x3 max-pool of stride 2 with Flax's SAME padding: even sizes are padded at the right and bottom only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-math.inf), kernel_size=3, stride=2)
+
+
+class ResidualBlock(nn.Module):
+    """relu, conv, relu, conv, add: ``(B, C, H, W) -> (B, C, H, W)``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(F.relu(x))))
+
+
+def impala_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
+    """IMPALA stacks (conv, pool, one residual block each); widths 16/32/32 are the official ``impala_small``."""
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Conv2d(channels, width, 3, padding=1), SameMaxPool(), ResidualBlock(width)]
+        channels = width
+    return nn.Sequential(*layers, nn.ReLU())
+
+
+def strided_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
+    """A cheap encoder for CPUs: one convolution per width, the first three of stride 2 (64 -> 8 pixels), ReLU after each."""
+    layers: list[nn.Module] = []
+    for index, width in enumerate(widths):
+        kernel = 5 if index == 0 else 3
+        layers += [nn.Conv2d(channels, width, kernel, stride=2 if index < 3 else 1, padding=kernel // 2), nn.ReLU()]
+        channels = width
+    return nn.Sequential(*layers)
+
+
+ENCODERS = {  # name: (convolutions, widths, features after the dense layer)
+    "impala_small": (impala_convolutions, (16, 32, 32), 512),
+    "strided": (strided_convolutions, (32, 32, 64, 64), 256),
+}
+
+
+def make_image_encoder(name: str, channels: int, image_size: int) -> ImageEncoder:
+    """The named encoder for ``channels`` input channels; ValueError for an unknown name."""
+    if name not in ENCODERS:
+        raise ValueError(f"unknown encoder {name!r}: choose one of {', '.join(sorted(ENCODERS))}")
+    convolutions, widths, features = ENCODERS[name]
+    return ImageEncoder(convolutions(channels, widths), channels, image_size, features)
+
+
+def xavier_init(module: nn.Module) -> None:
+    """Xavier-uniform kernels and zero biases for every linear and convolutional layer (use with ``Module.apply``)."""
+    if isinstance(module, (nn.Linear, nn.Conv2d)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
