@@ -19,8 +19,8 @@ from mqe_core.spec import RobotSpec
 
 # Rules that clip, in the order they are applied.
 WORKSPACE = "workspace"  # position moved to the nearest point of the workspace box
-TRANSLATION_STEP = "translation_step"  # step from the last sent target shortened to max_translation_step_m
-ROTATION_STEP = "rotation_step"  # turn from the last sent target shortened to max_rotation_step_rad
+TRANSLATION_STEP = "translation_step"  # step from the last sent target shortened to max_translation_step_m along each base axis
+ROTATION_STEP = "rotation_step"  # turn from it (a rotation vector) shortened to max_rotation_step_rad about each base axis
 JOINT_VELOCITY = "joint_velocity"  # step shortened until no joint must move faster than its limit
 GRIPPER = "gripper"  # opening moved into [0, 1]
 CLIP_RULES = (WORKSPACE, TRANSLATION_STEP, ROTATION_STEP, JOINT_VELOCITY, GRIPPER)
@@ -180,17 +180,14 @@ class SafetyFilter:
             clipped.append(WORKSPACE)
         left, _, right = np.linalg.svd(pose[:3, :3])
         wanted = make_pose(left @ right, position)
-        length = float(np.linalg.norm(position - last.pose[:3, 3]))
-        turn = rotation_angle(last.pose[:3, :3], wanted[:3, :3])
-        shorter, smaller = 1.0, 1.0
-        if length > control.max_translation_step_m:
-            shorter = control.max_translation_step_m / length
-            if length > control.max_translation_step_m + _ROUNDING:
-                clipped.append(TRANSLATION_STEP)
-        if turn > control.max_rotation_step_rad:
-            smaller = control.max_rotation_step_rad / turn
-            if turn > control.max_rotation_step_rad + _ROUNDING:
-                clipped.append(ROTATION_STEP)
+        # Per axis, as bridge_data_robot clips an action; the direction of the step is kept.
+        step = float(np.abs(position - last.pose[:3, 3]).max()) / control.max_translation_step_m
+        turn = float(np.abs(_rotation_vector(wanted[:3, :3] @ last.pose[:3, :3].T)).max()) / control.max_rotation_step_rad
+        if step > 1.0 + _ROUNDING:
+            clipped.append(TRANSLATION_STEP)
+        if turn > 1.0 + _ROUNDING:
+            clipped.append(ROTATION_STEP)
+        shorter, smaller = 1.0 / max(1.0, step), 1.0 / max(1.0, turn)
         return _between(last.pose, wanted, shorter, smaller), clipped
 
     def _solve(self, pose: np.ndarray, last: _Sent, elapsed: float) -> tuple[np.ndarray | None, str | None, str]:
@@ -303,21 +300,27 @@ def _between(start: np.ndarray, end: np.ndarray, translation: float, rotation: f
     position = start[:3, 3] + translation * (end[:3, 3] - start[:3, 3])
     if rotation == 1.0:
         return make_pose(end[:3, :3], position)
-    x, y, z, w = _quaternion(start[:3, :3].T @ end[:3, :3])
-    sine = np.sqrt(x * x + y * y + z * z)
-    if sine < 1e-12:
-        return make_pose(end[:3, :3], position)
-    angle = rotation * 2.0 * np.arctan2(sine, w)
-    ax, ay, az = x / sine, y / sine, z / sine
-    cross = np.array([[0.0, -az, ay], [az, 0.0, -ax], [-ay, ax, 0.0]])
+    x, y, z = vector = rotation * _rotation_vector(end[:3, :3] @ start[:3, :3].T)
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-12:
+        return make_pose(start[:3, :3], position)
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]) / angle
     part = np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * cross @ cross
-    return make_pose(start[:3, :3] @ part, position)
+    return make_pose(part @ start[:3, :3], position)
+
+
+def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
+    """(3, 3) → (3,) axis times angle, angle in [0, π], exact at half turns too."""
+    x, y, z, w = _quaternion(rotation)
+    sine = float(np.sqrt(x * x + y * y + z * z))
+    return np.array([x, y, z]) * (2.0 * np.arctan2(sine, w) / sine) if sine > 1e-15 else np.zeros(3)
 
 
 def _quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
     """(3, 3) → unit (x, y, z, w) with w ≥ 0, from the largest component, so that half turns lose no digits."""
     r = rotation
-    squares = np.array([1 + r[0, 0] - r[1, 1] - r[2, 2], 1 - r[0, 0] + r[1, 1] - r[2, 2], 1 - r[0, 0] - r[1, 1] + r[2, 2], 1 + np.trace(r)])
+    xx, yy, zz = r[0, 0], r[1, 1], r[2, 2]
+    squares = np.array([1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz])
     largest = int(squares.argmax())
     columns = np.array(
         [
