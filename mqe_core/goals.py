@@ -1,0 +1,96 @@
+"""Goal files: a PNG that shows where to get to, and a YAML beside it that says what the picture is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from mqe_core import images
+
+_REQUIRED = ("camera", "resize_rule", "domain", "capture_pose")
+_SIM = ("task", "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """A goal image with its meaning.
+
+    Attributes:
+        path: the PNG.
+        image: (H, W, 3) uint8 RGB.
+        camera: name of the camera that took it.
+        domain: what it shows, `sim` or `real`.
+        capture_pose: (7,) Bridge state of the arm in the picture.
+        task, seed: of a simulated scene, so that the same one can be set up; None for a real one.
+    """
+
+    path: Path
+    image: np.ndarray
+    camera: str
+    domain: str
+    capture_pose: tuple[float, ...]
+    task: str | None
+    seed: int | None
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+def read_goal(path: str | Path) -> Goal:
+    """Read the PNG at `path` and its YAML. ValueError or FileNotFoundError, with the remedy, where something is missing or wrong."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such goal image")
+    meaning_path = path.with_suffix(".yaml")
+    if not meaning_path.is_file():
+        raise FileNotFoundError(
+            f"{meaning_path}: a goal image needs a YAML beside it with the keys {', '.join(_REQUIRED)} (in the sim also {', '.join(_SIM)})"
+        )
+    try:
+        meaning = yaml.safe_load(meaning_path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{meaning_path}: not valid YAML: {error}") from error
+    if not isinstance(meaning, dict):
+        raise ValueError(f"{meaning_path}: expected a mapping of keys, got {type(meaning).__name__}")
+    needed = set(_REQUIRED) | (set(_SIM) if meaning.get("domain") == "sim" else set())
+    if set(meaning) != needed:
+        missing, unknown = sorted(needed - set(meaning)), sorted(set(meaning) - needed)
+        raise ValueError(f"{meaning_path}: missing keys {missing}, unknown keys {unknown}")
+
+    def require(ok: bool, key: str, expected: str) -> None:
+        if not ok:
+            raise ValueError(f"{meaning_path}: {key}: expected {expected}, got {meaning[key]!r}")
+
+    require(meaning["domain"] in ("sim", "real"), "domain", "sim or real")
+    require(meaning["resize_rule"] == images.RESIZE_RULE, "resize_rule", images.RESIZE_RULE)
+    require(isinstance(meaning["camera"], str) and meaning["camera"] != "", "camera", "a camera's name")
+    pose = meaning["capture_pose"]
+    require(isinstance(pose, list) and len(pose) == 7 and all(_is_finite(v) for v in pose), "capture_pose", "7 numbers")
+    if meaning["domain"] == "sim":
+        require(isinstance(meaning["task"], str) and meaning["task"] != "", "task", "a task's name")
+        require(type(meaning["seed"]) is int and meaning["seed"] >= 0, "seed", "a whole number from 0")
+    return Goal(
+        path, images.read(path), meaning["camera"], meaning["domain"], tuple(map(float, pose)), meaning.get("task"), meaning.get("seed")
+    )
+
+
+def find_goal(name: str, folders: Sequence[Path]) -> Path:
+    """A path as it is, else the first folder's file of that name (with or without .png). FileNotFoundError says where it looked."""
+    if Path(name).expanduser().is_file():
+        return Path(name).expanduser().resolve()
+    file = name if name.endswith(".png") else f"{name}.png"
+    for folder in folders:
+        if (folder / file).is_file():
+            return folder / file
+    places = ", ".join(map(str, folders))
+    known = sorted({path.name for folder in folders if folder.is_dir() for path in folder.glob("*.png")})
+    raise FileNotFoundError(f"no goal {name!r}: not a file, and not in {places}; known goals: {', '.join(known) or 'none'}")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
