@@ -16,7 +16,7 @@ POSITION_TOLERANCE_M = 1e-3  # what counts as solved; bridge_data_robot's IK use
 ROTATION_TOLERANCE_RAD = 1e-3
 _LIMIT_SLACK_RAD = 1e-9  # rounding of a solution that lies on a limit
 _NEARLY_RAD = 0.01  # a branch this close outside a limit may still have a solution within the tolerances
-_STRETCH_SLACK = 1e-3  # cosine of the elbow bend this far past 1 is an arm stretched less than a millimetre too far
+_STRETCH_SLACK = 4e-3  # cosine of the elbow bend this far past 1: an arm stretched half a millimetre too far
 
 
 def forward_kinematics(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:

@@ -1,0 +1,134 @@
+"""The simulated arm, scene and camera are what the spec says, and the same seed gives the same run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mqe_core.geometry import rotation_angle
+from mqe_core.kinematics import forward_kinematics
+from mqe_core.spec import load_robot_spec
+from mqe_sim.arm import PHYSICS_HZ
+from mqe_sim.collect import run_oracle
+from mqe_sim.scene import make_scene
+from mqe_sim.tasks import make_task
+from mqe_sim.tasks.place import CLEARANCE_M, PLATE_HEIGHT_M, CUBE_EDGE_M
+from mqe_sim.world import World
+
+SPEC = load_robot_spec()
+
+
+@pytest.fixture
+def world():
+    world = World(SPEC)
+    yield world
+    world.close()
+
+
+def test_the_urdf_has_the_kinematics_of_the_spec(world):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        joints = rng.uniform(SPEC.joint_lower, SPEC.joint_upper)
+        world.arm.reset(joints, 1.0)
+        link = world.bullet.getLinkState(world.arm.body, world.arm.links["ee"], computeForwardKinematics=1)
+        pose = forward_kinematics(SPEC, joints)
+        np.testing.assert_allclose(link[4], pose[:3, 3], atol=1e-5)
+        rotation = np.array(world.bullet.getMatrixFromQuaternion(link[5])).reshape(3, 3)
+        assert rotation_angle(rotation, pose[:3, :3]) < 1e-4
+
+
+def test_the_urdf_has_the_masses_and_limits_of_the_spec(world):
+    for joint in SPEC.joints:
+        index = world.arm.links[joint.child]
+        assert world.bullet.getDynamicsInfo(world.arm.body, index)[0] == pytest.approx(getattr(SPEC.links, joint.child).mass_kg)
+        info = world.bullet.getJointInfo(world.arm.body, index)
+        np.testing.assert_allclose(info[8:12], [joint.lower_rad, joint.upper_rad, joint.effort_nm, joint.velocity_rad_per_s])
+
+
+def test_the_motors_stay_within_the_spec_s_velocity(world):
+    target = SPEC.neutral_joints + [1.5, 0.5, -0.5, 1.0, -1.0, 1.0]
+    world.arm.command(target, 1.0)
+    fastest = np.zeros(6)
+    before = world.arm.joints()
+    for step in range(PHYSICS_HZ):
+        world.advance_to(world.time_s + 1 / PHYSICS_HZ)
+        now = world.arm.joints()
+        fastest = np.maximum(fastest, np.abs(now - before) * PHYSICS_HZ)
+        before = now
+    assert (fastest <= SPEC.joint_velocity * 1.01).all()
+    np.testing.assert_allclose(before, target, atol=0.01)  # and gets there without sagging under its weight
+
+
+def test_the_fingers_move_together_and_reach_both_ends(world):
+    for value in (0.0, 1.0):
+        world.arm.command(SPEC.neutral_joints, value)
+        world.advance_to(world.time_s + 1.5)
+        assert world.arm.gripper() == pytest.approx(value, abs=0.05)
+        left, right = (world.bullet.getJointState(world.arm.body, world.arm.links[f"{s}_finger"])[0] for s in ("left", "right"))
+        assert left == pytest.approx(-right, abs=5e-4)
+
+
+def test_the_camera_projects_points_where_the_spec_s_pinhole_does(world):
+    """A small red ball is seen within a pixel or two of where the calibration puts it."""
+    camera = SPEC.camera
+    for xy in ([0.25, 0.05], [0.35, -0.05], [0.25, -0.06]):  # clear of the arm at its neutral pose
+        point = np.array([*xy, 0.05])
+        body = world.add_box([0.006] * 3, point, rgba=(1, 0, 0, 1), mass_kg=0, friction=0.5)
+        x, y, z = camera.rotation.T @ (point - camera.position_m)
+        expected = np.array([camera.fx_px * x / z + camera.cx_px, camera.fy_px * y / z + camera.cy_px]) / 2
+        image = world.render(camera.width_px // 2, camera.height_px // 2).astype(int)
+        rows, columns = np.nonzero((image[..., 0] > 120) & (image[..., 1] < 60))
+        assert len(rows) > 10
+        np.testing.assert_allclose([columns.mean(), rows.mean()], expected, atol=2.0)
+        world.bullet.removeBody(body)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_scene_starts_unsolved_at_rest_with_room_between_its_objects(world, seed):
+    task = make_task("place1", world, seed)
+    cube, plate = world.position(task.cube), world.position(task.plate)
+    assert np.linalg.norm(cube[:2] - plate[:2]) > CLEARANCE_M - 0.003
+    assert world.at_rest(task.cube) and task.score() == 0.0
+    task.solve()
+    assert task.score() == 1.0
+    assert world.position(task.cube)[2] == pytest.approx(PLATE_HEIGHT_M + CUBE_EDGE_M / 2, abs=1e-3)
+
+
+def test_a_cube_pushed_or_held_over_the_plate_does_not_count(world):
+    task = make_task("place1", world, 0)
+    plate = world.position(task.plate)
+    world.place_body(task.cube, [plate[0] + 0.06, plate[1], CUBE_EDGE_M / 2])  # beside the plate
+    task.settle()
+    assert task.score() == 0.0
+    world.place_body(task.cube, [plate[0], plate[1], 0.1])  # in the air above it
+    assert task.score() == 0.0
+
+
+def test_unknown_tasks_and_negative_seeds_are_refused(world):
+    with pytest.raises(ValueError, match="unknown task 'fold'; known: place1"):
+        make_task("fold", world, 0)
+    with pytest.raises(ValueError, match="must not be negative"):
+        make_task("place1", world, -1)
+
+
+def test_the_same_seed_gives_the_same_demonstration(world):
+    first = run_oracle(world, "place1", 3, size=(64, 48))
+    other = World(SPEC)
+    run_oracle(other, "place1", 5, size=None)  # a used world must not remember
+    second = run_oracle(other, "place1", 3, size=(64, 48))
+    other.close()
+    np.testing.assert_array_equal(first["actions"], second["actions"])
+    np.testing.assert_array_equal(first["full_state"], second["full_state"])
+    np.testing.assert_array_equal(np.array(first["images"]), np.array(second["images"]))
+
+
+def test_scenes_on_the_simulation_s_clock_run_faster_than_real_time_and_keep_their_time():
+    scene = make_scene(SPEC, "place1", 1)
+    try:
+        start = scene.clock.now()
+        scene.clock.sleep_until(start + 1.0)
+        assert scene.clock.now() == pytest.approx(start + 1.0, abs=1 / PHYSICS_HZ)
+        assert scene.camera.read().stamp == scene.clock.now()
+        assert scene.score() == 0.0
+    finally:
+        scene.close()
