@@ -1,0 +1,192 @@
+"""A trained run becomes a policy bundle: one ONNX graph from camera bytes to physical actions, proved equal to the torch network."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from mqe_core.bundle import ACTION_TOLERANCE, STEPS_TOLERANCE, STEPS_TOLERANCE_FLOOR, BundleContract, PolicyBundle, counter_image, write_bundle
+from mqe_core.data.episode_store import EpisodeStore
+from mqe_core.learning.train import action_scale, load_run
+from mqe_core.spec import RobotSpec
+
+OPSET = 18
+PARITY_PAIRS = 48  # image pairs from the data (or of noise, where the data is gone) on which torch and onnxruntime must agree
+NOISE_PAIRS = 16
+
+logger = logging.getLogger(__name__)
+
+
+class DeployedPolicy(nn.Module):
+    """The agent's policy with the action scale inside: `(B, S, S, 3) uint8` twice → `action (B, 7)` physical, `steps_to_goal (B,)`."""
+
+    def __init__(self, policy: nn.Module, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        self.policy = policy
+        self.register_buffer("middle", (low + high) / 2)
+        self.register_buffer("half_range", (high - low) / 2)
+
+    def forward(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, ...]:
+        action, steps_to_goal = self.policy(observation, goal)
+        action = self.middle + self.half_range * action
+        return (action,) if steps_to_goal is None else (action, steps_to_goal)
+
+
+def export_run(
+    run: str | Path, out: str | Path, spec: RobotSpec, *, domain: str | None = None, checkpoint: str = "latest", data: str | Path | None = None
+) -> PolicyBundle:
+    """Export the run folder `run` to the bundle `out`; returns it, opened and checked.
+
+    Args:
+        spec: robot that the policy is for.
+        domain: what its images show; the training data's where not given.
+        checkpoint: "latest" or the name of a kept one, such as "step_00003000".
+        data: the store it was trained on, where it has moved; its images serve the parity and golden checks.
+
+    Raises ValueError where the run cannot become a bundle, RuntimeError where onnxruntime and torch disagree.
+    """
+    agent, _, metadata = load_run(run, checkpoint)
+    observation = metadata["observation"]
+    if observation["kind"] != "pixels":
+        raise ValueError(
+            f"{run} was trained on {observation['kind']} observations; a policy bundle takes camera images: train with --observation pixels"
+        )
+    scale = action_scale(metadata)
+    size = observation["image_size"]
+    module = DeployedPolicy(agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)).eval()
+    contract = BundleContract(
+        robot=spec.name,
+        agent=metadata["agent"],
+        domain=_choose_domain(domain, metadata["data"]["metadata"]["domain"]),
+        image_size=size,
+        control_hz=float(metadata["data"]["metadata"]["control_hz"]),
+        action_low=tuple(scale.low.tolist()),
+        action_high=tuple(scale.high.tolist()),
+        discount=metadata["discount"],
+        data_fingerprint=metadata["data"]["fingerprint"],
+        commit=metadata["commit"] or "unknown",
+        metrics={"step": metadata["step"], **last_metrics(Path(run) / "metrics.csv", metadata["step"])},
+    )
+    observations, goals = _image_pairs(metadata, data, size)
+    model = to_onnx(module, size)
+    write_bundle(model, contract, out, example=(observations[0], goals[0]))
+    bundle = PolicyBundle.open(out, spec)
+    try:
+        assert_parity(module, bundle, observations, goals)
+    except RuntimeError:
+        Path(out).unlink()  # a policy that is not the trained one must not lie around
+        raise
+    return bundle
+
+
+def to_onnx(module: nn.Module, size: int) -> onnx.ModelProto:
+    """The module as an ONNX graph with a free batch axis, without the paths and traces that the exporter leaves in it."""
+    # Two tensors: given one object twice, the exporter takes observation and goal for the same input.
+    example = tuple(torch.from_numpy(counter_image(size, number).copy()).expand(2, -1, -1, -1).clone() for number in range(2))
+    with torch.no_grad():
+        names = ["action", "steps_to_goal"][: len(module(*example))]
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    chatty = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnx_ir", "onnxscript")}
+    for name in chatty:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside torch
+            program = torch.onnx.export(
+                module,
+                example,
+                input_names=["observation", "goal"],
+                output_names=names,
+                dynamic_shapes=({0: batch}, {0: batch}),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        for name, level in chatty.items():
+            logging.getLogger(name).setLevel(level)
+    model = program.model_proto
+    model.doc_string = ""
+    graph = model.graph
+    del graph.value_info[:], graph.metadata_props[:]
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def assert_parity(module: nn.Module, bundle: PolicyBundle, observations: np.ndarray, goals: np.ndarray) -> dict[str, float]:
+    """Raise RuntimeError unless onnxruntime answers as torch does; returns the largest error of each output over its tolerance.
+
+    Args:
+        observations, goals: (n, S, S, 3) uint8 each. Batches of one and of several are compared.
+
+    Tolerances: a thousandth of the action's range per dimension, one per cent of steps_to_goal.
+    """
+    worst = {"action": 0.0, "steps_to_goal": 0.0}
+    for start, stop in [(i, i + 1) for i in range(min(4, len(observations)))] + [(i, i + 8) for i in range(0, len(observations), 8)]:
+        batch = observations[start:stop], goals[start:stop]
+        with torch.no_grad():
+            expected = [values.numpy() for values in module(*(torch.from_numpy(images) for images in batch))]
+        got = bundle.run(*batch)
+        for (name, values), reference in zip(got.items(), expected):
+            if name == "action":
+                tolerance = bundle.contract.action_tolerance
+            else:
+                tolerance = np.maximum(STEPS_TOLERANCE * np.abs(reference), STEPS_TOLERANCE_FLOOR)
+            error = float((np.abs(values - reference) / tolerance).max())
+            worst[name] = max(worst[name], error if np.isfinite(error) else np.inf)
+    if max(worst.values()) > 1.0:
+        raise RuntimeError(
+            f"onnxruntime and torch disagree: action error {worst['action']:.2f}, steps_to_goal error {worst['steps_to_goal']:.2f} times the "
+            f"tolerance ({ACTION_TOLERANCE:g} of the action range, {STEPS_TOLERANCE:g} of steps_to_goal); use the pinned torch and onnxruntime"
+        )
+    logger.info("parity on %d image pairs: largest error over tolerance %s", len(observations), {k: round(v, 4) for k, v in worst.items()})
+    return worst
+
+
+def _choose_domain(asked: str | None, stated: str) -> str:
+    if asked is None or asked == stated:
+        return stated
+    if stated == "sim":
+        raise ValueError("--domain real: the training data says that its images are simulated; a real camera would mislead the policy")
+    # Files of a real robot state no domain and count as real; so do simulated ones that somebody else wrote.
+    logger.warning("the training data counts as %s images, the bundle will say %s as asked", stated, asked)
+    return asked
+
+
+def _image_pairs(metadata: dict[str, Any], data: str | Path | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, S, S, 3) uint8 observations and goals: frames of the training data with the last frame of their episode, and noise."""
+    noise = np.stack([counter_image(size, 2 + i) for i in range(2 * NOISE_PAIRS)])
+    path = Path(data) if data is not None else Path(metadata["data"]["path"])
+    if data is None and not path.exists():
+        logger.warning("the training data is gone from %s: checking on noise images alone; --data says where it is now", path)
+        return noise[:NOISE_PAIRS], noise[NOISE_PAIRS:]
+    store = EpisodeStore.open(path)
+    if store.fingerprint != metadata["data"]["fingerprint"]:
+        raise ValueError(f"{path} is not the data of this run (fingerprint {store.fingerprint}); give the store it was trained on as --data")
+    camera = metadata["camera"]
+    candidates = np.flatnonzero(store.has_image(camera))
+    frames = candidates[np.linspace(0, len(candidates) - 1, min(PARITY_PAIRS, len(candidates))).astype(int)]
+    ends = store.episode_ends[np.searchsorted(store.episode_ends, frames, side="right")] - 1
+    observations, goals = store.images(frames, camera=camera), store.images(ends, camera=camera)
+    return np.concatenate([observations, noise[:NOISE_PAIRS]]), np.concatenate([goals, noise[NOISE_PAIRS:]])
+
+
+def last_metrics(table: Path, step: int) -> dict[str, float]:
+    """The finite values of the last row of `metrics.csv` up to `step`; none where nothing was logged."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+    values = {name: float(value) for name, value in (rows[-1].items() if rows else ()) if value and name != "step"}
+    return {name: value for name, value in values.items() if np.isfinite(value)}
