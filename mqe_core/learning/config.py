@@ -108,3 +108,8 @@ def to_yaml(*configs: Any) -> str:
             text = text.removesuffix("...\n").strip()
             lines.append(f"{f.name}: {text}  # {f.metadata['meaning']}")
     return "\n".join(lines) + "\n"
+
+
+def as_values(run_config: Any) -> dict[str, Any]:
+    """The flat mapping of a run configuration, the inverse of building one."""
+    return {**dataclasses.asdict(run_config.train), **dataclasses.asdict(run_config.agent)}

@@ -1,0 +1,55 @@
+"""Random shifts and colour changes of image batches; every image of a training row gets the same change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def random_crop(images: np.ndarray, offsets: np.ndarray, padding: int) -> np.ndarray:
+    """Shift images by padding their edges and cropping back: ``(n, H, W, 3), offsets (n, 2) in 0..2*padding -> (n, H, W, 3)``."""
+    height, width = images.shape[1:3]
+    padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode="edge")
+    shifted = np.empty_like(images)
+    for row, (dy, dx) in enumerate(offsets):
+        shifted[row] = padded[row, dy : dy + height, dx : dx + width]
+    return shifted
+
+
+def jitter_colours(images: np.ndarray, brightness: np.ndarray, contrast: np.ndarray, tint: np.ndarray) -> np.ndarray:
+    """``255 * (contrast * (v - 0.5) + 0.5 + brightness) * tint`` per image; factors ``(n,)``, ``(n,)`` and ``(n, 3)``."""
+    value = np.arange(256, dtype=np.float32) / 255.0
+    tone = contrast[:, None] * (value - 0.5) + 0.5 + brightness[:, None]  # (n, 256)
+    table = np.clip(np.rint(255.0 * tone[:, None] * tint[:, :, None]), 0, 255).astype(np.uint8)  # (n, 3, 256)
+    jittered = np.empty_like(images)
+    for row in range(len(images)):
+        for channel in range(3):
+            jittered[row, ..., channel] = table[row, channel][images[row, ..., channel]]
+    return jittered
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random shift (and optionally colour) of a batch of image rows: every image of a row gets the same change."""
+
+    probability: float = 0.0  # one coin per batch
+    padding: int = 3  # pixels
+    colour: float = 0.0  # strength: brightness and contrast +-colour, tint +-colour/2
+
+    def __call__(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
+        """``(keys, B, H, W, 3) uint8`` -> the same shape. Draws from ``rng`` in the same order whatever the coin says."""
+        keys, rows = images.shape[:2]
+        apply = rng.random() < self.probability
+        offsets = rng.integers(0, 2 * self.padding + 1, size=(rows, 2))
+        brightness, contrast = rng.uniform(-self.colour, self.colour, (2, rows)).astype(np.float32)
+        tint = 1.0 + rng.uniform(-self.colour / 2, self.colour / 2, (rows, 3)).astype(np.float32)
+        if not apply:
+            return images
+        flat = images.reshape(keys * rows, *images.shape[2:])
+        flat = random_crop(flat, np.tile(offsets, (keys, 1)), self.padding)
+        if self.colour > 0.0:
+            flat = jitter_colours(
+                flat, np.tile(brightness, keys), 1.0 + np.tile(contrast, keys), np.tile(tint, (keys, 1))
+            )
+        return flat.reshape(images.shape)
