@@ -19,9 +19,11 @@ _NUMPY_NAMES = {
         for module, names in (("multiarray", {"_reconstruct", "scalar"}), ("numeric", {"_frombuffer"}))
     },
 }
+_CONTAINERS = {"list", "tuple", "dict", "set", "frozenset", "complex", "bytearray", "bytes", "int", "float", "bool", "str"}
 _ALLOWED = {
     **_NUMPY_NAMES,
-    "builtins": {"list", "tuple", "dict", "set", "frozenset", "complex", "bytearray", "bytes", "int", "float", "bool", "str"},
+    "builtins": _CONTAINERS,
+    "__builtin__": _CONTAINERS,  # the same module as protocol 2 and older spell it
     "collections": {"OrderedDict"},
     "_codecs": {"encode"},  # how protocol 2 and older spell bytes
 }

@@ -1,0 +1,80 @@
+"""`mqe data import` and `mqe data info`, as a user calls them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mqe_core.commands import data
+from mqe_core.data.episode_store import EpisodeStore
+
+
+def _run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    data.add_arguments(parser)
+    return data.run(parser.parse_args(list(map(str, arguments))))
+
+
+@pytest.fixture
+def tree(tmp_path, make_trajectory):
+    """A raw tree with three trajectories, the second one broken."""
+    root = tmp_path / "src/2023-01-01_00-00-00/raw/traj_group0"
+    made = [make_trajectory(root / f"traj{i}", 6, seed=i, cameras=(0, 1), language="move it") for i in range(3)]
+    (root / "traj1/obs_dict.pkl").unlink()
+    return tmp_path / "src", made
+
+
+def test_import_then_info(tree, tmp_path, capsys):
+    source, made = tree
+    assert _run("import", source, "--out", tmp_path / "store", "--image-size", 16) == 0
+    printed = capsys.readouterr()
+    assert "2 episodes, 12 frames" in printed.out and "traj1: obs_dict.pkl is missing" in printed.out
+    assert "importing" in printed.err  # the progress bar
+    assert _run("info", tmp_path / "store", "--json", "--verify") == 0
+    info = json.loads(capsys.readouterr().out)
+    assert (info["episodes"], info["frames"], info["cameras"], info["image_size"]) == (2, 12, [0, 1], 16)
+    assert info["format"] == "bridge-raw" and info["source"] == str(source)
+    actions = np.concatenate([made[0].actions, made[2].actions])
+    np.testing.assert_allclose(info["action_mean"], actions.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(info["action_std"], actions.std(axis=0), rtol=1e-5)
+    assert [entry["reason"] for entry in info["skipped"]] == ["obs_dict.pkl is missing"]
+    assert info["fingerprint"] == EpisodeStore.open(tmp_path / "store").fingerprint
+    assert _run("info", tmp_path / "store") == 0
+    assert "0 (2 episodes), 1 (2 episodes); 16 px square" in capsys.readouterr().out
+
+
+def test_the_default_size_is_128_and_enlarging_is_said(tree, tmp_path, caplog):
+    _run("import", tree[0], "--out", tmp_path / "store", "--workers", 1)
+    assert EpisodeStore.open(tmp_path / "store").image_size == 128
+    assert sum("smaller than image size 128 and are enlarged" in record.message for record in caplog.records) == 1
+
+
+def test_an_existing_store_is_kept_unless_forced(tree, tmp_path):
+    arguments = ("import", tree[0], "--out", tmp_path / "store", "--image-size", 16)
+    _run(*arguments)
+    with pytest.raises(ValueError, match="already holds an EpisodeStore.*--force"):
+        _run(*arguments)
+    assert _run("import", tree[0], "--out", tmp_path / "store", "--image-size", 8, "--force") == 0
+    assert EpisodeStore.open(tmp_path / "store").image_size == 8
+
+
+@pytest.mark.parametrize("wrong", [("--image-size", 0), ("--workers", 0), ("--format", "rlds")])
+def test_wrong_arguments_leave_nothing(tree, tmp_path, wrong):
+    with pytest.raises(ValueError):
+        _run("import", tree[0], "--out", tmp_path / "store", *wrong)
+    assert [path.name for path in tmp_path.iterdir()] == ["src"]
+
+
+def test_the_data_code_loads_no_torch_no_ros_and_no_simulator():
+    code = """
+import sys
+import mqe_core.commands.data, mqe_core.data.importer
+print([name for name in ("torch", "rclpy", "pybullet", "tensorflow", "onnxruntime") if name in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout.strip() == "[]"
