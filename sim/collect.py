@@ -18,14 +18,13 @@ from tqdm import tqdm
 from mqe_core.geometry import apply_action, pose_to_state
 from mqe_core.images import encode_jpeg
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.spec import RobotSpec, load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.oracle import PlaceOracle
 from mqe_sim.tasks import make_task
 from mqe_sim.world import World
 
-# Scenes from this seed on are kept for evaluation (mqe_core.evaluate uses them), so no collection may reach it.
-FIRST_EVALUATION_SEED = 1_000_000
 STILL_STEPS = 4  # recorded after the retreat: what to do at the goal is to stay
 JPEG_QUALITY = 95
 _GROUP_SIZE = 1000  # BridgeData V2: traj_group<k> holds trajectories 1000 k to 1000 k + 999

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+
 import numpy as np
 import pybullet
 from pybullet_utils.bullet_client import BulletClient
@@ -21,7 +27,8 @@ class World:
 
     def __init__(self, spec: RobotSpec) -> None:
         self.spec = spec
-        self.bullet = BulletClient(connection_mode=pybullet.DIRECT)
+        with _quiet_stdout():
+            self.bullet = BulletClient(connection_mode=pybullet.DIRECT)
         self.reset()
 
     def reset(self) -> None:
@@ -103,3 +110,18 @@ class World:
     def close(self) -> None:
         """Disconnect; the object is unusable afterwards."""
         self.bullet.disconnect()
+
+
+@contextlib.contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """PyBullet prints a line of its own to C's stdout when it connects, where a command's JSON belongs."""
+    sys.stdout.flush()
+    saved, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)  # what C still buffers would come out later
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(null)

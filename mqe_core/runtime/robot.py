@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 DOMAINS = ("sim", "real")  # what an image shows; a policy acts only on the domain it was trained on
 
+# Scenes from this seed on are kept for evaluation: no training data is collected in them.
+FIRST_EVALUATION_SEED = 1_000_000
+
 
 @dataclass(frozen=True)
 class MotorHealth:
