@@ -107,6 +107,8 @@ def _write_settings(root: Path, settings: dict) -> None:
         raise ValueError(f"{path} belongs to a collection with other settings; choose another --out")
     root.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    # Tells the importer that these images are no photographs; the real robot's files say nothing of it.
+    (root / "collection_metadata.json").write_text(json.dumps({"domain": "sim"}), encoding="utf-8")
 
 
 _worlds: dict[str, World] = {}  # one per worker process and robot: building a client costs more than resetting one
