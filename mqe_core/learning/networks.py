@@ -95,10 +95,16 @@ class StateEncoder(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Convolutions, flatten, one dense layer: ``(B, H, W, C) uint8 -> (B, out_features) float32``."""
+    """Convolutions, flatten, one dense layer: ``(B, H, W, C) uint8 -> (B, out_features) float32``.
 
-    def __init__(self, convolutions: nn.Module, channels: int, image_size: int, out_features: int) -> None:
+    With ``bfloat16`` the encoder (nothing else) computes in bfloat16 while training; in evaluation mode it is always float32.
+    """
+
+    def __init__(
+        self, convolutions: nn.Module, channels: int, image_size: int, out_features: int, bfloat16: bool = False
+    ) -> None:
         super().__init__()
+        self.bfloat16 = bfloat16
         self.convolutions = convolutions
         with torch.no_grad():
             flat = convolutions(torch.zeros(1, channels, image_size, image_size)).numel()
@@ -109,6 +115,12 @@ class ImageEncoder(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.bfloat16 and self.training:
+            with torch.autocast(images.device.type, dtype=torch.bfloat16):
+                return self._encode(images).to(torch.float32)
+        return self._encode(images)
+
+    def _encode(self, images: Tensor) -> Tensor:
         x = images.permute(0, 3, 1, 2).to(torch.float32) / 255.0  # (B, C, H, W), NHWC strides
         return gelu(self.dense(self.convolutions(x).flatten(1)))
 
@@ -142,11 +154,10 @@ def impala_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
 
 
 def strided_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
-    """A cheap encoder for CPUs: one convolution per width, the first three of stride 2 (64 -> 8 pixels), ReLU after each."""
+    """Encoder for CPUs: one 3x3 convolution and ReLU per width, the first three of stride 2 (64 -> 8 pixels)."""
     layers: list[nn.Module] = []
     for index, width in enumerate(widths):
-        kernel = 5 if index == 0 else 3
-        layers += [nn.Conv2d(channels, width, kernel, stride=2 if index < 3 else 1, padding=kernel // 2), nn.ReLU()]
+        layers += [nn.Conv2d(channels, width, 3, stride=2 if index < 3 else 1, padding=1), nn.ReLU(inplace=True)]
         channels = width
     return nn.Sequential(*layers)
 
@@ -154,15 +165,16 @@ def strided_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
 ENCODERS = {  # name: (convolutions, widths, features after the dense layer)
     "impala_small": (impala_convolutions, (16, 32, 32), 512),
     "strided": (strided_convolutions, (32, 32, 64, 64), 256),
+    "strided_small": (strided_convolutions, (16, 32, 32, 32), 256),
 }
 
 
-def make_image_encoder(name: str, channels: int, image_size: int) -> ImageEncoder:
+def make_image_encoder(name: str, channels: int, image_size: int, bfloat16: bool = False) -> ImageEncoder:
     """The named encoder for ``channels`` input channels; ValueError for an unknown name."""
     if name not in ENCODERS:
         raise ValueError(f"unknown encoder {name!r}: choose one of {', '.join(sorted(ENCODERS))}")
     convolutions, widths, features = ENCODERS[name]
-    return ImageEncoder(convolutions(channels, widths), channels, image_size, features)
+    return ImageEncoder(convolutions(channels, widths), channels, image_size, features, bfloat16)
 
 
 def xavier_init(module: nn.Module) -> None:
