@@ -29,3 +29,8 @@ def episode_frames(path: str | Path, episode: int) -> np.ndarray:
         raise ValueError(f"{path}: episode {episode} does not exist; the store has episodes 0 to {store.num_episodes - 1}")
     begin = int(store.episode_ends[episode - 1]) if episode > 0 else 0
     return store.images(np.arange(begin, int(store.episode_ends[episode])))
+
+
+def store_domain(path: str | Path) -> str:
+    """What the images of the store at `path` show: sim or real."""
+    return EpisodeStore.open(path).metadata["domain"]
