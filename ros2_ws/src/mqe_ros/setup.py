@@ -24,5 +24,6 @@ setup(
             "camera_node = mqe_ros.camera_node:main",
             "record_node = mqe_ros.record_node:main",
         ],
+        "mqe.cameras": ["opencv = mqe_ros.opencv_camera:OpenCvCamera"],
     },
 )

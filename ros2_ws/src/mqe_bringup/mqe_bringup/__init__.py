@@ -1,0 +1,1 @@
+"""Bring-up: which processes run for which arguments, and what starts them."""

@@ -1,0 +1,1 @@
+"""ROS 2 nodes around mqe_core: callbacks convert messages and delegate."""

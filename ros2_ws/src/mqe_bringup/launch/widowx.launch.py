@@ -1,0 +1,36 @@
+"""ros2 launch mqe_bringup widowx.launch.py goal:=place.png [backend:=auto] …   (--show-args explains each)
+
+The processes stand in mqe_bringup/graph.py, which `mqe up` reads as well; this file only translates them.
+"""
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from mqe_bringup.graph import ARGUMENTS, Process, build_graph
+
+
+def generate_launch_description() -> LaunchDescription:
+    declared = [DeclareLaunchArgument(a.name, default_value=a.default, description=a.description) for a in ARGUMENTS]
+    return LaunchDescription([*declared, OpaqueFunction(function=_start)])
+
+
+def _start(context: LaunchContext) -> list:
+    graph = build_graph({a.name: LaunchConfiguration(a.name).perform(context) for a in ARGUMENTS})
+    banner = [LogInfo(msg=line) for line in graph.banner]
+    environment = [SetEnvironmentVariable(name, context.environment.get(name, value)) for name, value in graph.environment.items()]
+    return [*banner, *environment, *(_action(process) for process in graph.processes)]
+
+
+def _action(process: Process) -> ExecuteProcess:
+    end = Shutdown(reason=f"{process.name} ended")  # one process missing is no robot
+    if process.package is None:
+        return ExecuteProcess(cmd=process.command, name=process.name, output="screen", on_exit=end)
+    parameters = {
+        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value for name, value in process.parameters.items()
+    }
+    return Node(
+        package=process.package, executable=process.executable, name=process.name, parameters=[parameters], output="screen", on_exit=end
+    )

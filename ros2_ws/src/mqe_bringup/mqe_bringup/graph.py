@@ -1,0 +1,267 @@
+"""The graph of processes for given arguments, as plain data; the launch file and `mqe up` both read it from here.
+
+Everything that can be missing is looked for here, before anything starts: ValueError or FileNotFoundError say what and the remedy.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+
+from mqe_core.bundle import BundleContract, PolicyBundle
+from mqe_core.goals import Goal, find_goal, read_goal
+from mqe_core.runtime.robot import check_domain
+from mqe_core.spec import RobotSpec, load_robot_spec
+from mqe_core.user_files import configured_policy, goal_folder, user_folder
+
+SERIAL_DEVICE = Path("/dev/ttyDXL")  # the udev name of the arm's U2D2 in the Interbotix installation
+DRIVER_MODULE = "interbotix_xs_modules"
+SHIPPED_POLICY = "widowx_sim.onnx"
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One `name:=value` of the launch file and of `mqe up`."""
+
+    name: str
+    default: str
+    description: str
+
+
+ARGUMENTS = (
+    Argument("goal", "", "goal image: a path, or a name in ~/.mqe/goals or in mqe_bringup/goals; empty: wait for /reach_goal"),
+    Argument("backend", "auto", "auto, hardware, sim or mock; auto: hardware where its driver and serial device are, else the sim"),
+    Argument("policy", "", "policy file; empty: the one in ~/.mqe/config.yaml, else the shipped one of the sim"),
+    Argument(
+        "camera",
+        "auto",
+        "auto, sim, a video device (/dev/video0, 0), an EpisodeStore to replay, or none: a driver of your own publishes /camera/image_raw",
+    ),
+    Argument("task", "", "sim: the task; empty: the goal's"),
+    Argument("seed", "", "sim: the scene's seed; empty: the goal's, or 0"),
+    Argument("record", "false", "true, false, or a new folder for the MCAP bag"),
+    Argument("dry_run", "false", "true: judge every command and send none to the motors"),
+    Argument("autostart", "true", "false: show the goal, but wait for /reach_goal"),
+    Argument("robot", "widowx250s", "name of the robot spec"),
+)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process: a ROS node (`parameters`) or a plain Python module (`arguments`)."""
+
+    name: str
+    module: str
+    package: str | None = None  # ROS package and executable for ros2 launch; None: not a ROS node
+    executable: str | None = None
+    parameters: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> list[str]:
+        """What starts it without ros2 launch."""
+        command = [sys.executable, "-m", self.module, *self.arguments]
+        if self.package is not None:
+            command += ["--ros-args", "-r", f"__node:={self.name}"]
+            for key, value in self.parameters.items():
+                command += ["-p", f"{key}:={json.dumps(value)}"]  # JSON is YAML: a text that looks like a number stays a text
+        return command
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What to start, in this order, and what to tell the user first."""
+
+    banner: tuple[str, ...]
+    processes: tuple[Process, ...]
+    environment: Mapping[str, str]
+    sim_address: str | None = None
+
+
+@dataclass(frozen=True)
+class _Camera:
+    """The camera node's parameters (None: no node), its domain, and its name for the banner."""
+
+    parameters: Mapping[str, str] | None
+    domain: str
+    description: str
+
+
+def parse_arguments(texts: list[str]) -> dict[str, str]:
+    """["goal:=place.png", …] → {"goal": "place.png", …}. ValueError names an unknown argument."""
+    known = {argument.name for argument in ARGUMENTS}
+    values = {}
+    for text in texts:
+        name, mark, value = text.partition(":=")
+        if not mark or name not in known:
+            raise ValueError(f"unknown argument {text!r}; known, each as name:=value: {', '.join(sorted(known))}")
+        values[name] = value
+    return values
+
+
+def build_graph(given: Mapping[str, str]) -> Graph:
+    """The processes for these arguments; those not given take their defaults."""
+    arguments = {argument.name: given.get(argument.name, argument.default) for argument in ARGUMENTS}
+    share = Path(get_package_share_directory("mqe_bringup"))
+    folders = (goal_folder(), share / "goals")
+    spec = load_robot_spec(arguments["robot"])
+    dry_run, autostart = _boolean(arguments, "dry_run"), _boolean(arguments, "autostart")
+
+    backend, why = _choose_backend(arguments["backend"])
+    policy, source = _find_policy(arguments["policy"], share)
+    contract = PolicyBundle.open(policy, spec).contract
+    goal = read_goal(find_goal(arguments["goal"], folders)) if arguments["goal"] else None
+    if goal is not None:
+        check_domain(contract.domain, goal.domain, f"the goal {goal.path}")
+    address = f"ipc://@mqe-sim-{os.getuid()}-{os.getpid()}"  # @: a name without a file, which nothing has to clean up
+    camera = _choose_camera(arguments["camera"], backend, address, share)
+    _check_camera(contract, camera, source)
+
+    banner = [f"backend: {backend} ({why})"]
+    processes = []
+    if backend == "sim":
+        scene, said = _scene(arguments, goal, spec, address)
+        banner.append(said)
+        processes.append(scene)
+    arm = {"backend": backend, "robot": spec.name, "dry_run": dry_run}
+    processes.append(_node("arm_node", {**arm, "address": address} if backend == "sim" else arm))
+    if camera.parameters is not None:
+        processes.append(_node("camera_node", {**camera.parameters, "robot": spec.name}))
+    policy_parameters = {
+        "policy": str(policy),
+        "camera_domain": camera.domain,
+        "robot": spec.name,
+        "goal": str(goal.path) if goal is not None else "",
+        "goal_folders": os.pathsep.join(map(str, folders)),
+        "autostart": autostart,
+    }
+    processes.append(_node("policy_node", policy_parameters))
+    banner.append(f"policy: {policy} ({source}; {contract.agent}, trained on {contract.domain} images)")
+    banner.append(f"goal: {goal.path}" if goal is not None else "goal: none yet, waiting for /reach_goal")
+    banner.append(f"camera: {camera.description}")
+    record = _record_folder(arguments["record"])
+    if record is not None:
+        processes.append(_node("record_node", {"folder": str(record)}))
+        banner.append(f"recording to {record}")
+    if dry_run:
+        banner.append("DRY RUN: commands are judged, none is sent to the motors")
+    environment = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(share / "config" / "fastdds.xml")}
+    return Graph(tuple(banner), tuple(processes), environment, address if backend == "sim" else None)
+
+
+def detect_hardware() -> str | None:
+    """None where the arm's driver is installed and its serial device exists, else what is missing."""
+    if importlib.util.find_spec(DRIVER_MODULE) is None:
+        return f"the arm's driver {DRIVER_MODULE} is not installed"
+    if not SERIAL_DEVICE.exists():
+        return f"the arm's serial device {SERIAL_DEVICE} does not exist"
+    return None
+
+
+def _choose_backend(requested: str) -> tuple[str, str]:
+    """(backend, why)."""
+    installed = {entry.name for entry in entry_points(group="mqe.robots")}
+    if requested not in ("auto", "hardware", "sim", "mock"):
+        raise ValueError(f"backend {requested!r} is unknown; expected auto, hardware, sim or mock")
+    missing = detect_hardware() if "hardware" in installed else "this version has no hardware backend"
+    if requested == "hardware":
+        if missing is not None:
+            raise ValueError(f"backend hardware cannot start: {missing}; use backend:=sim, or install what is missing")
+        return requested, "asked for"
+    if requested == "auto":
+        return ("hardware", "auto: driver and serial device found") if missing is None else ("sim", f"auto: {missing}")
+    return requested, "asked for"
+
+
+def _find_policy(given: str, share: Path) -> tuple[Path, str]:
+    """(file, where it was named)."""
+    if given:
+        return Path(given).expanduser().resolve(), "given"
+    configured = configured_policy()
+    if configured is not None:
+        return configured, f"named in {user_folder() / 'config.yaml'}"
+    shipped = share / "policies" / SHIPPED_POLICY
+    if not shipped.is_file():
+        raise FileNotFoundError(f"{shipped} is missing: build the workspace again (make setup), or name a policy with policy:=FILE")
+    return shipped, "shipped"
+
+
+def _choose_camera(requested: str, backend: str, address: str, share: Path) -> _Camera:
+    if requested == "auto" and backend == "sim":
+        requested = "sim"
+    if requested == "auto":
+        episodes = share / "replay"
+        if backend != "mock":
+            raise ValueError(f"backend {backend} needs a camera: camera:=/dev/video0, or camera:=none with a driver of your own")
+        if not episodes.is_dir():
+            raise FileNotFoundError(f"{episodes} is missing: build the workspace again (make setup), or camera:=STORE names another episode")
+        requested = str(episodes)
+    if requested == "sim":
+        if backend != "sim":
+            raise ValueError(f"camera sim needs the simulated world, but the backend is {backend}; use backend:=sim or another camera")
+        return _Camera({"camera": "sim", "address": address}, "sim", "the sim's")
+    if requested == "none":
+        return _Camera(None, "real", "none started here: a driver of your own publishes /camera/image_raw")
+    if Path(requested).is_dir():
+        from mqe_core.data.episode_store import EpisodeStore
+
+        domain = EpisodeStore.open(requested).metadata["domain"]
+        return _Camera({"camera": "mock", "episodes": requested, "domain": domain}, domain, f"replays {requested}")
+    if requested.isdigit() or Path(requested).exists():
+        return _Camera({"camera": "opencv", "device": requested}, "real", f"device {requested}")
+    raise FileNotFoundError(f"camera {requested!r}: no such device or folder; expected {_description('camera')}")
+
+
+def _check_camera(contract: BundleContract, camera: _Camera, source: str) -> None:
+    if camera.domain != contract.domain:
+        raise ValueError(
+            f"the camera shows {camera.domain} images, but the policy ({source}) was trained on {contract.domain} images and would act blindly. "
+            f"Train one on {camera.domain} data (mqe data import, mqe train, mqe export) and name it: policy:=FILE, or `policy: FILE` in "
+            f"{user_folder() / 'config.yaml'}"
+        )
+
+
+def _scene(arguments: Mapping[str, str], goal: Goal | None, spec: RobotSpec, address: str) -> tuple[Process, str]:
+    """The sim's process, and what the banner says about the scene."""
+    task = arguments["task"] or (goal.task if goal is not None else None)
+    if task is None:
+        raise ValueError("the sim needs a scene: goal:=NAME (its YAML names one), or task:=TASK and seed:=N")
+    seed = arguments["seed"] or ("0" if arguments["task"] or goal is None else str(goal.seed))
+    if not seed.isdigit():
+        raise ValueError(f"seed must be a whole number from 0, got {seed!r}")
+    own = goal is not None and (task, int(seed)) == (goal.task, goal.seed)
+    said = f"scene: {task}, seed {seed}" + ("" if own or goal is None else " (NOT the goal's own scene)")
+    command = ("--address", address, "--task", task, "--seed", seed, "--robot", spec.name)
+    return Process("sim", "mqe_sim.server", arguments=command), said
+
+
+def _node(executable: str, parameters: Mapping[str, bool | int | float | str]) -> Process:
+    return Process(executable, f"mqe_ros.{executable}", package="mqe_ros", executable=executable, parameters=parameters)
+
+
+def _record_folder(value: str) -> Path | None:
+    if value.lower() == "false":
+        return None
+    folder = Path(time.strftime("runs/bags/%Y-%m-%d_%H-%M-%S") if value.lower() == "true" else value).expanduser().absolute()
+    if folder.exists():
+        raise ValueError(f"record: {folder} exists already; name a new folder")
+    return folder
+
+
+def _boolean(arguments: Mapping[str, str], name: str) -> bool:
+    if arguments[name].lower() not in ("true", "false"):
+        raise ValueError(f"{name} must be true or false, got {arguments[name]!r}")
+    return arguments[name].lower() == "true"
+
+
+def _description(name: str) -> str:
+    return next(argument.description for argument in ARGUMENTS if argument.name == name)

@@ -1,0 +1,85 @@
+"""Starts processes, watches them, and ends them together: SIGINT first, harder signals only where that does not help."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mqe_bringup.graph import Process
+
+_GRACE_S = ((signal.SIGINT, 8.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
+_PR_SET_PDEATHSIG = 1
+
+
+class Supervisor:
+    """The running processes of one graph.
+
+    Each child leads a session of its own, so that a Ctrl-C in the terminal reaches it once, through `stop`; and the kernel interrupts it
+    where this process dies without a word.
+
+    Args:
+        environment: set on top of this process's; what the user has set already wins.
+        log_folder: where each process's output goes as NAME.log; None: to this process's own output.
+    """
+
+    def __init__(self, environment: Mapping[str, str], log_folder: Path | None = None) -> None:
+        self._environment = {**environment, **os.environ}
+        self._log_folder = log_folder
+        self._children: dict[str, subprocess.Popen] = {}
+
+    def start(self, processes: Sequence[Process]) -> None:
+        parent = os.getpid()
+        libc = ctypes.CDLL(None)
+
+        def die_with_parent() -> None:
+            libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT))
+            if os.getppid() != parent:  # it died before the call above
+                os._exit(1)
+
+        for process in processes:
+            output = None if self._log_folder is None else (self._log_folder / f"{process.name}.log").open("wb")
+            self._children[process.name] = subprocess.Popen(
+                process.command, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT if output else None,
+                start_new_session=True, preexec_fn=die_with_parent,
+            )  # fmt: skip
+            if output is not None:
+                output.close()
+
+    def ended(self) -> tuple[str, int] | None:
+        """(name, exit code) of a process that ended by itself; None while all run."""
+        for name, child in self._children.items():
+            if child.poll() is not None:
+                return name, child.returncode
+        return None
+
+    def wait(self, stopping: Callable[[], bool]) -> tuple[str, int] | None:
+        """Until a process ends (its name and exit code) or `stopping()` is true (None)."""
+        while not stopping():
+            ended = self.ended()
+            if ended is not None:
+                return ended
+            time.sleep(0.1)
+        return None
+
+    def stop(self) -> dict[str, int]:
+        """End all; returns their exit codes by name. Safe to call again."""
+        for number, grace in _GRACE_S:
+            for child in self._children.values():
+                if child.poll() is None:
+                    child.send_signal(number)
+            deadline = time.monotonic() + grace
+            while time.monotonic() < deadline and any(child.poll() is None for child in self._children.values()):
+                time.sleep(0.02)
+        return {name: child.wait() for name, child in self._children.items()}
+
+    def log_tail(self, name: str, lines: int = 8) -> str:
+        """The end of a process's log; empty where it logs to the terminal."""
+        if self._log_folder is None:
+            return ""
+        text = (self._log_folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-lines:])

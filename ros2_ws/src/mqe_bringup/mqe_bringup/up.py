@@ -1,0 +1,53 @@
+"""`mqe up`: the launch file's graph, started without ros2 launch. Arguments as there: name:=value."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from mqe_bringup.graph import ARGUMENTS, build_graph, parse_arguments
+from mqe_bringup.supervisor import Supervisor
+
+
+def run(texts: list[str]) -> int:
+    """Start, wait, stop. 0 after Ctrl-C or SIGTERM with every process ended cleanly; 1 where one failed."""
+    graph = build_graph(parse_arguments(texts))
+    for line in graph.banner:
+        sys.stderr.write(f"mqe up: {line}\n")
+    stop_requested = False
+
+    def request_stop(*_: object) -> None:
+        nonlocal stop_requested
+        stop_requested = True
+
+    signal.signal(signal.SIGINT, request_stop)
+    signal.signal(signal.SIGTERM, request_stop)
+    supervisor = Supervisor(graph.environment)
+    try:
+        supervisor.start(graph.processes)
+        ended = supervisor.wait(lambda: stop_requested)
+    finally:
+        codes = supervisor.stop()
+    if ended is not None:
+        sys.stderr.write(f"mqe up: {ended[0]} ended with exit code {ended[1]}; the others were stopped\n")
+        return 1
+    # A child that was still starting when the signal came dies of it; that is a clean end as well.
+    failed = {name: code for name, code in codes.items() if code not in (0, -signal.SIGINT)}
+    for name, code in failed.items():
+        sys.stderr.write(f"mqe up: {name} ended with exit code {code}\n")
+    return 1 if failed else 0
+
+
+def main() -> None:
+    if sys.argv[1:] == ["--list-arguments"]:
+        sys.stdout.writelines(f"{a.name + ':=' + a.default:20} {a.description}\n" for a in ARGUMENTS)
+        return
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.stderr.write(f"mqe up: {error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The arm's side as a node: it owns the target, judges every command, and publishes what the arm really does.
+
+Parameters: `backend` (required: mock, sim, …), `robot`, `address` (of the sim's server), `state_hz`, `dry_run`.
+All limits live here (mqe_core.runtime.safety), whatever process sends the commands.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from mqe_core.runtime.arm_side import FAULT, HELD, ArmSide
+from mqe_core.runtime.robot import Command, MonotonicClock, Robot, RobotState, find_backend, make_robot
+from mqe_core.runtime.safety import SafeRobot
+from mqe_core.spec import load_robot_spec
+from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
+from mqe_ros import convert, topics
+from mqe_ros.running import ControlNode, parameter, run_node
+
+
+class DryRunRobot:
+    """A robot that is observed but never moved: commands pass every rule and go nowhere."""
+
+    def __init__(self, robot: Robot) -> None:
+        self._robot = robot
+
+    def observe(self) -> RobotState:
+        return self._robot.observe()
+
+    def send(self, command: Command) -> Command:
+        return command
+
+    def hold(self) -> None:
+        """Nothing was sent, so there is nothing to hold."""
+
+    def close(self) -> None:
+        self._robot.close()
+
+
+class ArmNode(ControlNode):
+    """Commands are judged and sent in their callback; the control thread ticks the state machine and publishes the state."""
+
+    def __init__(self) -> None:
+        super().__init__("arm_node")
+        self._spec = load_robot_spec(parameter(self, "robot", str, "widowx250s"))
+        backend = parameter(self, "backend", str)
+        address = parameter(self, "address", str, "")
+        self._dry_run = parameter(self, "dry_run", bool, False)
+        # State comes at a multiple of the control rate, so that the policy finds a pose that is at most 1/state_hz old.
+        state_hz = parameter(self, "state_hz", float, 20.0)
+        self._states_per_tick = max(1, round(state_hz / self._spec.control.control_hz))
+        clock, options = MonotonicClock(), {"address": address} if address else {}
+        if self._dry_run:
+            robot = find_backend("mqe.robots", backend)(self._spec, clock=clock, **options)
+            self._robot = SafeRobot(DryRunRobot(robot), self._spec, clock)
+        else:
+            self._robot = make_robot(backend, self._spec, clock=clock, **options)
+        self._side = ArmSide(self._robot, clock)
+        self._lock = threading.Lock()  # one at a time speaks to the robot: a callback or the control thread
+        self._newest: Command | None = None  # outcome of the newest command
+        self._commands = 0
+        self._unreadable = ""
+
+        self._ee_pose = self.publish_on(topics.EE_POSE)
+        self._ee_target = self.publish_on(topics.EE_TARGET)
+        self._joint_states = self.publish_on(topics.JOINT_STATES)
+        self._status = self.publish_on(topics.ARM_STATUS)
+        self.subscribe_to(topics.COMMAND, self._on_command)
+        self.create_service(Trigger, topics.HOLD_SERVICE, self._on_hold)
+        self.create_service(Trigger, topics.RESUME_SERVICE, self._on_resume)
+        self.create_service(Trigger, topics.HOME_SERVICE, self._on_home)
+        self.get_logger().info(f"arm {self._spec.name}, backend {backend}{', DRY RUN: nothing is sent' if self._dry_run else ''}")
+
+    def control(self) -> None:
+        """Publish the state at `state_hz`; tick the state machine once per control period."""
+        period = self._spec.control.period_s / self._states_per_tick
+        start, k = time.monotonic(), 0
+        while self.sleep_until(start + k * period):
+            if k % self._states_per_tick == 0:
+                self._tick()
+            else:
+                self._publish_newest_state()
+            k = max(k + 1, int((time.monotonic() - start) / period))
+
+    def stop(self) -> None:
+        super().stop()
+        with self._lock:
+            self._side.hold("shutdown")
+            self._robot.close()
+
+    def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
+        with self._lock:
+            state, reason, counts = self._side.state, self._side.reason, dict(self._robot.counts)
+        level = {FAULT: DiagnosticStatus.ERROR, HELD: DiagnosticStatus.WARN}.get(state, DiagnosticStatus.OK)
+        return level, f"{state}: {reason}" if reason else state, {"commands": self._commands, "dry_run": self._dry_run, **counts}
+
+    def _on_command(self, message: EndEffectorCommand) -> None:
+        received = time.monotonic()
+        try:
+            command = convert.message_to_command(message, received)
+        except ValueError as error:
+            self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=1.0)
+            return
+        with self._lock:
+            result = self._side.receive(command)
+            self._newest = result
+            self._commands += 1
+            self._publish_status()
+        if result.refused is None and not self._dry_run:
+            stamp = self.now_message()
+            self._ee_target.publish(convert.stamped_pose(result.pose, stamp, self._spec.base_frame))
+
+    def _on_hold(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            self._side.hold()
+            self._publish_status()
+        response.success, response.message = True, "holding the last sent target until /arm/resume"
+        return response
+
+    def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(response, self._side.resume)
+
+    def _on_home(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return self._answer(response, self._start_homing)
+
+    def _start_homing(self) -> str:
+        if self._dry_run:
+            raise RuntimeError("a dry run moves nothing; start without dry_run to home")
+        self._side.home()
+        return "homing; /arm/status says when it is done, /arm/hold stops it"
+
+    def _answer(self, response: Trigger.Response, action: Callable[[], str]) -> Trigger.Response:
+        with self._lock:
+            try:
+                response.success, response.message = True, action()
+            except RuntimeError as error:
+                response.success, response.message = False, str(error)
+            self._publish_status()
+        return response
+
+    def _tick(self) -> None:
+        with self._lock:
+            report = self._side.tick()
+            self._publish_status()
+        if report.arm is not None:
+            self._publish_state(report.arm)
+
+    def _publish_newest_state(self) -> None:
+        with self._lock:
+            try:
+                state = self._robot.observe()
+            except RuntimeError:  # the tick says so in the status; a joint state is never made up
+                return
+        self._publish_state(state)
+
+    def _publish_state(self, state: RobotState) -> None:
+        stamp, frame = self.stamp_message(state.stamp), self._spec.base_frame
+        self._ee_pose.publish(convert.stamped_pose(state.pose, stamp, frame))
+        self._ee_target.publish(convert.stamped_pose(state.target_pose, stamp, frame))
+        self._joint_states.publish(convert.joint_state(state, self._spec, stamp))
+
+    def _publish_status(self) -> None:
+        """Call with the lock held."""
+        newest = self._newest
+        self._status.publish(
+            ArmStatus(
+                header=Header(stamp=self.now_message(), frame_id=self._spec.base_frame), state=self._side.state, reason=self._side.reason,
+                clipped=list(newest.clipped) if newest else [], refused=(newest.refused or "") if newest else "",
+                session=newest.session if newest else "", sequence=newest.sequence if newest else 0, dry_run=self._dry_run,
+            )  # fmt: skip
+        )
+
+
+def main() -> None:
+    sys.exit(run_node(ArmNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Messages to and from the plain types of mqe_core. A message that cannot be read raises ValueError saying what was expected."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Header
+
+from mqe_core import images
+from mqe_core.geometry import make_pose
+from mqe_core.runtime.robot import Command, RobotState
+from mqe_core.spec import RobotSpec
+from mqe_interfaces.msg import EndEffectorCommand
+
+# Channels per pixel, and which of them are red, green and blue.
+_ENCODINGS = {"rgb8": (3, [0, 1, 2]), "bgr8": (3, [2, 1, 0]), "rgba8": (4, [0, 1, 2]), "bgra8": (4, [2, 1, 0])}
+
+
+def image_to_array(message: Image) -> np.ndarray:
+    """Image → (H, W, 3) uint8 RGB, contiguous."""
+    if message.encoding not in _ENCODINGS:
+        raise ValueError(f"image encoding {message.encoding!r}; expected one of {', '.join(_ENCODINGS)}")
+    channels, order = _ENCODINGS[message.encoding]
+    height, width, step = message.height, message.width, message.step
+    if height < 1 or width < 1 or step < width * channels or len(message.data) != height * step:
+        raise ValueError(f"image {width}x{height} with step {step} and {len(message.data)} bytes does not fit its encoding {message.encoding}")
+    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(height, step)[:, : width * channels]
+    return np.ascontiguousarray(rows.reshape(height, width, channels)[:, :, order])
+
+
+def compressed_to_array(message: CompressedImage) -> np.ndarray:
+    """CompressedImage (JPEG or PNG) → (H, W, 3) uint8 RGB."""
+    return images.decode(bytes(message.data))
+
+
+def array_to_image(image: np.ndarray, stamp: Time, frame_id: str) -> Image:
+    """(H, W, 3) uint8 RGB → Image rgb8."""
+    # An array.array passes into the message without the per-element check that bytes and ndarrays get (tens of milliseconds).
+    data = array.array("B")
+    data.frombytes(memoryview(np.ascontiguousarray(image)).cast("B"))
+    height, width = int(image.shape[0]), int(image.shape[1])
+    return Image(
+        header=Header(stamp=stamp, frame_id=frame_id), height=height, width=width, encoding="rgb8", is_bigendian=0, step=3 * width, data=data
+    )
+
+
+def pose_to_matrix(pose: Pose) -> np.ndarray:
+    """Pose → (4, 4). ValueError where the quaternion is no rotation; NaNs pass, for the safety filter to refuse by name."""
+    q = np.array([pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w])
+    norm = float(np.linalg.norm(q))
+    if abs(norm - 1.0) > 1e-2:
+        raise ValueError(f"quaternion of length {norm:.4g}; expected 1")
+    x, y, z, w = q / norm
+    rotation = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    return make_pose(rotation, np.array([pose.position.x, pose.position.y, pose.position.z]))
+
+
+def matrix_to_pose(matrix: np.ndarray) -> Pose:
+    """(4, 4) → Pose, quaternion with w ≥ 0."""
+    r = matrix[:3, :3]
+    # The symmetric matrix whose largest eigenvector is the quaternion: stable for every rotation, half turns included.
+    k = np.array(
+        [
+            [r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0], r[2, 1] - r[1, 2]],
+            [r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1], r[0, 2] - r[2, 0]],
+            [r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1], r[1, 0] - r[0, 1]],
+            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], r[0, 0] + r[1, 1] + r[2, 2]],
+        ]
+    )
+    q = np.linalg.eigh(k)[1][:, -1]
+    x, y, z, w = (q if q[3] >= 0 else -q).tolist()
+    px, py, pz = matrix[:3, 3].tolist()
+    return Pose(position=Point(x=px, y=py, z=pz), orientation=Quaternion(x=x, y=y, z=z, w=w))
+
+
+def stamped_pose(matrix: np.ndarray, stamp: Time, frame_id: str) -> PoseStamped:
+    return PoseStamped(header=Header(stamp=stamp, frame_id=frame_id), pose=matrix_to_pose(matrix))
+
+
+def joint_state(state: RobotState, spec: RobotSpec, stamp: Time) -> JointState:
+    """Measured joints and the two fingers, which mirror each other (m)."""
+    finger = spec.gripper.finger_position_m(state.gripper)
+    return JointState(
+        header=Header(stamp=stamp), name=[*spec.joint_names, "left_finger", "right_finger"],
+        position=[*state.joints.tolist(), float(finger), float(-finger)],
+    )  # fmt: skip
+
+
+def command_to_message(
+    command: Command, action: np.ndarray, steps_to_goal: float | None, stamp: Time, observation_stamp: Time
+) -> EndEffectorCommand:
+    return EndEffectorCommand(
+        header=Header(stamp=stamp, frame_id=command.frame_id), observation_stamp=observation_stamp, session=command.session,
+        sequence=command.sequence, target=matrix_to_pose(command.pose), gripper=float(command.gripper),
+        action=[float(value) for value in action], steps_to_goal=number(steps_to_goal),
+    )  # fmt: skip
+
+
+def message_to_command(message: EndEffectorCommand, received: float) -> Command:
+    """`received` is the arm's side's monotonic time of receipt: the sender's stamps are not its clock's."""
+    return Command(
+        pose=pose_to_matrix(message.target), gripper=message.gripper, stamp=received, session=message.session,
+        sequence=message.sequence, frame_id=message.header.frame_id,
+    )  # fmt: skip
+
+
+def number(value: float | None) -> float:
+    """What a message's field says where there is no value: NaN."""
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,61 @@
+"""One goal in force: what it wants, how far it got, and the moment it ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+from rclpy.action.server import ServerGoalHandle
+
+from mqe_interfaces.action import ReachGoal
+
+
+class GoalRun:
+    """Pursuit of one goal image, from the request to exactly one outcome. `end` may be called from any thread; the first call counts.
+
+    Args:
+        name: for people.
+        image: (H, W, 3) uint8 RGB.
+        domain: what the image shows, `sim` or `real`.
+        timeout_s: seconds until it ends as timeout; None for no end.
+        on_end: called once, with the result.
+    """
+
+    def __init__(
+        self, name: str, image: np.ndarray, domain: str, timeout_s: float | None, on_end: Callable[[ReachGoal.Result], None]
+    ) -> None:
+        self.name, self.image, self.domain = name, image, domain
+        self.handle: ServerGoalHandle | None = None  # of the action client that asked for it, if one did
+        self.applied = False  # whether the policy pursues it already
+        self.steps = 0
+        self.steps_to_goal: float | None = None
+        self._begun = time.monotonic()
+        self._deadline = None if timeout_s is None else self._begun + timeout_s
+        self._near = 0
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self.result: ReachGoal.Result | None = None
+
+    @property
+    def overdue(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def count_step(self, steps_to_goal: float | None, reached_steps: float, in_a_row: int) -> bool:
+        """Note one command; True where the distance has now been within `reached_steps` for `in_a_row` commands."""
+        self.steps += 1
+        self.steps_to_goal = steps_to_goal
+        near = steps_to_goal is not None and steps_to_goal <= reached_steps
+        self._near = self._near + 1 if near else 0
+        return self._near >= in_a_row
+
+    def end(self, outcome: str, reason: str) -> None:
+        with self._lock:
+            if self.result is not None:
+                return
+            self.result = ReachGoal.Result(
+                outcome=outcome, reason=reason, steps=self.steps, seconds=time.monotonic() - self._begun,
+                steps_to_goal=float("nan") if self.steps_to_goal is None else self.steps_to_goal,
+            )  # fmt: skip
+        self._on_end(self.result)

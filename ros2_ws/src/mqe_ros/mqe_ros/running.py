@@ -1,0 +1,142 @@
+"""How every node starts, runs and ends: one single-threaded executor, one control thread, exit code 0 after SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import rclpy
+from builtin_interfaces.msg import Time as TimeMessage
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, ParameterUninitializedException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.time import Time
+from std_msgs.msg import Header
+
+from mqe_ros import topics
+
+_EXPECTED = (ValueError, RuntimeError, OSError)  # mistakes of the outside world, said in one line; anything else is ours and shows a traceback
+
+
+class ControlNode(Node):
+    """A node with one control thread. Subclasses build everything in `__init__` and loop in `control`, until `stopping` is set."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.stopping = threading.Event()
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+        self._diagnostics = self.publish_on(topics.DIAGNOSTICS)
+        self.create_timer(1.0, self._publish_diagnostics)
+
+    def control(self) -> None:
+        """The loop; runs in a thread of its own."""
+        raise NotImplementedError
+
+    def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
+        """(DiagnosticStatus level, message, values) for /diagnostics, once a second."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the control thread; `destroy_node` may follow."""
+        self.stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+
+    def sleep_until(self, t: float) -> bool:
+        """Wait for the monotonic time `t`; False where the node is to stop."""
+        remaining = t - time.monotonic()
+        # The last stretch by sleep: Event.wait wakes late by up to a millisecond where sleep is exact.
+        if remaining > 0.05 and self.stopping.wait(remaining - 0.03):
+            return False
+        while (remaining := t - time.monotonic()) > 0:
+            time.sleep(remaining)
+        return not self.stopping.is_set()
+
+    def publish_on(self, topic: topics.Topic):
+        return self.create_publisher(topic.type, topic.name, topic.qos)
+
+    def subscribe_to(self, topic: topics.Topic, callback: Callable):
+        return self.create_subscription(topic.type, topic.name, callback, topic.qos)
+
+    def now_message(self) -> TimeMessage:
+        return self.get_clock().now().to_msg()
+
+    def stamp_message(self, monotonic: float) -> TimeMessage:
+        """The ROS time of a moment of the machine's monotonic clock."""
+        age_ns = int(1e9 * (time.monotonic() - monotonic))
+        now = self.get_clock().now()
+        return Time(nanoseconds=now.nanoseconds - age_ns, clock_type=now.clock_type).to_msg()
+
+    def _run(self) -> None:
+        try:
+            self.control()
+        except BaseException as error:  # carried to the main thread, which ends the process with it
+            if not self.stopping.is_set():
+                self.failure = error
+                self.context.try_shutdown()
+
+    def _publish_diagnostics(self) -> None:
+        level, message, values = self.diagnose()
+        status = DiagnosticStatus(
+            level=level, name=f"{self.get_name()}: control", message=message, hardware_id="",
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )  # fmt: skip
+        self._diagnostics.publish(DiagnosticArray(header=Header(stamp=self.now_message()), status=[status]))
+
+
+def run_node(make: Callable[[], ControlNode]) -> int:
+    """Run the node until a signal (exit code 0) or until it fails (1, with the reason in one line)."""
+    node: ControlNode | None = None
+    executor: SingleThreadedExecutor | None = None
+    failure: BaseException | None = None
+    try:
+        rclpy.init()
+        node = make()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        node.start()
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except _EXPECTED as error:
+        failure = error
+    finally:
+        # A second Ctrl-C must not interrupt the clean-up: launchers often deliver one more.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if node is not None:
+            node.stop()
+            failure = failure or node.failure
+            if executor is not None:
+                executor.shutdown(timeout_sec=1.0)
+            node.destroy_node()
+        rclpy.try_shutdown()
+    if failure is None:
+        return 0
+    if not isinstance(failure, _EXPECTED):
+        raise failure
+    sys.stderr.write(f"{node.get_name() if node is not None else make.__name__}: {failure}\n")
+    return 1
+
+
+_TYPES = {str: Parameter.Type.STRING, float: Parameter.Type.DOUBLE, int: Parameter.Type.INTEGER, bool: Parameter.Type.BOOL}
+
+
+def parameter(node: Node, name: str, kind: type, default: object = None):
+    """Declare and read a parameter of type `kind`; without a default it must be given. ValueError names what is missing or wrong."""
+    try:
+        node.declare_parameter(name, _TYPES[kind] if default is None else default)
+        return node.get_parameter(name).value
+    except ParameterUninitializedException as error:
+        raise ValueError(f"the parameter {name} must be given (-p {name}:=…)") from error
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        raise ValueError(f"the parameter {name} must be of type {kind.__name__}: {error}") from error
