@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from mqe_core.bundle import BundleContract, write_bundle
 from mqe_core.data.episode_store import Episode, EpisodeWriter
+from mqe_core.spec import RobotSpec, load_robot_spec
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +28,59 @@ def synthetic_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             frames = [rng.integers(0, 256, size=(32, 32, 3), dtype=np.uint8) for _ in range(12)]
             writer.add(Episode(f"episode{i}", states, actions, {0: frames}, (f"task {i % 2}",)))
     return path
+
+
+@pytest.fixture(scope="session")
+def spec() -> RobotSpec:
+    """The WidowX250."""
+    return load_robot_spec("widowx250s")
+
+
+def tiny_model(size: int, action: tuple[float, ...], with_steps: bool = True) -> onnx.ModelProto:
+    """A policy graph without learning: `action + 0.001 * mean red of the observation / 255`, and the summed difference of mean colours."""
+    shape = ["batch", size, size, 3]
+    nodes = [
+        helper.make_node("Cast", ["observation"], ["observation_f"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["goal"], ["goal_f"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["observation_f", "pixels"], ["observation_mean"], keepdims=0),  # (B, 3)
+        helper.make_node("ReduceMean", ["goal_f", "pixels"], ["goal_mean"], keepdims=0),
+        helper.make_node("MatMul", ["observation_mean", "weight"], ["shift"]),
+        helper.make_node("Add", ["shift", "constant"], ["action"]),
+        helper.make_node("Sub", ["observation_mean", "goal_mean"], ["difference"]),
+        helper.make_node("Abs", ["difference"], ["distance"]),
+        helper.make_node("ReduceSum", ["distance", "channels"], ["steps_to_goal"], keepdims=0),
+    ]
+    weight = np.zeros((3, 7), dtype=np.float32)
+    weight[0] = 1e-3 / 255
+    constants = {
+        "pixels": np.array([1, 2], dtype=np.int64), "channels": np.array([1], dtype=np.int64),
+        "weight": weight, "constant": np.array(action, dtype=np.float32),
+    }  # fmt: skip
+    outputs = [helper.make_tensor_value_info("action", TensorProto.FLOAT, ["batch", 7])]
+    if with_steps:
+        outputs.append(helper.make_tensor_value_info("steps_to_goal", TensorProto.FLOAT, ["batch"]))
+    graph = helper.make_graph(
+        nodes if with_steps else nodes[:6], "tiny", [helper.make_tensor_value_info(n, TensorProto.UINT8, shape) for n in ("observation", "goal")],
+        outputs, [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.fixture(scope="session")
+def make_bundle(tmp_path_factory: pytest.TempPathFactory, spec: RobotSpec) -> Callable[..., Path]:
+    """Write a tiny policy bundle: `make_bundle(domain=…, image_size=…, action=…, with_steps=…, **contract keys) -> path`."""
+
+    def make(
+        *, domain: str = "sim", image_size: int = 32, action: tuple[float, ...] = (0.01, 0, 0, 0, 0, 0, 1), with_steps: bool = True, **contract
+    ) -> Path:
+        low, high = (-0.05,) * 3 + (-0.25,) * 3 + (0.0,), (0.05,) * 3 + (0.25,) * 3 + (1.0,)
+        defaults = {
+            "robot": spec.name, "agent": "none", "control_hz": 5.0, "action_low": low, "action_high": high,
+            "discount": 0.99 if with_steps else None, "data_fingerprint": "0" * 64, "commit": "none", "metrics": {"loss": 0.5},
+        }  # fmt: skip
+        path = tmp_path_factory.mktemp("bundle") / "policy.onnx"
+        statement = BundleContract(domain=domain, image_size=image_size, **{**defaults, **contract})
+        write_bundle(tiny_model(image_size, action, with_steps), statement, path)
+        return path
+
+    return make
