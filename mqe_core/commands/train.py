@@ -1,12 +1,13 @@
 """Train an agent on an episode store.
 
-Every key of the configuration has a default; a YAML file (--config) overrides the defaults and --set overrides the file.
+Every key of the configuration has a default; a YAML file or a preset (--config) overrides the defaults, and --set overrides it.
 `mqe train --show-config` prints all keys with their meaning, in a form that --config reads.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -18,13 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="updates in total")
     parser.add_argument("--batch-size", type=int, help="rows per update")
     parser.add_argument("--seed", type=int, help="seed of weights, sampling and augmentation")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of configuration keys")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of keys, or a preset: sim_pixels")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key; may be repeated")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; only --steps may change")
     parser.add_argument("--show-config", action="store_true", help="print the resulting configuration with meanings, and stop")
 
 
 def run(args: argparse.Namespace) -> int:
+    # torch's OpenMP threads spin while they wait; beside any other busy process that slows each other's work many times over.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
     from mqe_core.learning import config as configuration
     from mqe_core.learning.train import make_config, read_config, read_metadata, train
 

@@ -20,8 +20,16 @@ def key(default: Any, meaning: str, choices: tuple[str, ...] | None = None) -> A
     return dataclasses.field(default=default, metadata={"meaning": meaning, "choices": choices})
 
 
+PRESETS = Path(__file__).parent / "presets"
+
+
 def read_values(path: Path) -> dict[str, Any]:
-    """The flat mapping in a YAML file; ValueError when the file holds anything else."""
+    """The flat mapping in a YAML file, or in the preset of that name; ValueError when the file holds anything else."""
+    if not path.exists() and (PRESETS / f"{path}.yaml").is_file():
+        path = PRESETS / f"{path}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.yaml")))
+        raise ValueError(f"no configuration file {path}, and no preset of that name: the presets are {known}")
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
