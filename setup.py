@@ -19,7 +19,7 @@ setup(
         "mqe_robot_configs",
     ],
     package_dir={"mqe_sim": "sim", "mqe_robot_configs": "robot_configs"},
-    package_data={"mqe_robot_configs": ["*.yaml"]},
+    package_data={"mqe_robot_configs": ["*.yaml"], "mqe_core.learning": ["presets/*.yaml"]},
     install_requires=["numpy>=2.0,<2.3", "PyYAML>=6", "Pillow>=11", "onnx>=1.17", "onnxruntime>=1.20", "tqdm>=4.66"],
     entry_points={
         "console_scripts": ["mqe = mqe_core.cli:main"],
