@@ -151,7 +151,8 @@ class SafetyFilter:
         if not (np.isfinite(pose).all() and np.isfinite(command.gripper) and np.isfinite(command.stamp)):
             return NOT_FINITE, f"position {pose[:3, 3].tolist()}, gripper {command.gripper}, stamp {command.stamp}"
         rotation = pose[:3, :3]
-        orthogonality = float(np.abs(rotation @ rotation.T - np.eye(3)).max())
+        # The bound on the entries first: squares of absurd numbers would overflow.
+        orthogonality = float(np.abs(rotation @ rotation.T - np.eye(3)).max()) if np.abs(rotation).max() < 2.0 else np.inf
         if orthogonality > 1e-3 or np.linalg.det(rotation) < 0 or np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-6:
             return NOT_A_POSE, f"rotation off by {orthogonality:.3g}, last row {pose[3].tolist()}"
         if command.frame_id != self._spec.base_frame:
