@@ -1,0 +1,185 @@
+"""The arm's half: it holds when commands stop, takes no orders while held, and never walks down by holding."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mqe_core.kinematics import forward_kinematics
+from mqe_core.runtime.arm_side import FAULT, HELD, MOVING, READY, ArmSide
+from mqe_core.runtime.loopback import LoopbackRobot
+from mqe_core.runtime.robot import MotorHealth
+from mqe_core.runtime.safety import SafeRobot
+
+
+@pytest.fixture
+def side(robot, clock) -> ArmSide:
+    return ArmSide(robot, clock)
+
+
+def step(side, command, clock, move=(0.01, 0, 0), **fields):
+    clock.advance(0.2)
+    return side.receive(command(side.robot.observe(), move=move, **fields))
+
+
+def test_ready_then_moving_then_ready_again_when_commands_stop(side, command, clock, robot, monkeypatch) -> None:
+    assert side.tick().state == READY
+    sent = step(side, command, clock)
+    assert sent.refused is None and side.tick().state == MOVING
+    holds = []
+    monkeypatch.setattr(robot, "hold", lambda: holds.append(True))
+    clock.advance(0.3)
+    assert side.tick().state == MOVING and not holds
+    clock.advance(0.2)
+    report = side.tick()
+    assert report.state == READY and "no command" in report.reason and len(holds) == 1
+    side.tick()
+    assert len(holds) == 1  # latched once
+    np.testing.assert_allclose(report.arm.target_pose, sent.pose, atol=1e-9)
+
+
+def test_age_counts_from_receipt_not_from_the_senders_stamp(side, command, clock) -> None:
+    assert step(side, command, clock, stamp=-5.0).refused is None  # a sender with another clock
+    assert step(side, command, clock, stamp=1e9).refused is None
+
+
+def test_a_report_tells_the_outcome_once(side, command, clock) -> None:
+    sent = step(side, command, clock, move=(0.12, 0, 0))
+    report = side.tick()
+    assert report.command is sent and report.clipped == ("translation_step",) and "translation_step" in report.reason
+    assert side.tick().command is None
+
+
+def test_a_refused_command_says_why_and_the_next_good_one_moves_on(side, command, clock) -> None:
+    assert step(side, command, clock).refused is None
+    assert step(side, command, clock, frame_id="map").refused == "wrong_frame"
+    assert side.tick().reason.startswith("wrong_frame")
+    assert step(side, command, clock).refused is None and side.tick().reason == ""
+
+
+def test_held_ignores_commands_until_resume(side, command, clock, robot) -> None:
+    step(side, command, clock)
+    side.hold()
+    target = robot.observe().target_pose
+    result = step(side, command, clock)
+    assert result.refused == HELD and side.tick().state == HELD
+    np.testing.assert_array_equal(robot.observe().target_pose, target)
+    assert "held target" in side.resume() and side.state == READY
+    assert step(side, command, clock).refused is None
+
+
+def test_hold_and_resume_again_and_again_do_not_lower_a_sagging_arm(spec, clock, start_joints, command) -> None:
+    class Sagging(LoopbackRobot):
+        """Gravity keeps the shoulder 0.03 rad below its target."""
+
+        def observe(self):
+            state = super().observe()
+            joints = state.joints + np.array([0, 0.03, 0, 0, 0, 0])
+            return dataclasses.replace(state, joints=joints, pose=forward_kinematics(spec, joints))
+
+    robot = SafeRobot(Sagging(spec, clock=clock, start_joints=start_joints), spec, clock)
+    side = ArmSide(robot, clock)
+    step(side, command, clock)
+    before = robot.observe()
+    assert before.target_pose[2, 3] - before.pose[2, 3] > 0.005  # it does sag
+    for _ in range(50):
+        side.hold()
+        clock.advance(0.2)
+        side.tick()
+        side.resume()
+    np.testing.assert_array_equal(robot.observe().target_pose, before.target_pose)
+
+
+def test_resume_rebases_an_arm_that_was_moved_by_hand(side, command, clock, robot, mock) -> None:
+    step(side, command, clock)
+    side.hold()
+    mock._joints = mock._joints + np.array([0.4, 0, 0, 0, 0, 0])  # somebody pushes it 12 cm aside
+    measured = mock.observe().pose
+    assert "re-based" in side.resume()
+    np.testing.assert_allclose(robot.observe().target_pose, measured, atol=1e-6)
+    sent = step(side, command, clock)
+    assert sent.refused is None
+    assert np.abs(sent.pose[:3, 3] - measured[:3, 3]).max() < 0.02  # no jump back to the old target
+
+
+def test_bad_motors_are_a_fault_that_ends_held(side, command, clock, robot, mock, monkeypatch) -> None:
+    step(side, command, clock)
+    good = mock.observe
+    monkeypatch.setattr(mock, "observe", lambda: dataclasses.replace(good(), health=MotorHealth(False, "elbow hot")))
+    report = side.tick()
+    assert report.state == FAULT and "elbow hot" in report.reason
+    assert step(side, command, clock).refused == FAULT
+    with pytest.raises(RuntimeError, match="cannot resume.*elbow hot"):
+        side.resume()
+    with pytest.raises(RuntimeError, match="fault"):
+        side.home()
+    monkeypatch.setattr(mock, "observe", good)
+    report = side.tick()
+    assert report.state == HELD and "recovered" in report.reason
+    assert step(side, command, clock).refused == HELD
+    side.resume()
+    assert step(side, command, clock).refused is None
+
+
+def test_an_unreadable_arm_is_a_fault_not_an_exception(side, command, clock, mock, monkeypatch) -> None:
+    asked = command(side.robot.observe())
+
+    def silent() -> None:
+        raise RuntimeError("bus is silent")
+
+    monkeypatch.setattr(mock, "observe", silent)
+    report = side.tick()
+    assert report.state == FAULT and report.arm is None and "bus is silent" in report.reason
+    side.hold()
+    assert side.state == FAULT
+    assert side.receive(asked).refused == FAULT
+
+
+def test_homing_goes_up_first_and_ends_at_neutral(side, command, clock, robot, spec) -> None:
+    for _ in range(3):
+        step(side, command, clock, move=(0.0, 0.03, -0.03))
+    low = robot.observe().target_pose[2, 3]
+    side.home()
+    heights, positions = [low], [robot.observe().target_pose[:3, 3]]
+    for _ in range(60):
+        clock.advance(0.2)
+        report = side.tick()
+        heights.append(report.arm.target_pose[2, 3])
+        positions.append(report.arm.target_pose[:3, 3])
+        if not side.homing:
+            break
+        assert side.receive(command(report.arm)).refused == "homing"
+    assert side.state == READY
+    neutral = forward_kinematics(spec, spec.neutral_joints)
+    np.testing.assert_allclose(robot.observe().target_pose, neutral, atol=2e-3)
+    moved = np.abs(np.diff(positions, axis=0)).max(1)
+    assert moved.max() <= spec.control.max_translation_step_m + 1e-6
+    rising = np.array(heights) < neutral[2, 3] - 1e-3
+    sideways = np.linalg.norm(np.array(positions)[:, :2] - positions[0][:2], axis=1)
+    assert (sideways[rising] < 1e-3).all()  # while below neutral's height it only rises
+    assert step(side, command, clock).refused is None  # the policy's session goes on
+
+
+def test_hold_ends_homing(side, command, clock) -> None:
+    step(side, command, clock, move=(0, 0, -0.04))
+    side.home()
+    clock.advance(0.2)
+    side.tick()
+    side.hold()
+    assert side.state == HELD and not side.homing
+    target = side.robot.observe().target_pose
+    for _ in range(3):
+        clock.advance(0.2)
+        side.tick()
+    np.testing.assert_array_equal(side.robot.observe().target_pose, target)
+
+
+def test_homing_keeps_the_gripper(side, command, clock, robot) -> None:
+    step(side, command, clock, move=(0, 0, -0.04), gripper=0.0)
+    side.home()
+    for _ in range(5):
+        clock.advance(0.2)
+        side.tick()
+    assert robot.observe().target_gripper == 0.0
