@@ -1,7 +1,8 @@
 """Images in and out: the one path for data sets, the simulator, goals and cameras.
 
-An image is everywhere `(H, W, 3) uint8`, RGB. Resizing keeps the whole frame and squashes its aspect (no crop) with antialiased Lanczos, as
-BridgeData V2's own converter does (bridge_data_v2 `bridgedata_raw_to_numpy.py`), so that training, goals and the camera see the same pixels.
+An image is everywhere `(H, W, 3) uint8`, RGB. Resizing keeps the whole frame and squashes its aspect (no
+crop) with antialiased Lanczos, as BridgeData V2's own converter does (bridge_data_v2
+`bridgedata_raw_to_numpy.py`), so that training, goals and the camera see the same pixels.
 """
 
 from __future__ import annotations
@@ -16,13 +17,27 @@ from PIL import Image
 
 RESIZE_RULE = "squash-lanczos"
 
-_FORMATS = ("JPEG", "PNG")  # what the data sets and cameras hold; Pillow's many other parsers stay out of reach of untrusted files
+_FORMATS = (
+    "JPEG",
+    "PNG",
+)  # what the data sets and cameras hold; Pillow's many other parsers stay out of reach of untrusted files
 # What Pillow raises on damaged bytes, depending on where the damage lies.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Encoded JPEG or PNG bytes → `(H, W, 3) uint8` RGB. Raises ValueError where the bytes are no complete image."""
+    """Encoded JPEG or PNG bytes → `(H, W, 3) uint8` RGB.
+
+    Raises ValueError where the bytes are no complete image.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return np.array(image.convert("RGB"))
@@ -31,7 +46,10 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def decode_size(data: bytes) -> tuple[int, int]:
-    """`(height, width)` from the header alone; the pixels are not decoded. Raises ValueError where the bytes are no image."""
+    """`(height, width)` from the header alone; the pixels are not decoded.
+
+    Raises ValueError where the bytes are no image.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return image.height, image.width
@@ -40,7 +58,10 @@ def decode_size(data: bytes) -> tuple[int, int]:
 
 
 def squash_resize(image: np.ndarray, size: int) -> np.ndarray:
-    """`(H, W, 3) uint8` → `(size, size, 3) uint8`: Lanczos over the whole frame, aspect squashed. Already that size: returned as it is."""
+    """`(H, W, 3) uint8` → `(size, size, 3) uint8`:
+
+    Lanczos over the whole frame, aspect squashed. Already that size: returned as it is.
+    """
     _check(image)
     if size < 1:
         raise ValueError(f"image size must be at least 1 pixel, got {size}")
@@ -60,7 +81,10 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def read(path: str | Path) -> np.ndarray:
-    """The image file at `path` as `(H, W, 3) uint8` RGB. Raises ValueError naming the file where it is no image."""
+    """The image file at `path` as `(H, W, 3) uint8` RGB.
+
+    Raises ValueError naming the file where it is no image.
+    """
     try:
         return decode(Path(path).read_bytes())
     except ValueError as error:

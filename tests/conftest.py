@@ -42,7 +42,9 @@ def tiny_model(size: int, action: tuple[float, ...], with_steps: bool = True) ->
     nodes = [
         helper.make_node("Cast", ["observation"], ["observation_f"], to=TensorProto.FLOAT),
         helper.make_node("Cast", ["goal"], ["goal_f"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["observation_f", "pixels"], ["observation_mean"], keepdims=0),  # (B, 3)
+        helper.make_node(
+            "ReduceMean", ["observation_f", "pixels"], ["observation_mean"], keepdims=0
+        ),  # (B, 3)
         helper.make_node("ReduceMean", ["goal_f", "pixels"], ["goal_mean"], keepdims=0),
         helper.make_node("MatMul", ["observation_mean", "weight"], ["shift"]),
         helper.make_node("Add", ["shift", "constant"], ["action"]),
@@ -71,7 +73,12 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory, spec: RobotSpec) -> Ca
     """Write a tiny policy bundle: `make_bundle(domain=…, image_size=…, action=…, with_steps=…, **contract keys) -> path`."""
 
     def make(
-        *, domain: str = "sim", image_size: int = 32, action: tuple[float, ...] = (0.01, 0, 0, 0, 0, 0, 1), with_steps: bool = True, **contract
+        *,
+        domain: str = "sim",
+        image_size: int = 32,
+        action: tuple[float, ...] = (0.01, 0, 0, 0, 0, 0, 1),
+        with_steps: bool = True,
+        **contract,
     ) -> Path:
         low, high = (-0.05,) * 3 + (-0.25,) * 3 + (0.0,), (0.05,) * 3 + (0.25,) * 3 + (1.0,)
         defaults = {

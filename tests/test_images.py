@@ -1,4 +1,7 @@
-"""The image path: RGB order, whole-frame antialiased resizing, and damaged bytes that never pass as images."""
+"""The image path:
+
+RGB order, whole-frame antialiased resizing, and damaged bytes that never pass as images.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ def _slow_lanczos(image: np.ndarray, size: int) -> np.ndarray:
         return matrix
 
     rows, columns = weights(image.shape[0]), weights(image.shape[1])
-    horizontal = np.clip(np.rint(np.einsum("jw,hwc->hjc", columns, image.astype(float))), 0, 255)  # Pillow rounds between the passes
+    horizontal = np.clip(
+        np.rint(np.einsum("jw,hwc->hjc", columns, image.astype(float))), 0, 255
+    )  # Pillow rounds between the passes
     return np.einsum("ih,hjc->ijc", rows, horizontal)
 
 
@@ -51,7 +56,11 @@ def test_png_is_lossless_and_jpeg_keeps_rgb_order():
 
 def test_jpeg_quality_is_honoured():
     image = _scene(48, 64)
-    assert len(images.encode_jpeg(image, quality=30)) < len(images.encode_jpeg(image)) < len(images.encode_png(image))
+    assert (
+        len(images.encode_jpeg(image, quality=30))
+        < len(images.encode_jpeg(image))
+        < len(images.encode_png(image))
+    )
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (64, 48), (15, 21)])
@@ -60,7 +69,9 @@ def test_squash_resize_is_antialiased_lanczos_over_the_whole_frame(shape):
     resized = images.squash_resize(image, 16)
     assert resized.shape == (16, 16, 3) and resized.dtype == np.uint8
     expected = np.clip(_slow_lanczos(image, 16), 0, 255)
-    assert np.abs(resized.astype(float) - expected).max() <= 1.01  # fixed-point weights and one rounding per pass
+    assert (
+        np.abs(resized.astype(float) - expected).max() <= 1.01
+    )  # fixed-point weights and one rounding per pass
 
 
 def test_squash_resize_keeps_an_image_of_the_right_size_and_its_input():
@@ -119,7 +130,14 @@ def test_read_names_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((3, 8, 8), np.uint8), [[0]]]
+    "wrong",
+    [
+        np.zeros((8, 8, 3)),
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((3, 8, 8), np.uint8),
+        [[0]],
+    ],
 )
 def test_anything_but_rgb_uint8_is_refused(wrong):
     for function in (lambda image: images.squash_resize(image, 4), images.encode_png, images.encode_jpeg):

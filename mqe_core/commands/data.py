@@ -1,7 +1,7 @@
 """Import published data sets into an EpisodeStore, and look into one.
 
-  mqe data import SRC --out STORE    read RLDS/TFDS shards or a raw BridgeData tree
-  mqe data info STORE                episodes, frames, cameras, action statistics, what was skipped
+mqe data import SRC --out STORE    read RLDS/TFDS shards or a raw BridgeData tree
+mqe data info STORE                episodes, frames, cameras, action statistics, what was skipped
 """
 
 from __future__ import annotations
@@ -16,20 +16,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mqe data`."""
     actions = parser.add_subparsers(dest="data_command", required=True, metavar="ACTION")
     importing = actions.add_parser("import", help="read a data set into a new store")
-    importing.add_argument("source", metavar="SRC", type=Path, help="folder of the data set (or one TFRecord shard)")
-    importing.add_argument("--out", metavar="STORE", type=Path, required=True, help="folder of the store to make")
     importing.add_argument(
-        "--format", choices=["auto", "rlds", "bridge-raw"], default="auto", help="format of SRC; auto goes by the files found (default)"
+        "source", metavar="SRC", type=Path, help="folder of the data set (or one TFRecord shard)"
     )
     importing.add_argument(
-        "--image-size", type=int, default=128, metavar="PX", help="height and width images are squashed to (default 128, as in training on Bridge)"
+        "--out", metavar="STORE", type=Path, required=True, help="folder of the store to make"
     )
-    importing.add_argument("--workers", type=int, metavar="N", help="threads that decode and resize (default: all cores)")
-    importing.add_argument("--force", action="store_true", help="replace the store at STORE, once the new one is complete")
+    importing.add_argument(
+        "--format",
+        choices=["auto", "rlds", "bridge-raw"],
+        default="auto",
+        help="format of SRC; auto goes by the files found (default)",
+    )
+    importing.add_argument(
+        "--image-size",
+        type=int,
+        default=128,
+        metavar="PX",
+        help="height and width images are squashed to (default 128, as in training on Bridge)",
+    )
+    importing.add_argument(
+        "--workers", type=int, metavar="N", help="threads that decode and resize (default: all cores)"
+    )
+    importing.add_argument(
+        "--force", action="store_true", help="replace the store at STORE, once the new one is complete"
+    )
     info = actions.add_parser("info", help="what a store holds")
     info.add_argument("store", metavar="STORE", type=Path)
     info.add_argument("--json", action="store_true", help="as JSON")
-    info.add_argument("--verify", action="store_true", help="also read every byte and compare it with the checksums of the import")
+    info.add_argument(
+        "--verify",
+        action="store_true",
+        help="also read every byte and compare it with the checksums of the import",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,7 +96,9 @@ def summarize(store) -> dict:
         "episodes": store.num_episodes,
         "frames": store.num_frames,
         "cameras": list(store.cameras),
-        "episodes_per_camera": {str(c): int(store.has_image(c)[store.episode_starts].sum()) for c in store.cameras},
+        "episodes_per_camera": {
+            str(c): int(store.has_image(c)[store.episode_starts].sum()) for c in store.cameras
+        },
         "labelled_episodes": sum(bool(lines) for lines in store.languages),
         "image_size": store.image_size,
         "resize_rule": store.metadata["resize_rule"],
@@ -90,10 +111,14 @@ def summarize(store) -> dict:
 
 
 def _describe(summary: dict) -> str:
-    cameras = ", ".join(f"{c} ({count} episodes)" for c, count in summary["episodes_per_camera"].items()) or "none"
+    cameras = (
+        ", ".join(f"{c} ({count} episodes)" for c, count in summary["episodes_per_camera"].items()) or "none"
+    )
     lines = [
-        f"{summary['path']}: {summary['episodes']} episodes, {summary['frames']} frames, from {summary['source']} ({summary['format']})",
-        f"  cameras      {cameras}; {summary['image_size']} px square ({summary['resize_rule']}), domain {summary['domain']}",
+        f"{summary['path']}: {summary['episodes']} episodes, {summary['frames']} frames",
+        f"  source       {summary['source']} ({summary['format']})",
+        f"  cameras      {cameras}",
+        f"  images       {summary['image_size']} px square, {summary['resize_rule']}, domain {summary['domain']}",
         f"  language     {summary['labelled_episodes']} episodes labelled",
         f"  control      {summary['control_hz']:g} Hz",
         f"  action mean  {_row(summary['action_mean'])}",
@@ -112,4 +137,6 @@ def _row(values: list[float]) -> str:
 def _count_skipped(skipped: list[dict]) -> str:
     known = sum(entry["episodes"] or 0 for entry in skipped)
     unknown = sum(entry["episodes"] is None for entry in skipped)
-    return f"{known} episodes" + (f", and an unknown number at {unknown} damaged or missing places" if unknown else "")
+    return f"{known} episodes" + (
+        f", and an unknown number at {unknown} damaged or missing places" if unknown else ""
+    )

@@ -1,13 +1,14 @@
-"""Raw BridgeData trees, as the robot's own collection code writes them (bridge_data_robot `raw_saver.py`, `control_loops.py`).
+"""Raw BridgeData trees, as the robot's own code writes them (bridge_data_robot `raw_saver.py`).
 
     <any depth>/<YYYY-MM-DD_HH-MM-SS>/           collection_metadata.json, config.json …
         raw/traj_group<k>/traj<i>/
             images<c>/im_<t>.jpg                 t = 0 … T-1
             obs_dict.pkl                         full_state (or state): (T, 7)
             policy_out.pkl                       T-1 dicts with `actions` (7,), or plain arrays
-            lang.txt                             optional: annotations, and lines with "confidence" that are none
+            lang.txt                             optional: annotations; lines with "confidence" are none
 
-Folders are found by their `raw/`, not by their depth. Nothing else is read: depth images, `agent_data.pkl`, `reward_data.pkl` stay untouched.
+Folders are found by their `raw/`, not by their depth. Nothing else is read: depth images, `agent_data.pkl`,
+`reward_data.pkl` stay untouched.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class BridgeRawSource:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._trajectories = [
-            (trajectory, folder) for folder in find_collection_folders(root) for trajectory in _find_trajectories(folder)
+            (trajectory, folder)
+            for folder in find_collection_folders(root)
+            for trajectory in _find_trajectories(folder)
         ]
 
     def is_empty(self) -> bool:
@@ -60,21 +63,26 @@ class BridgeRawSource:
         folders = dict.fromkeys(folder for _, folder in self._trajectories)
         shifts = {folder: _needs_latency_shift(folder) for folder in folders}
         for trajectory, folder in self._trajectories:
-            name = trajectory.relative_to(self.root).as_posix() if trajectory != self.root else trajectory.name
+            name = (
+                trajectory.relative_to(self.root).as_posix() if trajectory != self.root else trajectory.name
+            )
             yield EpisodeTask(name, partial(load_trajectory, trajectory, name, shifts[folder]))
 
     def domain(self) -> str:
-        """ "sim" where every collection_metadata.json says `"domain": "sim"`; the files of the real robot say nothing: "real"."""
+        """The `domain` that collection_metadata.json states; the real robot's states none: "real"."""
         domains = {_folder_domain(folder) for folder in {folder for _, folder in self._trajectories}}
         if len(domains) > 1:
-            raise ValueError(f"{self.root} mixes the domains {sorted(domains)}; import them into stores of their own")
+            raise ValueError(
+                f"{self.root} mixes the domains {sorted(domains)}; import them into stores of their own"
+            )
         return domains.pop() if domains else "real"
 
 
 def find_collection_folders(root: Path) -> list[Path]:
-    """Folders at or below `root` that contain `raw/`, in natural order; `root` may also be such a `raw/` itself.
+    """Folders at or below `root` that contain `raw/`, in natural order; `root` may be such a `raw/` itself.
 
-    Paths with "lmdb" in them hold copies in another format and are left out, as in bridge_data_v2's converter.
+    Paths with "lmdb" in them hold copies in another format and are left out, as in bridge_data_v2's
+    converter.
     """
     if root.name == "raw" and _has_groups(root):
         return [root.parent]
@@ -92,7 +100,10 @@ def _has_groups(raw: Path) -> bool:
 
 
 def load_trajectory(folder: Path, name: str, latency_shift: bool) -> Episode:
-    """One `traj<i>` folder. Raises ValueError with the reason where a file is missing or damaged, or lengths do not fit."""
+    """One `traj<i>` folder.
+
+    Raises ValueError with the reason where a file is missing or damaged, or lengths do not fit.
+    """
     for file in ("obs_dict.pkl", "policy_out.pkl"):
         if not (folder / file).is_file():
             raise ValueError(f"{file} is missing")
@@ -106,8 +117,15 @@ def load_trajectory(folder: Path, name: str, latency_shift: bool) -> Episode:
 
 
 def _find_trajectories(folder: Path) -> list[Path]:
-    groups = [group for group in (folder / "raw").iterdir() if group.is_dir() and _GROUP.fullmatch(group.name)]
-    trajectories = [path for group in groups for path in group.iterdir() if path.is_dir() and _TRAJECTORY.fullmatch(path.name)]
+    groups = [
+        group for group in (folder / "raw").iterdir() if group.is_dir() and _GROUP.fullmatch(group.name)
+    ]
+    trajectories = [
+        path
+        for group in groups
+        for path in group.iterdir()
+        if path.is_dir() and _TRAJECTORY.fullmatch(path.name)
+    ]
     return sorted(trajectories, key=lambda path: natural_key(path.as_posix()))
 
 
@@ -117,7 +135,7 @@ def _needs_latency_shift(folder: Path) -> bool:
         return datetime.strptime(name, _FOLDER_DATE) < LATENCY_FIXED
     except ValueError:
         log.warning(
-            "%s: the folder's name carries no date (%s), so its images are taken to be in step with its actions, as since %s",
+            "%s: the folder's name is no date (%s): images count as in step with actions, as since %s",
             folder, _FOLDER_DATE, LATENCY_FIXED.date(),
         )  # fmt: skip
         return False
@@ -144,14 +162,19 @@ def _read_states(file: Path) -> np.ndarray:
     for key in ("full_state", "state"):
         if key in observations:
             return _as_array(observations[key], f"{file.name} {key}")
-    raise ValueError(f"{file.name}: expected full_state or state, got the keys {sorted(map(str, observations))}")
+    raise ValueError(
+        f"{file.name}: expected full_state or state, got the keys {sorted(map(str, observations))}"
+    )
 
 
 def _read_actions(file: Path) -> np.ndarray:
     outputs = safe_pickle.load(file)
     if not isinstance(outputs, (list, tuple, np.ndarray)):
         raise ValueError(f"{file.name}: expected a list of actions, got {type(outputs).__name__}")
-    steps = [output["actions"] if isinstance(output, dict) and "actions" in output else output for output in outputs]
+    steps = [
+        output["actions"] if isinstance(output, dict) and "actions" in output else output
+        for output in outputs
+    ]
     if any(isinstance(step, dict) for step in steps):
         raise ValueError(f"{file.name}: a step has no key 'actions'")
     return _as_array(steps, file.name)

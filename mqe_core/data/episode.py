@@ -10,15 +10,18 @@ import numpy as np
 from mqe_core import images
 
 STATE_SIZE = 7  # x, y, z (m), roll, pitch, yaw (rad), gripper (1 open): BridgeData's measured state
-ACTION_SIZE = 7  # dx, dy, dz (m), droll, dpitch, dyaw (rad), gripper target (1 open): BridgeData's commanded action
+ACTION_SIZE = (
+    7  # dx, dy, dz (m), droll, dpitch, dyaw (rad), gripper target (1 open): BridgeData's commanded action
+)
 
 
 @dataclass(frozen=True)
 class Episode:
     """T frames of one trajectory; action t leads from frame t to frame t+1, so there are T−1 of them.
 
-    `images` maps a camera's number in the source (`images<c>`, `image_<c>`) to T images: encoded JPEG/PNG bytes or `(H, W, 3) uint8`
-    RGB arrays. A camera the episode does not have is not in the mapping. Raises ValueError where lengths, shapes or values do not fit.
+    `images` maps a camera's number in the source (`images<c>`, `image_<c>`) to T images: encoded JPEG/PNG
+    bytes or `(H, W, 3) uint8` RGB arrays. A camera the episode does not have is not in the mapping. Raises
+    ValueError where lengths, shapes or values do not fit.
     """
 
     name: str  # where it came from, unique within a store
@@ -34,14 +37,20 @@ class Episode:
         if len(states) < 2:
             raise ValueError(f"expected at least 2 frames (one action and its successor), got {len(states)}")
         if actions.shape != (len(states) - 1, ACTION_SIZE):
-            raise ValueError(f"expected {len(states) - 1} actions of size {ACTION_SIZE} for {len(states)} states, got shape {actions.shape}")
+            raise ValueError(
+                f"expected {len(states) - 1} actions of size {ACTION_SIZE} for {len(states)} states, "
+                f"got shape {actions.shape}"
+            )
         for name, values in (("states", states), ("actions", actions)):
             if values.dtype.kind not in "fiub":
                 raise ValueError(f"expected numeric {name}, got {values.dtype}")
             with np.errstate(over="ignore"):
                 finite = np.isfinite(values.astype(np.float32))
             if not finite.all():
-                raise ValueError(f"{name} hold a value that is not finite in float32, first in step {int(np.argwhere(~finite)[0, 0])}")
+                raise ValueError(
+                    f"{name} hold a value that is not finite in float32, "
+                    f"first in step {int(np.argwhere(~finite)[0, 0])}"
+                )
         for camera, frames in self.images.items():
             if camera < 0:
                 raise ValueError(f"expected camera numbers from 0 up, got {camera}")
@@ -60,22 +69,23 @@ class Skipped:
 
 @dataclass(frozen=True)
 class EncodedEpisode:
-    """An episode ready to be stored: float32 arrays, and every image as bytes that decode to the store's size. Made by `encode_episode`."""
+    """What `encode_episode` makes: float32 arrays, and images as bytes that decode to the store's size."""
 
     name: str
     states: np.ndarray  # (T, 7) float32
     actions: np.ndarray  # (T-1, 7) float32
     images: dict[int, list[bytes]]
     languages: tuple[str, ...]
-    enlarged: bool  # an image had to be stretched in height or width: the store shows more pixels than the source has
+    enlarged: bool  # an image was stretched: the store shows more pixels than the source has
 
 
 def encode_episode(episode: Episode, image_size: int) -> EncodedEpisode:
     """Bring all images to `(image_size, image_size)`.
 
-    Bytes that already have that size are kept as they are; all others are squash-resized and stored as PNG, which loses nothing more.
-    Every image is decoded once here, so that a damaged one is found now and not in the middle of a training run. Raises ValueError
-    naming camera and frame where an image is damaged, or has another size than the first of its camera.
+    Bytes that already have that size are kept as they are; all others are squash-resized and stored as PNG,
+    which loses nothing more. Every image is decoded once here, so that a damaged one is found now and not in
+    the middle of a training run. Raises ValueError naming camera and frame where an image is damaged, or has
+    another size than the first of its camera.
     """
     encoded = {}
     enlarged = False
@@ -92,7 +102,9 @@ def encode_episode(episode: Episode, image_size: int) -> EncodedEpisode:
     )
 
 
-def _encode_camera(camera: int, frames: Sequence[bytes | np.ndarray], image_size: int) -> tuple[list[bytes], tuple[int, int]]:
+def _encode_camera(
+    camera: int, frames: Sequence[bytes | np.ndarray], image_size: int
+) -> tuple[list[bytes], tuple[int, int]]:
     """The encoded frames, and the height and width they had."""
     encoded = []
     first_shape = None

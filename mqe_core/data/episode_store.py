@@ -1,14 +1,14 @@
-"""EpisodeStore: flat arrays over all frames of all episodes, in a folder that is either complete or does not open.
+"""EpisodeStore: flat arrays over all frames of all episodes, in a folder that is complete or does not open.
 
 Files (all named with size and sha256 in `metadata.json`, which is written last):
 
-    metadata.json        schema, format, source, domain, image_size, resize_rule, control_hz, counts, skipped, files, fingerprint
+    metadata.json        what the arrays mean, where they came from, what was skipped, fingerprint
     episodes.json        per episode its name and its language annotations
     episode_ends.npy     (E,) int64, exclusive end frame of each episode
     states.npy           (N, 7) float32
     actions.npy          (N, 7) float32; the last frame of an episode has no action: NaN
     camera_<c>.bin       encoded images of camera c, one after the other
-    camera_<c>_offsets.npy  (N+1,) int64: frame i is bytes [offsets[i], offsets[i+1]) of the .bin; an empty range: no image
+    camera_<c>_offsets.npy  (N+1,) int64: frame i is bytes [offsets[i], offsets[i+1]); none: no image
 
 What an episode lacks (a camera, a label) is absent here too, never filled in.
 """
@@ -35,13 +35,20 @@ _CHUNK = 64  # images that one thread decodes at a go
 
 
 class EpisodeStore:
-    """Read access to a store; make one with `EpisodeStore.open`. Arrays are read-only; images are decoded when asked for."""
+    """Read access to a store; make one with `EpisodeStore.open`.
 
-    def __init__(self, path: Path, metadata: dict, episodes: list[dict], arrays: dict[str, np.ndarray]) -> None:
+    Arrays are read-only; images are decoded when asked for.
+    """
+
+    def __init__(
+        self, path: Path, metadata: dict, episodes: list[dict], arrays: dict[str, np.ndarray]
+    ) -> None:
         self.path = path
         self.metadata = metadata
         self.names = [episode["name"] for episode in episodes]
-        self.languages = [list(episode["languages"]) for episode in episodes]  # per episode its annotations, maybe none
+        self.languages = [
+            list(episode["languages"]) for episode in episodes
+        ]  # per episode its annotations, maybe none
         self.episode_ends = arrays["episode_ends"]  # (E,) int64, exclusive
         self.states = arrays["states"]  # (N, 7) float32
         self.actions = arrays["actions"]  # (N, 7) float32
@@ -51,12 +58,16 @@ class EpisodeStore:
         self.cameras = tuple(metadata["cameras"])  # camera numbers as in the source
         self._offsets = {c: arrays[f"camera_{c}_offsets"] for c in self.cameras}
         self._encoded = {
-            c: np.memmap(path / layout.camera_file(c), dtype=np.uint8, mode="r").view(np.ndarray) for c in self.cameras
+            c: np.memmap(path / layout.camera_file(c), dtype=np.uint8, mode="r").view(np.ndarray)
+            for c in self.cameras
         }
 
     @classmethod
     def open(cls, path: str | Path) -> EpisodeStore:
-        """Open and check the store in folder `path`: schema, sizes of all files, lengths of all arrays. ValueError names file and remedy."""
+        """Open and check the store in folder `path`: schema, sizes of all files, lengths of all arrays.
+
+        ValueError names file and remedy.
+        """
         path = Path(path)
         metadata = _read_metadata(path)
         for name, entry in metadata["files"].items():
@@ -95,7 +106,7 @@ class EpisodeStore:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the contents as hex: equal for equal contents, whatever the path, the machine or the time of import."""
+        """Hash of the contents as hex, whatever the path, the machine or the time of the import."""
         return self.metadata["fingerprint"]
 
     @property
@@ -112,9 +123,9 @@ class EpisodeStore:
     ) -> np.ndarray:
         """Images of the frames `indices` (n,) → `(n, H, W, 3) uint8` RGB, in the order asked for.
 
-        Decodes in `workers` threads (default: all cores of this process); the result does not depend on their number. The whole store at
-        once: `store.images(np.arange(store.num_frames))`. Raises ValueError for an unknown camera, an index out of range, and an image that
-        is absent (naming the episode).
+        Decodes in `workers` threads (default: all cores of this process); the result does not depend on their
+        number. The whole store at once: `store.images(np.arange(store.num_frames))`. Raises ValueError for an
+        unknown camera, an index out of range, and an image that is absent (naming the episode).
         """
         offsets = self._camera_offsets(camera)
         frames = self._check_indices(indices, camera, offsets)
@@ -126,7 +137,9 @@ class EpisodeStore:
                 decoded[k] = self._decode(int(frames[k]), camera, offsets)
 
         starts = range(0, len(frames), _CHUNK)
-        with tqdm(total=len(frames), unit="image", desc=f"decoding camera {camera}", disable=not progress) as bar:
+        with tqdm(
+            total=len(frames), unit="image", desc=f"decoding camera {camera}", disable=not progress
+        ) as bar:
             if len(starts) <= 1:  # a thread pool costs more than it saves
                 decode_chunk(0)
             else:
@@ -136,7 +149,10 @@ class EpisodeStore:
         return decoded
 
     def verify(self) -> None:
-        """Read every file and compare its sha256 with the one it was written with. Raises ValueError naming the file that was altered."""
+        """Read every file and compare its sha256 with the one it was written with.
+
+        Raises ValueError naming the file that was altered.
+        """
         for name, entry in self.metadata["files"].items():
             if _sha256(self.path / name) != entry["sha256"]:
                 raise _damaged(self.path / name, "the contents changed since the import (sha256 differs)")
@@ -152,13 +168,15 @@ class EpisodeStore:
             raise ValueError(f"expected a 1-D array of frame numbers, got {frames.dtype} {frames.shape}")
         frames = frames.astype(np.int64)
         if frames.size and (frames.min() < 0 or frames.max() >= self.num_frames):
-            raise ValueError(f"frame numbers must be in [0, {self.num_frames}), got {frames.min()} … {frames.max()}")
+            raise ValueError(
+                f"frame numbers must be in [0, {self.num_frames}), got {frames.min()} … {frames.max()}"
+            )
         absent = offsets[frames] == offsets[frames + 1]
         if absent.any():
             frame = int(frames[np.argmax(absent)])
             episode = int(np.searchsorted(self.episode_ends, frame, side="right"))
             raise ValueError(
-                f"episode {episode} ({self.names[episode]}) has no images of camera {camera} (asked for frame {frame}); "
+                f"episode {episode} ({self.names[episode]}) has no images of camera {camera}, frame {frame}; "
                 f"has_image({camera}) says which frames have one"
             )
         return frames
@@ -170,28 +188,37 @@ class EpisodeStore:
         except ValueError as error:
             raise _damaged(file, f"frame {frame}: {error}") from error
         if pixels.shape != (self.image_size, self.image_size, 3):
-            raise _damaged(file, f"frame {frame} decodes to {pixels.shape}, expected {self.image_size} pixels square")
+            raise _damaged(
+                file, f"frame {frame} decodes to {pixels.shape}, expected {self.image_size} pixels square"
+            )
         return pixels
 
 
 def _read_metadata(path: Path) -> dict:
     if not path.is_dir():
-        raise ValueError(f"{path} is no folder; expected an EpisodeStore made by `mqe data import SRC --out {path}`")
+        raise ValueError(
+            f"{path} is no folder; expected an EpisodeStore made by `mqe data import SRC --out {path}`"
+        )
     if not layout.is_store(path):
         raise ValueError(
-            f"{path} is no EpisodeStore (it has no readable {layout.METADATA_FILE}); make one with `mqe data import SRC --out STORE`"
+            f"{path} is no EpisodeStore (it has no readable {layout.METADATA_FILE}); "
+            "make one with `mqe data import SRC --out STORE`"
         )
     metadata = json.loads((path / layout.METADATA_FILE).read_text(encoding="utf-8"))
     if metadata.get("schema") != layout.SCHEMA:
         raise ValueError(
-            f"{path / layout.METADATA_FILE}: store schema {metadata.get('schema')!r}, this version reads {layout.SCHEMA}; import the source again"
+            f"{path / layout.METADATA_FILE}: store schema {metadata.get('schema')!r}, "
+            f"this version reads {layout.SCHEMA}; import the source again"
         )
     missing = sorted(layout.METADATA_KEYS - metadata.keys())
     if missing:
         raise _damaged(path / layout.METADATA_FILE, f"keys missing: {', '.join(missing)}")
     needed = layout.data_files(metadata["cameras"])
     if needed != set(metadata["files"]):
-        raise _damaged(path / layout.METADATA_FILE, f"lists the files {sorted(metadata['files'])}, expected {sorted(needed)}")
+        raise _damaged(
+            path / layout.METADATA_FILE,
+            f"lists the files {sorted(metadata['files'])}, expected {sorted(needed)}",
+        )
     if metadata["fingerprint"] != layout.compute_fingerprint(metadata):
         raise _damaged(path / layout.METADATA_FILE, "the fingerprint does not fit what it describes")
     return metadata
@@ -204,7 +231,9 @@ def _check_arrays(path: Path, metadata: dict, episodes: list, arrays: dict[str, 
         "states": ((num_frames, STATE_SIZE), np.float32),
         "actions": ((num_frames, ACTION_SIZE), np.float32),
     }
-    expected.update({f"camera_{camera}_offsets": ((num_frames + 1,), np.int64) for camera in metadata["cameras"]})
+    expected.update(
+        {f"camera_{camera}_offsets": ((num_frames + 1,), np.int64) for camera in metadata["cameras"]}
+    )
     for name, (shape, dtype) in expected.items():
         if arrays[name].shape != shape or arrays[name].dtype != dtype:
             found = f"{arrays[name].dtype} {arrays[name].shape}"
@@ -217,13 +246,23 @@ def _check_arrays(path: Path, metadata: dict, episodes: list, arrays: dict[str, 
         raise _damaged(path / "episode_ends.npy", f"expected ends that rise by at least 2 up to {num_frames}")
     is_last = np.zeros(num_frames, dtype=bool)
     is_last[ends - 1] = True
-    if (np.isnan(arrays["actions"]).all(axis=1) != is_last).any() or not np.isfinite(arrays["actions"][~is_last]).all():
-        raise _damaged(path / "actions.npy", "expected NaN in the last frame of each episode and nowhere else")
+    if (np.isnan(arrays["actions"]).all(axis=1) != is_last).any() or not np.isfinite(
+        arrays["actions"][~is_last]
+    ).all():
+        raise _damaged(
+            path / "actions.npy", "expected NaN in the last frame of each episode and nowhere else"
+        )
     for camera in metadata["cameras"]:
         name = f"camera_{camera}_offsets"
         sizes = np.diff(arrays[name])
-        if arrays[name][0] != 0 or sizes.min() < 0 or arrays[name][-1] != metadata["files"][layout.camera_file(camera)]["bytes"]:
-            raise _damaged(path / f"{name}.npy", f"offsets do not rise from 0 to the size of camera_{camera}.bin")
+        if (
+            arrays[name][0] != 0
+            or sizes.min() < 0
+            or arrays[name][-1] != metadata["files"][layout.camera_file(camera)]["bytes"]
+        ):
+            raise _damaged(
+                path / f"{name}.npy", f"offsets do not rise from 0 to the size of camera_{camera}.bin"
+            )
         if (np.repeat(sizes[ends - lengths] > 0, lengths) != (sizes > 0)).any():
             raise _damaged(path / f"{name}.npy", "an episode has images of only some of its frames")
 
@@ -246,4 +285,6 @@ def _sha256(file: Path) -> str:
 
 
 def _damaged(file: Path, what: str) -> ValueError:
-    return ValueError(f"{file}: {what}; the store is damaged, import its source again (mqe data import … --force)")
+    return ValueError(
+        f"{file}: {what}; the store is damaged, import its source again (mqe data import … --force)"
+    )

@@ -1,4 +1,4 @@
-"""EpisodeWriter: builds an EpisodeStore beside its place and moves it there in one step once it is complete and on disk."""
+"""EpisodeWriter: builds an EpisodeStore beside its place, and moves it there in one step when it is whole."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ DOMAINS = ("real", "sim")  # where the pixels come from
 class EpisodeWriter:
     """Writes episodes in the order they are added. Use as a context manager, or call `close` (or `abort`).
 
-    Nothing exists at `path` before `close`, which flushes all files to disk and renames the finished folder into place. A crash leaves at most
-    a folder named `.<name>.partial-…` beside it, which is no store and may be deleted. An existing store is kept until then, and replaced only
-    with `overwrite=True`; anything else at `path` is never touched. Memory: states and actions only, images go straight to disk.
+    Nothing exists at `path` before `close`, which flushes all files to disk and renames the finished folder
+    into place. A crash leaves at most a folder named `.<name>.partial-…` beside it, which is no store and may
+    be deleted. An existing store is kept until then, and replaced only with `overwrite=True`; anything else
+    at `path` is never touched. Memory: states and actions only, images go straight to disk.
     """
 
     def __init__(
@@ -86,14 +87,19 @@ class EpisodeWriter:
         return tuple(self._skipped)
 
     def add(self, episode: Episode | EncodedEpisode) -> None:
-        """Append an episode. Raises ValueError where it does not fit (damaged image, name used twice); the store is then as before."""
+        """Append an episode.
+
+        Raises ValueError where it does not fit (damaged image, name used twice); the store is then as before.
+        """
         encoded = encode_episode(episode, self.image_size) if isinstance(episode, Episode) else episode
         if encoded.name in self._names:
             raise ValueError(f"an episode named {encoded.name!r} is already in the store; names must differ")
         num_steps = len(encoded.states)
         for camera, frames in encoded.images.items():
             if camera not in self._cameras:
-                self._cameras[camera] = _CameraFile(self._open_folder() / layout.camera_file(camera), self._num_frames)
+                self._cameras[camera] = _CameraFile(
+                    self._open_folder() / layout.camera_file(camera), self._num_frames
+                )
             self._cameras[camera].append(frames)
         for camera in self._cameras.keys() - encoded.images.keys():
             self._cameras[camera].append_absent(num_steps)
@@ -109,7 +115,10 @@ class EpisodeWriter:
         self._skipped.append(skipped)
 
     def close(self) -> None:
-        """Finish the store and move it into place. Raises ValueError (and leaves nothing) where no episode was added."""
+        """Finish the store and move it into place.
+
+        Raises ValueError (and leaves nothing) where no episode was added.
+        """
         folder = self._open_folder()
         try:
             if not self._states:
@@ -142,9 +151,15 @@ class EpisodeWriter:
             files[layout.offsets_file(camera)] = _write_array(folder / layout.offsets_file(camera), offsets)
         ends = np.cumsum([len(states) for states in self._states]).astype("<i8")
         files[layout.ENDS_FILE] = _write_array(folder / layout.ENDS_FILE, ends)
-        files[layout.STATES_FILE] = _write_array(folder / layout.STATES_FILE, np.concatenate(self._states).astype("<f4"))
-        files[layout.ACTIONS_FILE] = _write_array(folder / layout.ACTIONS_FILE, np.concatenate(self._actions).astype("<f4"))
-        episodes = [{"name": name, "languages": list(lines)} for name, lines in zip(self._names, self._languages)]
+        files[layout.STATES_FILE] = _write_array(
+            folder / layout.STATES_FILE, np.concatenate(self._states).astype("<f4")
+        )
+        files[layout.ACTIONS_FILE] = _write_array(
+            folder / layout.ACTIONS_FILE, np.concatenate(self._actions).astype("<f4")
+        )
+        episodes = [
+            {"name": name, "languages": list(lines)} for name, lines in zip(self._names, self._languages)
+        ]
         files[layout.EPISODES_FILE] = _write_file(folder / layout.EPISODES_FILE, _json_bytes(episodes))
         metadata = {
             "kind": layout.KIND,
@@ -211,7 +226,10 @@ def _check_target(path: Path, overwrite: bool) -> None:
             return  # an empty folder is as good as none
         raise ValueError(f"{path} exists and is no EpisodeStore; it is left alone, choose another path")
     if not overwrite:
-        raise ValueError(f"{path} already holds an EpisodeStore; choose another path, or replace it with --force (overwrite=True)")
+        raise ValueError(
+            f"{path} already holds an EpisodeStore; choose another path, "
+            "or replace it with --force (overwrite=True)"
+        )
 
 
 def _partial_prefix(path: Path) -> str:
@@ -225,9 +243,14 @@ def _make_partial_folder(path: Path) -> Path:
 
 
 def _warn_of_leftovers(path: Path) -> None:
-    leftovers = sorted(entry for entry in path.parent.iterdir() if entry.name.startswith(_partial_prefix(path)))
+    leftovers = sorted(
+        entry for entry in path.parent.iterdir() if entry.name.startswith(_partial_prefix(path))
+    )
     if leftovers:
-        log.warning("unfinished import left behind (delete it unless it is still running): %s", ", ".join(map(str, leftovers)))
+        log.warning(
+            "unfinished import left behind (delete it unless it is still running): %s",
+            ", ".join(map(str, leftovers)),
+        )
 
 
 def _json_bytes(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""From a data set in a published format to an EpisodeStore: find the format, load episodes in threads, keep their order."""
+"""From a published data set to an EpisodeStore: find the format, load in threads, keep the order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ FORMATS = {"rlds": RldsSource, "bridge-raw": BridgeRawSource}
 
 
 def open_source(path: str | Path, format: str = "auto") -> Source:
-    """The data set at `path`. `auto` goes by the files found there. Raises ValueError where none, or more than one, format fits."""
+    """The data set at `path`.
+
+    `auto` goes by the files found there. Raises ValueError where none, or more than one, format fits.
+    """
     path = Path(path)
     if not path.exists():
         raise ValueError(f"{path} does not exist")
@@ -34,11 +37,14 @@ def open_source(path: str | Path, format: str = "auto") -> Source:
     fitting = {name: source for name, source in candidates.items() if not source.is_empty()}
     if not fitting:
         raise ValueError(
-            f"{path} holds no episodes in the format {' or '.join(names)}: expected *.tfrecord* shards (rlds), "
+            f"{path} holds no episodes in the format {' or '.join(names)}: "
+            "expected *.tfrecord* shards (rlds), "
             "or folders raw/traj_group<k>/traj<i> (bridge-raw)"
         )
     if len(fitting) > 1:
-        raise ValueError(f"{path} holds data in several formats ({', '.join(fitting)}); choose one with --format")
+        raise ValueError(
+            f"{path} holds data in several formats ({', '.join(fitting)}); choose one with --format"
+        )
     return next(iter(fitting.values()))
 
 
@@ -52,14 +58,19 @@ def import_episodes(
     overwrite: bool = False,
     progress: bool = False,
 ) -> EpisodeStore:
-    """Write all usable episodes of `source` to a store at `out`; what is unusable is skipped, counted and named in its metadata.
+    """Write all usable episodes of `source` to a store at `out`; its metadata names what was skipped.
 
-    The store's contents do not depend on `workers` (threads; default: the cores of this process). Memory: at most 2·workers + 1 episodes.
-    Raises ValueError, and leaves nothing behind, where no episode is usable.
+    The store's contents do not depend on `workers` (threads; default: the cores of this process). Memory: at
+    most 2·workers + 1 episodes. Raises ValueError, and leaves nothing behind, where no episode is usable.
     """
     workers = workers or len(os.sched_getaffinity(0))
     with EpisodeWriter(
-        out, image_size=image_size, source=source_name, format=source.format, domain=source.domain(), overwrite=overwrite
+        out,
+        image_size=image_size,
+        source=source_name,
+        format=source.format,
+        domain=source.domain(),
+        overwrite=overwrite,
     ) as writer:
         has_warned = False
         with tqdm(total=source.num_episodes(), unit="episode", desc="importing", disable=not progress) as bar:
@@ -67,14 +78,20 @@ def import_episodes(
                 if isinstance(result, EncodedEpisode):
                     writer.add(result)
                     if result.enlarged and not has_warned:
-                        log.warning("%s: its images are smaller than image size %d and are enlarged", result.name, image_size)
+                        log.warning(
+                            "%s: its images are smaller than image size %d and are enlarged",
+                            result.name,
+                            image_size,
+                        )
                         has_warned = True
                 else:
                     log.warning("skipped %s: %s", result.name, result.reason)
                     writer.skip(result)
                 bar.update(1 if isinstance(result, EncodedEpisode) else result.episodes or 0)
         if writer.num_episodes == 0:
-            raise ValueError(f"{source_name} holds no usable episode, no store is made; {_summarize(writer.skipped)}")
+            raise ValueError(
+                f"{source_name} holds no usable episode, no store is made; {_summarize(writer.skipped)}"
+            )
     return EpisodeStore.open(out)
 
 
@@ -108,4 +125,9 @@ def _result(item: Future | Skipped) -> EncodedEpisode | Skipped:
 
 def _summarize(skipped: tuple[Skipped, ...]) -> str:
     shown = [f"{entry.name}: {entry.reason}" for entry in skipped[:3]]
-    return f"{len(skipped)} skipped" + (": " if shown else "") + "; ".join(shown) + (" …" if len(skipped) > 3 else "")
+    return (
+        f"{len(skipped)} skipped"
+        + (": " if shown else "")
+        + "; ".join(shown)
+        + (" …" if len(skipped) > 3 else "")
+    )

@@ -1,11 +1,12 @@
 """BridgeData in the RLDS layout, as TFDS writes it: one tf.train.Example per episode in TFRecord shards.
 
-What an Example holds is told by its keys, whatever the data set is called: `steps/action` (T, 7), `steps/observation/state` (T, 7),
-`steps/observation/image_<c>` (T encoded images), `steps/language_instruction` (T strings, optional). All T steps are kept; the action of the
-last step leads to no step in the data and is dropped. `has_image_<c>` is not read: it is False throughout the published files.
+What an Example holds is told by its keys, whatever the data set is called: `steps/action` (T, 7),
+`steps/observation/state` (T, 7), `steps/observation/image_<c>` (T encoded images),
+`steps/language_instruction` (T strings, optional). All T steps are kept; the action of the last step leads to
+no step in the data and is dropped. `has_image_<c>` is not read: it is False throughout the published files.
 
-Where a camera is missing the published files hold filler: one image of one single colour, the same in all steps of the episode. A camera
-that shows this (or empty strings) is absent from that episode.
+Where a camera is missing the published files hold filler: one image of one single colour, the same in all
+steps of the episode. A camera that shows this (or empty strings) is absent from that episode.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class RldsSource:
         self.root = root
         found = [root] if root.is_file() else root.rglob("*.tfrecord*")
         self._shards = sorted(
-            (path for path in found if path.is_file() and _SHARD.fullmatch(path.name)), key=lambda path: natural_key(path.as_posix())
+            (path for path in found if path.is_file() and _SHARD.fullmatch(path.name)),
+            key=lambda path: natural_key(path.as_posix()),
         )
 
     def is_empty(self) -> bool:
@@ -77,11 +79,16 @@ class RldsSource:
             return
         if expected is not None and index != expected:
             reason = f"the shard ends after {index} records, dataset_info.json says {expected}"
-            yield Skipped(f"{shard_name}#{index} and all after it in this shard", reason, max(expected - index, 0))
+            yield Skipped(
+                f"{shard_name}#{index} and all after it in this shard", reason, max(expected - index, 0)
+            )
 
 
 def parse_episode(data: bytes, name: str) -> Episode:
-    """One serialized Example as an Episode. Raises ValueError where it is none, or a needed key is missing or has the wrong size."""
+    """One serialized Example as an Episode.
+
+    Raises ValueError where it is none, or a needed key is missing or has the wrong size.
+    """
     features = parse_example(data)
     states = _matrix(features, "steps/observation/state", STATE_SIZE)
     actions = _matrix(features, "steps/action", ACTION_SIZE)
@@ -92,8 +99,13 @@ def parse_episode(data: bytes, name: str) -> Episode:
         match = _IMAGE_KEY.fullmatch(key)
         if match and not _is_filler(frames):
             cameras[int(match[1])] = frames
-    instructions = (text.decode("utf-8", errors="replace").strip() for text in features.get("steps/language_instruction", []))
-    return Episode(name, states, actions[:-1], cameras, tuple(dict.fromkeys(text for text in instructions if text)))
+    instructions = (
+        text.decode("utf-8", errors="replace").strip()
+        for text in features.get("steps/language_instruction", [])
+    )
+    return Episode(
+        name, states, actions[:-1], cameras, tuple(dict.fromkeys(text for text in instructions if text))
+    )
 
 
 def _matrix(features: dict[str, list], key: str, width: int) -> np.ndarray:
@@ -118,13 +130,19 @@ def _is_filler(frames: list[bytes]) -> bool:
 
 
 def _expected_records(shard: Path) -> int | None:
-    """The number of records that the dataset_info.json beside the shard states; None where there is none, or it does not cover the shard."""
+    """The number of records that the dataset_info.json beside the shard states;
+
+    None where there is none, or it does not cover the shard.
+    """
     match = _TFDS_SHARD.fullmatch(shard.name)
     file = shard.parent / "dataset_info.json"
     if not match or not file.is_file():
         return None
     try:
-        splits = {split["name"]: split["shardLengths"] for split in json.loads(file.read_text(encoding="utf-8"))["splits"]}
+        splits = {
+            split["name"]: split["shardLengths"]
+            for split in json.loads(file.read_text(encoding="utf-8"))["splits"]
+        }
         lengths = splits[match["split"]]
         if len(lengths) != int(match["count"]):
             raise ValueError(f"it states {len(lengths)} shards")
@@ -138,8 +156,12 @@ def _missing_shards(shards: list[Path]) -> Iterator[Skipped]:
     present: dict[tuple[Path, str, int], set[int]] = {}
     for shard in shards:
         if match := _TFDS_SHARD.fullmatch(shard.name):
-            present.setdefault((shard.parent, match["stem"], int(match["count"])), set()).add(int(match["index"]))
+            present.setdefault((shard.parent, match["stem"], int(match["count"])), set()).add(
+                int(match["index"])
+            )
     for (_, stem, count), indices in present.items():
         missing = [index for index in range(count) if index not in indices]
         if missing:
-            yield Skipped(stem, f"{len(missing)} of {count} shards are not there, first number {missing[0]}", None)
+            yield Skipped(
+                stem, f"{len(missing)} of {count} shards are not there, first number {missing[0]}", None
+            )

@@ -1,7 +1,7 @@
 """Unpickling of arrays and plain containers, and nothing else.
 
-A pickle may name any importable function and have it called. Raw BridgeData trees hold pickles, so the names a file may use are listed here;
-any other one stops the load before it is called.
+A pickle may name any importable function and have it called. Raw BridgeData trees hold pickles, so the names
+a file may use are listed here; any other one stops the load before it is called.
 """
 
 from __future__ import annotations
@@ -19,7 +19,20 @@ _NUMPY_NAMES = {
         for module, names in (("multiarray", {"_reconstruct", "scalar"}), ("numeric", {"_frombuffer"}))
     },
 }
-_CONTAINERS = {"list", "tuple", "dict", "set", "frozenset", "complex", "bytearray", "bytes", "int", "float", "bool", "str"}
+_CONTAINERS = {
+    "list",
+    "tuple",
+    "dict",
+    "set",
+    "frozenset",
+    "complex",
+    "bytearray",
+    "bytes",
+    "int",
+    "float",
+    "bool",
+    "str",
+}
 _ALLOWED = {
     **_NUMPY_NAMES,
     "builtins": _CONTAINERS,
@@ -32,15 +45,20 @@ _ALLOWED = {
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         if name not in _ALLOWED.get(module, ()):
-            raise pickle.UnpicklingError(f"refers to {module}.{name}; only arrays and plain containers are loaded")
+            raise pickle.UnpicklingError(
+                f"refers to {module}.{name}; only arrays and plain containers are loaded"
+            )
         return super().find_class(module, name)
 
 
 def loads(contents: bytes) -> object:
-    """The object in a pickle made of arrays and plain containers. Raises ValueError where it is damaged or holds anything else."""
+    """The object in a pickle made of arrays and plain containers.
+
+    Raises ValueError where it is damaged or holds anything else.
+    """
     try:
         return _RestrictedUnpickler(io.BytesIO(contents), encoding="latin1").load()
-    # A damaged pickle can end in nearly any exception (IndexError, KeyError, OverflowError, MemoryError …): all mean "not loadable".
+    # A damaged pickle can end in nearly any exception (IndexError, MemoryError …): all mean the same.
     except Exception as error:
         raise ValueError(f"not loaded: {error or type(error).__name__}") from error
 

@@ -1,4 +1,4 @@
-"""What a reader hands to the importer: a list of episodes that can each be loaded on its own, and what is known to be lost."""
+"""What a reader hands to the importer: episodes that can each be loaded on its own, and what is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from mqe_core.data.episode import Episode, Skipped
 
 @dataclass(frozen=True)
 class EpisodeTask:
-    """One episode to load. `load` reads and checks it in any thread; it raises ValueError with the reason where the episode is unusable."""
+    """One episode to load.
+
+    `load` reads and checks it in any thread; it raises ValueError with the reason where the episode is
+    unusable.
+    """
 
     name: str
     load: Callable[[], Episode]

@@ -14,7 +14,8 @@ ENDS_FILE = "episode_ends.npy"
 STATES_FILE = "states.npy"
 ACTIONS_FILE = "actions.npy"
 METADATA_KEYS = frozenset(
-    "kind schema format source domain image_size resize_rule control_hz cameras num_episodes num_frames skipped files fingerprint".split()
+    ["kind", "schema", "format", "source", "domain", "image_size", "resize_rule", "control_hz", "cameras"]
+    + ["num_episodes", "num_frames", "skipped", "files", "fingerprint"]
 )
 
 
@@ -37,7 +38,7 @@ def data_files(cameras: list[int]) -> set[str]:
 
 
 def is_store(path: Path) -> bool:
-    """Whether the folder is an EpisodeStore, of this schema or another; only such a folder may be replaced by a new import."""
+    """Whether the folder is an EpisodeStore of any schema; only such a one may be replaced by an import."""
     try:
         metadata = json.loads((path / METADATA_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -46,7 +47,10 @@ def is_store(path: Path) -> bool:
 
 
 def compute_fingerprint(metadata: dict) -> str:
-    """Hash (hex) over what the arrays mean and what they hold; source path and skipped episodes do not enter."""
-    meaning = {key: metadata[key] for key in ("schema", "image_size", "resize_rule", "control_hz", "domain", "cameras")}
+    """Hash (hex) over what the arrays mean and hold; source path and skipped episodes do not enter."""
+    meaning = {
+        key: metadata[key]
+        for key in ("schema", "image_size", "resize_rule", "control_hz", "domain", "cameras")
+    }
     contents = {name: entry["sha256"] for name, entry in metadata["files"].items()}
     return hashlib.sha256(json.dumps([meaning, contents], sort_keys=True).encode()).hexdigest()

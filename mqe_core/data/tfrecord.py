@@ -1,7 +1,8 @@
 """TFRecord shards and the tf.train.Example inside, without TensorFlow.
 
-A record is: length (uint64), masked CRC-32C of the length, the data, masked CRC-32C of the data, all little-endian. Both checksums are checked.
-Example is a protocol buffer (tensorflow/core/example/{example,feature}.proto); its four messages are declared below.
+A record is: length (uint64), masked CRC-32C of the length, the data, masked CRC-32C of the data, all
+little-endian. Both checksums are checked. Example is a protocol buffer
+(tensorflow/core/example/{example,feature}.proto); its four messages are declared below.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ class BrokenShardError(ValueError):
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum TFRecord stores: CRC-32C rotated right by 15 bits plus a constant (tensorflow/core/lib/hash/crc32c.h)."""
+    """The checksum TFRecord stores:
+
+    CRC-32C rotated right by 15 bits plus a constant (tensorflow/core/lib/hash/crc32c.h).
+    """
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
@@ -44,7 +48,9 @@ def read_records(file: Path) -> Iterator[bytes | None]:
             if masked_crc32c(header[:8]) != length_crc:
                 raise BrokenShardError(f"the length of the record at byte {start} does not fit its checksum")
             if length > size - stream.tell() - _FOOTER.size:
-                raise BrokenShardError(f"the file ends inside the record at byte {start} ({length} bytes long)")
+                raise BrokenShardError(
+                    f"the file ends inside the record at byte {start} ({length} bytes long)"
+                )
             data = stream.read(length)
             (data_crc,) = _FOOTER.unpack(stream.read(_FOOTER.size))
             yield data if masked_crc32c(data) == data_crc else None
@@ -87,7 +93,9 @@ def _declare_example() -> type[Message]:
     feature.oneof_decl.add(name="kind")
     for field in feature.field:
         field.oneof_index = 0
-    features = declare("Features", ("feature", 1, field_type.TYPE_MESSAGE, True, ".mqe.tf.Features.FeatureEntry"))
+    features = declare(
+        "Features", ("feature", 1, field_type.TYPE_MESSAGE, True, ".mqe.tf.Features.FeatureEntry")
+    )
     entry = declare(
         "FeatureEntry",
         ("key", 1, field_type.TYPE_STRING, False, None),

@@ -30,7 +30,7 @@ def _make_trajectory(
     state_key: str = "full_state",
     language: str | None = None,
 ) -> SimpleNamespace:
-    """Write one raw `traj<i>` folder; returns what is in it: states (T, 7), actions (T-1, 7), images {camera: [T JPEG bytes]}."""
+    """Write a raw `traj<i>` folder; returns its states (T, 7), actions (T-1, 7), images {camera: T JPEGs}."""
     rng = np.random.default_rng(seed)
     states = rng.normal(size=(num_frames, 7))
     actions = rng.normal(size=(num_frames - 1, 7))
@@ -42,9 +42,16 @@ def _make_trajectory(
             file = folder / f"images{camera}" / f"im_{t}.jpg"
             Image.fromarray(_picture(1000 * seed + 100 * camera + t, *size)).save(file, quality=95)
             frames.setdefault(camera, []).append(file.read_bytes())
-    observations = {state_key: states, "time_stamp": [0.2 * t for t in range(num_frames)], "env_done": [False] * num_frames}
+    observations = {
+        state_key: states,
+        "time_stamp": [0.2 * t for t in range(num_frames)],
+        "env_done": [False] * num_frames,
+    }
     (folder / "obs_dict.pkl").write_bytes(pickle.dumps(observations))
-    outputs = [{"actions": action, "new_robot_transform": np.eye(4), "policy_type": "VRTeleopPolicy"} for action in actions]
+    outputs = [
+        {"actions": action, "new_robot_transform": np.eye(4), "policy_type": "VRTeleopPolicy"}
+        for action in actions
+    ]
     (folder / "policy_out.pkl").write_bytes(pickle.dumps(outputs if as_dicts else list(actions)))
     if language is not None:
         (folder / "lang.txt").write_text(language)
@@ -122,7 +129,9 @@ def _jpeg(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _rlds_features(num_steps: int = 4, *, seed: int = 0, cameras: tuple[int, ...] = (0, 1), filler: tuple[int, ...] = (3,)) -> dict:
+def _rlds_features(
+    num_steps: int = 4, *, seed: int = 0, cameras: tuple[int, ...] = (0, 1), filler: tuple[int, ...] = (3,)
+) -> dict:
     """The features of one episode as the published BridgeData files name them; 16-pixel images."""
     rng = np.random.default_rng(seed)
     features: dict[str, list] = {
@@ -147,4 +156,6 @@ def _rlds_features(num_steps: int = 4, *, seed: int = 0, cameras: tuple[int, ...
 @pytest.fixture
 def tfrecord_maker() -> SimpleNamespace:
     """Writers for TFRecord shards: `features(...)`, `example(features)`, `record(data)`, `jpeg(image)`."""
-    return SimpleNamespace(features=_rlds_features, example=_encode_example, record=_frame_record, jpeg=_jpeg, masked=_masked)
+    return SimpleNamespace(
+        features=_rlds_features, example=_encode_example, record=_frame_record, jpeg=_jpeg, masked=_masked
+    )

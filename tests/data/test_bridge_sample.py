@@ -1,4 +1,4 @@
-"""The real BridgeData V2 sample (25 episodes of 10 steps) imports without loss; skipped where the sample is not at hand."""
+"""The real BridgeData V2 sample (25 episodes of 10 steps) imports without loss; skipped where absent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from mqe_core import images
 from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.data.importer import import_episodes, open_source
 
-SAMPLE = Path(os.environ.get("MQE_BRIDGE_SAMPLE") or Path(__file__).parents[2] / "../shared/data/bridge_rlds_sample")
+SAMPLE = Path(
+    os.environ.get("MQE_BRIDGE_SAMPLE") or Path(__file__).parents[2] / "../shared/data/bridge_rlds_sample"
+)
 
 pytestmark = pytest.mark.skipif(
     not SAMPLE.is_dir(), reason=f"no BridgeData sample at {SAMPLE}; name its folder in MQE_BRIDGE_SAMPLE"
@@ -27,7 +29,7 @@ def store(tmp_path_factory) -> EpisodeStore:
 
 
 def _raw_floats(key: bytes) -> np.ndarray:
-    """All values of a float feature over the whole shard, straight from the bytes: key, then tags and lengths, then packed floats."""
+    """A float feature over the whole shard, from its bytes: key, tags with lengths, packed floats."""
     (shard,) = sorted(SAMPLE.rglob("*.tfrecord-*"))
     contents = shard.read_bytes()
     values = []

@@ -24,7 +24,9 @@ def _run(*arguments: object) -> int:
 def tree(tmp_path, make_trajectory):
     """A raw tree with three trajectories, the second one broken."""
     root = tmp_path / "src/2023-01-01_00-00-00/raw/traj_group0"
-    made = [make_trajectory(root / f"traj{i}", 6, seed=i, cameras=(0, 1), language="move it") for i in range(3)]
+    made = [
+        make_trajectory(root / f"traj{i}", 6, seed=i, cameras=(0, 1), language="move it") for i in range(3)
+    ]
     (root / "traj1/obs_dict.pkl").unlink()
     return tmp_path / "src", made
 
@@ -45,13 +47,19 @@ def test_import_then_info(tree, tmp_path, capsys):
     assert [entry["reason"] for entry in info["skipped"]] == ["obs_dict.pkl is missing"]
     assert info["fingerprint"] == EpisodeStore.open(tmp_path / "store").fingerprint
     assert _run("info", tmp_path / "store") == 0
-    assert "0 (2 episodes), 1 (2 episodes); 16 px square" in capsys.readouterr().out
+    assert (
+        "0 (2 episodes), 1 (2 episodes)\n  images       16 px square, squash-lanczos"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_default_size_is_128_and_enlarging_is_said(tree, tmp_path, caplog):
     _run("import", tree[0], "--out", tmp_path / "store", "--workers", 1)
     assert EpisodeStore.open(tmp_path / "store").image_size == 128
-    assert sum("smaller than image size 128 and are enlarged" in record.message for record in caplog.records) == 1
+    assert (
+        sum("smaller than image size 128 and are enlarged" in record.message for record in caplog.records)
+        == 1
+    )
 
 
 def test_an_existing_store_is_kept_unless_forced(tree, tmp_path):
@@ -76,5 +84,7 @@ import sys
 import mqe_core.commands.data, mqe_core.data.importer
 print([name for name in ("torch", "rclpy", "pybullet", "tensorflow", "onnxruntime") if name in sys.modules])
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert result.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""EpisodeStore: what goes in comes out, what is absent stays absent, and no damaged or half-made store opens."""
+"""EpisodeStore: what goes in comes out, absent stays absent, and no damaged or half-made store opens."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from mqe_core import images
 from mqe_core.data.episode_store import Episode, EpisodeStore, EpisodeWriter
 
 
-def _episode(index: int, num_frames: int = 5, cameras: tuple[int, ...] = (0,), size: int = 16, **changes) -> Episode:
+def _episode(
+    index: int, num_frames: int = 5, cameras: tuple[int, ...] = (0,), size: int = 16, **changes
+) -> Episode:
     rng = np.random.default_rng(index)
     fields = {
         "name": f"episode{index}",
         "states": rng.normal(size=(num_frames, 7)),
         "actions": rng.normal(size=(num_frames - 1, 7)),
-        "images": {c: [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(num_frames)] for c in cameras},
+        "images": {
+            c: [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(num_frames)]
+            for c in cameras
+        },
         "languages": (f"task {index}",),
     }
     return Episode(**{**fields, **changes})
@@ -137,7 +142,9 @@ def test_a_bad_image_leaves_the_writer_as_it_was(tmp_path):
         writer.add(_episode(0))
         with pytest.raises(ValueError, match="camera 1, frame 4: not a readable"):
             writer.add(_episode(1, images={1: [*frames, b"junk"]}))
-        with pytest.raises(ValueError, match="camera 1, frame 4: image is 16x12 pixels, the episode's first is 16x16"):
+        with pytest.raises(
+            ValueError, match="camera 1, frame 4: image is 16x12 pixels, the episode's first is 16x16"
+        ):
             writer.add(_episode(1, images={1: [*frames, np.zeros((12, 16, 3), np.uint8)]}))
         with pytest.raises(ValueError, match="already in the store"):
             writer.add(_episode(0))
@@ -166,7 +173,7 @@ def test_an_error_while_writing_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_crash_at_any_write_leaves_no_half_store_that_opens(tmp_path):
-    """A child process dies (no cleanup) at its k-th fsync, for every k: then there is no store, or a whole one."""
+    """A process dies (no cleanup) at its k-th fsync, for every k: there is no store then, or a whole one."""
     script = """
 import os, sys
 import numpy as np
@@ -205,7 +212,9 @@ for k in range(1, 100):
         print(k)
         break
 """
-    result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 7  # as many crash points as files, and the folder
 
@@ -281,7 +290,7 @@ def test_a_missing_truncated_or_grown_file_is_named_with_the_remedy(tmp_path):
 
 
 def _tamper(path: Path, name: str, contents: bytes) -> None:
-    """Replace a file and make size, checksum and fingerprint fit: only the checks of the arrays themselves are left."""
+    """Replace a file and make size, checksum and fingerprint fit: only the checks of the arrays are left."""
     from mqe_core.data.store_layout import compute_fingerprint
 
     (path / name).write_bytes(contents)

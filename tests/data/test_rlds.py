@@ -29,7 +29,9 @@ def _write_shard(file, records) -> list[int]:
 
 
 def _info(folder, **shard_lengths):
-    splits = [{"name": name, "shardLengths": list(map(str, lengths))} for name, lengths in shard_lengths.items()]
+    splits = [
+        {"name": name, "shardLengths": list(map(str, lengths))} for name, lengths in shard_lengths.items()
+    ]
     (folder / "dataset_info.json").write_text(json.dumps({"splits": splits}))
 
 
@@ -49,7 +51,10 @@ def _flip(file, position) -> None:
 
 
 def test_the_checksum_is_the_standard_one():
-    assert tfrecord.masked_crc32c(b"123456789") == (((0xE3069283 >> 15) | (0xE3069283 << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    assert (
+        tfrecord.masked_crc32c(b"123456789")
+        == (((0xE3069283 >> 15) | (0xE3069283 << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    )
 
 
 def test_episodes_come_through_unchanged(shard, tmp_path):
@@ -60,11 +65,17 @@ def test_episodes_come_through_unchanged(shard, tmp_path):
     for i, expected in enumerate(features):
         frames = slice(4 * i, 4 * i + 4)
         actions = np.array(expected["steps/action"], np.float32).reshape(4, 7)
-        assert np.array_equal(store.states[frames], np.array(expected["steps/observation/state"], np.float32).reshape(4, 7))
+        assert np.array_equal(
+            store.states[frames], np.array(expected["steps/observation/state"], np.float32).reshape(4, 7)
+        )
         assert np.array_equal(store.actions[frames][:3], actions[:3])
-        assert np.isnan(store.actions[frames][3]).all() and not store.valid[4 * i + 3]  # the last step leads nowhere
+        assert (
+            np.isnan(store.actions[frames][3]).all() and not store.valid[4 * i + 3]
+        )  # the last step leads nowhere
         for camera in (0, 1):
-            pixels = np.stack([images.decode(frame) for frame in expected[f"steps/observation/image_{camera}"]])
+            pixels = np.stack(
+                [images.decode(frame) for frame in expected[f"steps/observation/image_{camera}"]]
+            )
             assert np.array_equal(store.images(np.arange(4 * i, 4 * i + 4), camera), pixels)
     assert store.languages == [["put the cup in the sink"]] * 5
     assert store.metadata["format"] == "rlds" and store.metadata["skipped"] == []
@@ -82,8 +93,16 @@ def test_key_order_and_unknown_keys_do_not_matter(shard, tmp_path, tfrecord_make
     rng = np.random.default_rng(0)
     records = []
     for f in features:
-        f = {**f, "steps/reward": [0.5] * 4, "steps/new_key": [b"\xff\x00"], "steps/observation/image_primary": [b"x"], "empty": []}
-        records.append(tfrecord_maker.record(tfrecord_maker.example({key: f[key] for key in rng.permutation(list(f))})))
+        f = {
+            **f,
+            "steps/reward": [0.5] * 4,
+            "steps/new_key": [b"\xff\x00"],
+            "steps/observation/image_primary": [b"x"],
+            "empty": [],
+        }
+        records.append(
+            tfrecord_maker.record(tfrecord_maker.example({key: f[key] for key in rng.permutation(list(f))}))
+        )
     _write_shard(file, records)
     assert _import(tmp_path / "src", tmp_path / "after").fingerprint == before.fingerprint
 
@@ -91,10 +110,18 @@ def test_key_order_and_unknown_keys_do_not_matter(shard, tmp_path, tfrecord_make
 def test_filler_and_empty_cameras_are_absent_and_a_still_camera_is_not(tmp_path, tfrecord_maker, picture):
     features = [tfrecord_maker.features(3, seed=i) for i in range(2)]
     features[0]["steps/observation/image_2"] = [b""] * 3
-    features[1]["steps/observation/image_2"] = [tfrecord_maker.jpeg(picture(9, 16, 16))] * 3  # still, but no single colour
-    _write_shard(tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features])
+    features[1]["steps/observation/image_2"] = [
+        tfrecord_maker.jpeg(picture(9, 16, 16))
+    ] * 3  # still, but no single colour
+    _write_shard(
+        tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features]
+    )
     store = _import(tmp_path / "src", tmp_path / "store")
-    assert store.cameras == (0, 1, 2)  # image_3 is black throughout; has_image_* says False of all and is not believed
+    assert store.cameras == (
+        0,
+        1,
+        2,
+    )  # image_3 is black throughout; has_image_* says False of all and is not believed
     assert store.has_image(2).tolist() == [False] * 3 + [True] * 3
 
 
@@ -122,7 +149,9 @@ def test_a_bad_data_checksum_costs_that_episode_only(shard, tmp_path, where, ind
     frames = np.concatenate([np.arange(4 * i, 4 * i + 4) for i in kept])
     assert np.array_equal(store.states, whole.states[frames])
     assert np.array_equal(store.images(np.arange(16)), whole.images(frames))
-    assert _skips(store) == [{"name": f"{SHARD}#{index}", "reason": "the record's data does not fit its checksum", "episodes": 1}]
+    assert _skips(store) == [
+        {"name": f"{SHARD}#{index}", "reason": "the record's data does not fit its checksum", "episodes": 1}
+    ]
 
 
 @pytest.mark.parametrize("offset", [0, 3, 7, 8, 11])  # in the length, in its checksum
@@ -130,7 +159,10 @@ def test_a_broken_record_length_costs_the_rest_of_its_shard_only(shard, tmp_path
     file, starts, _ = shard
     other = "any_name-train.tfrecord-00001-of-00002"
     file = file.rename(file.with_name("any_name-train.tfrecord-00000-of-00002"))
-    _write_shard(file.with_name(other), [tfrecord_maker.record(tfrecord_maker.example(tfrecord_maker.features(4, seed=9)))])
+    _write_shard(
+        file.with_name(other),
+        [tfrecord_maker.record(tfrecord_maker.example(tfrecord_maker.features(4, seed=9)))],
+    )
     _flip(file, starts[2] + offset)
     store = _import(tmp_path / "src", tmp_path / "unknown")
     assert store.names == [f"{file.name}#0", f"{file.name}#1", f"{other}#0"]
@@ -166,7 +198,10 @@ def test_a_shard_cut_between_records_is_noticed_by_the_stated_number(shard, tmp_
 def test_missing_shards_are_named(shard, tmp_path):
     shard[0].rename(shard[0].with_name("any_name-train.tfrecord-00001-of-00004"))
     (skipped,) = _skips(_import(tmp_path / "src", tmp_path / "store"))
-    assert skipped["name"] == "any_name-train.tfrecord" and skipped["reason"] == "3 of 4 shards are not there, first number 0"
+    assert (
+        skipped["name"] == "any_name-train.tfrecord"
+        and skipped["reason"] == "3 of 4 shards are not there, first number 0"
+    )
 
 
 def _without(features, key):
@@ -176,21 +211,38 @@ def _without(features, key):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda f: _without(f, "steps/action"), "no key steps/action; the record has episode_metadata/file_path, "),
+        (
+            lambda f: _without(f, "steps/action"),
+            "no key steps/action; the record has episode_metadata/file_path, ",
+        ),
         (lambda f: _without(f, "steps/observation/state"), "no key steps/observation/state"),
-        (lambda f: {**f, "steps/action": f["steps/action"][:-1]}, "expected steps/action to hold rows of 7 numbers, got 27 values"),
-        (lambda f: {**f, "steps/action": f["steps/action"][:-7]}, "steps/action has 3 steps, steps/observation/state 4"),
+        (
+            lambda f: {**f, "steps/action": f["steps/action"][:-1]},
+            "expected steps/action to hold rows of 7 numbers, got 27 values",
+        ),
+        (
+            lambda f: {**f, "steps/action": f["steps/action"][:-7]},
+            "steps/action has 3 steps, steps/observation/state 4",
+        ),
         (lambda f: {**f, "steps/action": [b"x"] * 28}, "rows of 7 numbers"),
         (lambda f: {**f, "steps/action": []}, "rows of 7 numbers"),
         (lambda f: {**f, "steps/action": [float("nan")] * 28}, "actions hold a value that is not finite"),
-        (lambda f: {**f, "steps/observation/image_0": f["steps/observation/image_0"][:-1]}, "camera 0 has 3 images for 4 states"),
-        (lambda f: {**f, "steps/observation/image_0": [*f["steps/observation/image_0"][:-1], b""]}, "camera 0, frame 3: not a readable"),
+        (
+            lambda f: {**f, "steps/observation/image_0": f["steps/observation/image_0"][:-1]},
+            "camera 0 has 3 images for 4 states",
+        ),
+        (
+            lambda f: {**f, "steps/observation/image_0": [*f["steps/observation/image_0"][:-1], b""]},
+            "camera 0, frame 3: not a readable",
+        ),
     ],
 )
 def test_an_unusable_episode_is_skipped_with_its_reason(tmp_path, tfrecord_maker, change, reason):
     features = [tfrecord_maker.features(4, seed=i) for i in range(3)]
     features[1] = change(features[1])
-    _write_shard(tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features])
+    _write_shard(
+        tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features]
+    )
     store = _import(tmp_path / "src", tmp_path / "store")
     assert store.names == [f"{SHARD}#0", f"{SHARD}#2"]
     (skipped,) = _skips(store)
@@ -200,14 +252,21 @@ def test_an_unusable_episode_is_skipped_with_its_reason(tmp_path, tfrecord_maker
 def test_an_image_of_another_size_costs_its_episode(tmp_path, tfrecord_maker, picture):
     features = [tfrecord_maker.features(4, seed=i) for i in range(2)]
     features[0]["steps/observation/image_1"][2] = tfrecord_maker.jpeg(picture(1, 12, 16))
-    _write_shard(tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features])
+    _write_shard(
+        tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features]
+    )
     store = _import(tmp_path / "src", tmp_path / "store")
     assert store.num_episodes == 1
-    assert "camera 1, frame 2: image is 16x12 pixels, the episode's first is 16x16" in _skips(store)[0]["reason"]
+    assert (
+        "camera 1, frame 2: image is 16x12 pixels, the episode's first is 16x16" in _skips(store)[0]["reason"]
+    )
 
 
 def test_a_record_that_is_no_example_is_skipped(tmp_path, tfrecord_maker):
-    records = [tfrecord_maker.record(b"\xff" * 40), tfrecord_maker.record(tfrecord_maker.example(tfrecord_maker.features(4)))]
+    records = [
+        tfrecord_maker.record(b"\xff" * 40),
+        tfrecord_maker.record(tfrecord_maker.example(tfrecord_maker.features(4))),
+    ]
     _write_shard(tmp_path / "src" / SHARD, records)
     store = _import(tmp_path / "src", tmp_path / "store")
     assert store.num_episodes == 1 and "no tf.train.Example" in _skips(store)[0]["reason"]

@@ -44,7 +44,9 @@ def test_arrays_and_plain_containers_load(protocol):
 
 
 def test_both_spellings_of_numpys_core_load():
-    written = pickle.dumps({"a": np.arange(3.0), "b": np.float64(2)}, protocol=2)  # names as plain text: c<module>\n<name>\n
+    written = pickle.dumps(
+        {"a": np.arange(3.0), "b": np.float64(2)}, protocol=2
+    )  # names as plain text: c<module>\n<name>\n
     assert b"cnumpy._core.multiarray\n" in written
     older = written.replace(b"numpy._core.", b"numpy.core.")
     with warnings.catch_warnings():
@@ -80,11 +82,16 @@ def test_a_malicious_pickle_does_not_execute(tmp_path, protocol):
         with pytest.raises(ValueError, match="only arrays and plain containers"):
             safe_pickle.loads(contents)
         assert not any(tmp_path.iterdir())
-    pickle.loads(pickle.dumps(attacks[3], protocol=protocol)).close()  # the attack is real: plain pickle runs it
+    pickle.loads(
+        pickle.dumps(attacks[3], protocol=protocol)
+    ).close()  # the attack is real: plain pickle runs it
     assert marker.exists()
 
 
-@pytest.mark.parametrize("reference", ["builtins\ngetattr", "builtins\n__import__", "numpy\nload", "functools\npartial", "pickle\nloads"])
+@pytest.mark.parametrize(
+    "reference",
+    ["builtins\ngetattr", "builtins\n__import__", "numpy\nload", "functools\npartial", "pickle\nloads"],
+)
 def test_names_outside_the_list_are_refused(reference):
     with pytest.raises(ValueError, match=reference.replace("\n", ".")):
         safe_pickle.loads(b"c" + reference.encode() + b"\n.")
@@ -92,8 +99,20 @@ def test_names_outside_the_list_are_refused(reference):
 
 def test_dotted_names_cannot_climb_out_of_an_allowed_module():
     # Protocol 4 lets a name hold dots: numpy's `ndarray.__class__` would be a way round the list.
-    for module, name in (("numpy", "ndarray.__class__"), ("collections", "OrderedDict.__init__.__globals__"), ("builtins", "dict.get")):
-        contents = b"\x80\x04\x8c" + bytes([len(module)]) + module.encode() + b"\x8c" + bytes([len(name)]) + name.encode() + b"\x93."
+    for module, name in (
+        ("numpy", "ndarray.__class__"),
+        ("collections", "OrderedDict.__init__.__globals__"),
+        ("builtins", "dict.get"),
+    ):
+        contents = (
+            b"\x80\x04\x8c"
+            + bytes([len(module)])
+            + module.encode()
+            + b"\x8c"
+            + bytes([len(name)])
+            + name.encode()
+            + b"\x93."
+        )
         with pytest.raises(ValueError, match="only arrays and plain containers"):
             safe_pickle.loads(contents)
 
