@@ -118,7 +118,7 @@ def _describe(summary: dict) -> str:
         f"{summary['path']}: {summary['episodes']} episodes, {summary['frames']} frames",
         f"  source       {summary['source']} ({summary['format']})",
         f"  cameras      {cameras}",
-        f"  images       {summary['image_size']} px square, {summary['resize_rule']}, domain {summary['domain']}",
+        f"  images       {summary['image_size']} px square, {summary['resize_rule']}, {summary['domain']}",
         f"  language     {summary['labelled_episodes']} episodes labelled",
         f"  control      {summary['control_hz']:g} Hz",
         f"  action mean  {_row(summary['action_mean'])}",

@@ -29,9 +29,10 @@ class EpisodeWriter:
     """Writes episodes in the order they are added. Use as a context manager, or call `close` (or `abort`).
 
     Nothing exists at `path` before `close`, which flushes all files to disk and renames the finished folder
-    into place. A crash leaves at most a folder named `.<name>.partial-…` beside it, which is no store and may
-    be deleted. An existing store is kept until then, and replaced only with `overwrite=True`; anything else
-    at `path` is never touched. Memory: states and actions only, images go straight to disk.
+    into place. A crash leaves at most a folder named `.<name>.partial-…` beside it, which may be deleted.
+    An existing store is kept until then, and replaced only with `overwrite=True` (a crash between the two
+    renames leaves it as `.<name>.replaced-…`); anything else at `path` is never touched.
+    Memory: states and actions only, images go straight to disk.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class EpisodeWriter:
             raise ValueError(f"image_size must be at least 1 pixel, got {image_size}")
         if domain not in DOMAINS:
             raise ValueError(f"domain must be one of {DOMAINS}, got {domain!r}")
-        self.path = Path(path).absolute()
+        self.path = Path(path).resolve()
         _check_target(self.path, overwrite)
         self.image_size = image_size
         self._overwrite = overwrite
@@ -63,7 +64,8 @@ class EpisodeWriter:
         self._skipped: list[Skipped] = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _warn_of_leftovers(self.path)
-        self._folder: Path | None = _make_partial_folder(self.path)
+        self._folder: Path | None = _sibling(self.path, "partial")
+        self._folder.mkdir()
 
     def __enter__(self) -> EpisodeWriter:
         return self
@@ -181,7 +183,7 @@ class EpisodeWriter:
         _check_target(self.path, self._overwrite)
         old = None
         if self.path.exists():
-            old = _make_partial_folder(self.path) / "replaced"
+            old = _sibling(self.path, "replaced")
             os.rename(self.path, old)
         try:
             os.rename(folder, self.path)
@@ -191,7 +193,7 @@ class EpisodeWriter:
             raise
         _sync_folder(self.path.parent)
         if old is not None:
-            shutil.rmtree(old.parent)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 class _CameraFile:
@@ -219,11 +221,10 @@ class _CameraFile:
 
 
 def _check_target(path: Path, overwrite: bool) -> None:
-    if not os.path.lexists(path):
+    is_empty_folder = path.is_dir() and not any(path.iterdir())
+    if not path.exists() or is_empty_folder:
         return
-    if not path.is_dir() or path.is_symlink() or not layout.is_store(path):
-        if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
-            return  # an empty folder is as good as none
+    if not layout.is_store(path):
         raise ValueError(f"{path} exists and is no EpisodeStore; it is left alone, choose another path")
     if not overwrite:
         raise ValueError(
@@ -232,25 +233,19 @@ def _check_target(path: Path, overwrite: bool) -> None:
         )
 
 
-def _partial_prefix(path: Path) -> str:
-    return f".{path.name}.partial-"
-
-
-def _make_partial_folder(path: Path) -> Path:
-    folder = path.parent / (_partial_prefix(path) + secrets.token_hex(4))
-    folder.mkdir()
-    return folder
+def _sibling(path: Path, role: str) -> Path:
+    """A new name beside `path`, in the same file system: `.<name>.<role>-<random>`."""
+    return path.parent / f".{path.name}.{role}-{secrets.token_hex(4)}"
 
 
 def _warn_of_leftovers(path: Path) -> None:
-    leftovers = sorted(
-        entry for entry in path.parent.iterdir() if entry.name.startswith(_partial_prefix(path))
-    )
-    if leftovers:
-        log.warning(
-            "unfinished import left behind (delete it unless it is still running): %s",
-            ", ".join(map(str, leftovers)),
-        )
+    for entry in sorted(path.parent.iterdir()):
+        if entry.name.startswith(f".{path.name}.partial-"):
+            log.warning("%s: unfinished import; delete it unless that import still runs", entry)
+        elif entry.name.startswith(f".{path.name}.replaced-"):
+            log.warning(
+                "%s: the store that an interrupted --force was about to replace; rename or delete it", entry
+            )
 
 
 def _json_bytes(value: object) -> bytes:

@@ -166,7 +166,7 @@ def test_an_error_while_writing_leaves_nothing(tmp_path, monkeypatch):
             writer.add(_episode(0))
             raise KeyboardInterrupt
     assert not any(tmp_path.iterdir())
-    monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(OSError("disk gone")))
+    monkeypatch.setattr(os, "rename", _fail)
     with pytest.raises(OSError, match="disk gone"):
         _write(tmp_path / "store", [_episode(0)])
     assert not any(tmp_path.iterdir())
@@ -219,7 +219,11 @@ for k in range(1, 100):
     assert int(result.stdout) > 7  # as many crash points as files, and the folder
 
 
-def test_an_existing_store_is_replaced_only_when_told(tmp_path):
+def _fail(*_):
+    raise OSError("disk gone")
+
+
+def test_an_existing_store_is_replaced_only_when_told(tmp_path, monkeypatch):
     path = tmp_path / "store"
     old = _write(path, [_episode(0)])
     with pytest.raises(ValueError, match="already holds an EpisodeStore.*--force"):
@@ -229,6 +233,14 @@ def test_an_existing_store_is_replaced_only_when_told(tmp_path):
             writer.add(_episode(1))
             raise RuntimeError("import failed")
     assert EpisodeStore.open(path).fingerprint == old.fingerprint
+    with monkeypatch.context() as patched:  # the second rename, of the new store into place, fails
+        rename, calls = os.rename, []
+        patched.setattr(
+            os, "rename", lambda *a: calls.append(a) or (_fail() if len(calls) == 2 else rename(*a))
+        )
+        with pytest.raises(OSError, match="disk gone"):
+            _write(path, [_episode(1)], overwrite=True)
+    assert EpisodeStore.open(path).fingerprint == old.fingerprint and os.listdir(tmp_path) == ["store"]
     new = _write(path, [_episode(1)], overwrite=True)
     assert new.names == ["episode1"]
     assert os.listdir(tmp_path) == ["store"]
@@ -377,3 +389,13 @@ def test_the_shared_synthetic_store_is_what_it_says(synthetic_store):
     store = EpisodeStore.open(synthetic_store)
     assert (store.num_episodes, store.num_frames, store.image_size, store.cameras) == (6, 72, 32, (0,))
     assert store.images(np.arange(72)).shape == (72, 32, 32, 3)
+
+
+def test_leftovers_of_a_crash_are_pointed_at(tmp_path, caplog):
+    (tmp_path / ".store.partial-1").mkdir()
+    (tmp_path / ".store.replaced-2").mkdir()
+    _write(tmp_path / "store", [_episode(0)])
+    messages = "\n".join(record.getMessage() for record in caplog.records)
+    assert (
+        ".store.partial-1: unfinished import" in messages and ".store.replaced-2: the store that" in messages
+    )
