@@ -1,0 +1,133 @@
+"""A run becomes a bundle that answers as the torch network does; what cannot become one is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from mqe_core.bundle import PolicyBundle, counter_image
+from mqe_core.learning.export import DeployedPolicy, assert_parity, export_run, last_metrics
+from mqe_core.learning.train import action_scale, load_run, train
+from mqe_core.learning.trainer import make_config
+
+torch.set_num_threads(1)
+SMALL = {"batch_size": 8, "latent_dim": 32, "components": 2, "hidden_dims": [32, 32], "encoder": "strided", "threads": 1, "log_every": 1}
+
+
+@pytest.fixture(scope="module")
+def run_folder(synthetic_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "run"
+    train(synthetic_store, out, make_config({**SMALL, "steps": 3, "observation": "pixels"}), progress=False)
+    return out
+
+
+@pytest.fixture(scope="module")
+def policy_file(run_folder: Path, tmp_path_factory: pytest.TempPathFactory, spec) -> Path:
+    path = tmp_path_factory.mktemp("export") / "policy.onnx"
+    export_run(run_folder, path, spec)
+    return path
+
+
+def deployed(run_folder: Path) -> DeployedPolicy:
+    agent, _, metadata = load_run(run_folder)
+    scale = action_scale(metadata)
+    return DeployedPolicy(agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)).eval()
+
+
+def pairs(count: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    images = np.stack([counter_image(size, 100 + i) for i in range(2 * count)])
+    return images[:count], images[count:]
+
+
+def test_the_contract_comes_from_the_run_and_its_data(policy_file: Path, run_folder: Path, synthetic_store: Path, spec) -> None:
+    contract = PolicyBundle.open(policy_file, spec).contract
+    metadata = json.loads((run_folder / "metadata.json").read_text())
+    assert (contract.agent, contract.domain, contract.image_size, contract.control_hz) == ("mqe", "sim", 32, 5.0)
+    assert contract.data_fingerprint == metadata["data"]["fingerprint"] and contract.discount == metadata["discount"]
+    assert contract.action_low == pytest.approx(metadata["action_low"]) and contract.action_high == pytest.approx(metadata["action_high"])
+    assert contract.metrics["step"] == 3 and "loss" in contract.metrics
+
+
+def test_actions_come_out_in_physical_units(policy_file: Path, run_folder: Path) -> None:
+    """a = low + (normalised + 1) / 2 * (high - low), computed here from the agent's own normalised action."""
+    observations, goals = pairs(6)
+    agent, _, metadata = load_run(run_folder)
+    with torch.no_grad():
+        normalised, steps = agent.policy_module()(torch.from_numpy(observations), torch.from_numpy(goals))
+    low, high = np.array(metadata["action_low"]), np.array(metadata["action_high"])
+    outputs = PolicyBundle.open(policy_file).run(observations, goals)
+    np.testing.assert_allclose(outputs["action"], low + (normalised.numpy() + 1) / 2 * (high - low), atol=1e-6)
+    np.testing.assert_allclose(outputs["steps_to_goal"], steps.numpy(), rtol=1e-3)
+
+
+def test_observation_and_goal_are_two_inputs(policy_file: Path) -> None:
+    observations, goals = pairs(1)
+    bundle = PolicyBundle.open(policy_file)
+    both, swapped = bundle.run(observations, goals), bundle.run(goals, observations)
+    assert both["steps_to_goal"][0] > 1e-3 and bundle.run(goals, goals)["steps_to_goal"][0] == pytest.approx(0.0, abs=1e-3)
+    assert not np.array_equal(both["action"], swapped["action"])
+
+
+def test_any_batch_size_works(policy_file: Path) -> None:
+    observations, goals = pairs(9)
+    bundle = PolicyBundle.open(policy_file)
+    whole = bundle.run(observations, goals)
+    for count in (1, 4, 9):
+        part = bundle.run(observations[:count], goals[:count])
+        np.testing.assert_allclose(part["action"], whole["action"][:count], atol=1e-6)
+
+
+def test_the_graph_is_standard_and_holds_no_traces_of_the_machine(policy_file: Path) -> None:
+    model = onnx.load(policy_file)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
+    assert not any(node.doc_string or len(node.metadata_props) for node in model.graph.node)
+    assert str(Path(__file__).parents[2]).encode() not in policy_file.read_bytes()
+
+
+def test_parity_fails_for_another_network(policy_file: Path, run_folder: Path) -> None:
+    bundle, module, (observations, goals) = PolicyBundle.open(policy_file), deployed(run_folder), pairs(8)
+    assert max(assert_parity(module, bundle, observations, goals).values()) < 0.1
+    with torch.no_grad():
+        module.middle += 0.01 * module.half_range  # one per cent of half the range: five times the tolerance
+    with pytest.raises(RuntimeError, match="action error 5.0"):
+        assert_parity(module, bundle, observations, goals)
+    module = deployed(run_folder)
+    with torch.no_grad():
+        next(module.policy.agent.psi.parameters()).mul_(1.5)
+    with pytest.raises(RuntimeError, match="disagree"):
+        assert_parity(module, bundle, observations, goals)
+
+
+def test_a_state_run_is_refused_with_the_reason(synthetic_store: Path, tmp_path: Path, spec) -> None:
+    train(synthetic_store, tmp_path / "run", make_config({**SMALL, "steps": 1, "observation": "state"}), progress=False)
+    with pytest.raises(ValueError, match="trained on state observations.*--observation pixels"):
+        export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
+    assert not (tmp_path / "policy.onnx").exists()
+
+
+def test_simulated_data_do_not_become_a_real_policy(run_folder: Path, tmp_path: Path, spec) -> None:
+    with pytest.raises(ValueError, match="images are simulated"):
+        export_run(run_folder, tmp_path / "policy.onnx", spec, domain="real")
+
+
+def test_other_data_than_the_runs_are_refused(run_folder: Path, tmp_path: Path, spec) -> None:
+    from mqe_core.data.episode_store import Episode, EpisodeWriter
+
+    other = tmp_path / "other"
+    with EpisodeWriter(other, image_size=32, source="test", domain="sim") as writer:
+        frames = [np.zeros((32, 32, 3), np.uint8)] * 3
+        writer.add(Episode("e", np.zeros((3, 7)), np.zeros((2, 7)), {0: frames}, ()))
+    with pytest.raises(ValueError, match="not the data of this run"):
+        export_run(run_folder, tmp_path / "policy.onnx", spec, data=other)
+
+
+def test_last_metrics_are_those_of_the_checkpoint(tmp_path: Path) -> None:
+    table = tmp_path / "metrics.csv"
+    table.write_text("step,loss,val\n100,3.5,\n200,2.5,nan\n300,1.5,0.1\n")
+    assert last_metrics(table, 250) == {"loss": 2.5}
+    assert last_metrics(table, 50) == {} and last_metrics(tmp_path / "none.csv", 1) == {}

@@ -1,0 +1,85 @@
+"""`mqe run` drives the mock and the sim without ROS, and refuses images of another domain."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mqe_core.cli import main
+from mqe_core.images import encode_png
+from mqe_core.replay import episode_frames
+
+
+def write_goal(folder: Path, domain: str, **keys) -> Path:
+    meaning = {"camera": "over_shoulder", "resize_rule": "squash-lanczos", "domain": domain, "capture_pose": [0.2, 0, 0.2, 0, 0, 0, 1.0], **keys}
+    path = folder / f"{domain}.png"
+    path.write_bytes(encode_png(np.full((48, 64, 3), 90, np.uint8)))
+    path.with_suffix(".yaml").write_text(yaml.safe_dump(meaning), encoding="utf-8")
+    return path
+
+
+def test_the_mock_runs_at_the_control_rate_and_records(make_bundle, synthetic_store, tmp_path, capsys) -> None:
+    out = tmp_path / "run"
+    policy = make_bundle(action=(0.004, 0, 0, 0, 0, 0, 1))
+    arguments = ["run", "--backend", "mock", "--policy", str(policy), "--episodes", str(synthetic_store), "--seconds", "2", "--out", str(out)]
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 3 and "steps to goal" in lines[0]  # a line per second and the summary
+    assert lines[-1].startswith("mock, episode 0: 10 steps")
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["steps"] == 10 and summary["held"] == {} and summary["score"] is None
+    rows = list(csv.DictReader((out / "steps.csv").open()))
+    assert len(rows) == 10 and rows[0]["held"] == ""
+    advance = float(rows[9]["target_x"]) - float(rows[0]["target_x"])
+    assert advance == pytest.approx(9 * float(rows[0]["action_dx"]), abs=1e-3)
+    assert len(list((out / "frames").glob("*.jpg"))) == 10 and (out / "goal.png").is_file()
+    assert main(arguments) == 1 and "already holds something" in capsys.readouterr().err
+
+
+def test_the_sim_runs_against_the_wall_clock_and_is_scored(make_bundle, capsys) -> None:
+    pytest.importorskip("pybullet")
+    assert main(["run", "--policy", str(make_bundle()), "--task", "place1", "--seed", "3", "--seconds", "1"]) == 0
+    assert "place1 seed 3: 5 steps" in (out := capsys.readouterr().out) and "score 0 of 1" in out
+
+
+def test_a_goal_sets_the_scene_and_must_not_contradict_it(make_bundle, tmp_path, capsys) -> None:
+    pytest.importorskip("pybullet")
+    goal, policy = write_goal(tmp_path, "sim", task="place1", seed=6), str(make_bundle())
+    assert main(["run", "--policy", policy, "--goal", str(goal), "--seconds", "0.4"]) == 0
+    assert "place1 seed 6" in capsys.readouterr().out
+    assert main(["run", "--policy", policy, "--goal", str(goal), "--seed", "7"]) == 1
+    assert "shows the scene with seed 6, not 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("backend", ["sim", "mock"])
+def test_a_goal_of_another_domain_is_refused(make_bundle, synthetic_store, tmp_path, capsys, backend: str) -> None:
+    goal = write_goal(tmp_path, "real")
+    store = ["--episodes", str(synthetic_store)] if backend == "mock" else []
+    assert main(["run", "--backend", backend, "--policy", str(make_bundle()), "--goal", str(goal), *store]) == 1
+    assert "shows real images, but the policy was trained on sim images" in capsys.readouterr().err
+
+
+def test_a_camera_of_another_domain_is_refused(make_bundle, synthetic_store, capsys) -> None:
+    policy = str(make_bundle(domain="real"))
+    assert main(["run", "--backend", "mock", "--policy", policy, "--episodes", str(synthetic_store)]) == 1
+    assert "camera of the backend mock shows sim images" in capsys.readouterr().err
+    # Frames that are said to be real are another matter.
+    assert main(["run", "--backend", "mock", "--policy", policy, "--episodes", str(synthetic_store), "--domain", "real", "--seconds", "0.2"]) == 0
+    assert episode_frames(synthetic_store, 0).shape[0] == 12
+
+
+def test_arguments_of_the_other_backend_are_refused(make_bundle, synthetic_store, capsys) -> None:
+    policy = str(make_bundle())
+    for arguments, reason in (
+        (["--backend", "mock"], "--episodes"),
+        (["--backend", "mock", "--episodes", str(synthetic_store), "--seed", "1"], "belong to --backend sim"),
+        (["--backend", "sim", "--episodes", str(synthetic_store)], "belong to --backend mock"),
+        (["--backend", "sim", "--seconds", "0"], "--seconds"),
+    ):
+        assert main(["run", "--policy", policy, *arguments]) == 1
+        assert reason in capsys.readouterr().err

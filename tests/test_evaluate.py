@@ -1,0 +1,136 @@
+"""Evaluation is deterministic, counts honestly, and refuses a policy of another domain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mqe_core import evaluate as module
+from mqe_core.cli import main
+from mqe_core.evaluate import evaluate, wilson_interval
+from mqe_core.runtime.loopback import LoopbackRobot, ReplayCamera
+from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
+
+
+class FastClock:
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep_until(self, t: float) -> None:
+        self.time = max(self.time, t)
+
+
+class ReachScene:
+    """A scene without physics: solved when the tool has come 5 cm forward; even seeds begin with the goal behind."""
+
+    task, max_steps, max_score = "reach", 8, 2.0
+    opened: list[int] = []
+    closed: list[int] = []
+
+    def __init__(self, spec, seed: int) -> None:
+        self.seed, self.clock = seed, FastClock()
+        self.robot = LoopbackRobot(spec, clock=self.clock, start_joints=np.array([0.0, 0.02201, 0.18310, 0.0, 1.36568, 0.0]))
+        self.goal = np.zeros((8, 8, 3), np.uint8)
+        self.camera = ReplayCamera(spec, clock=self.clock, frames=[self.goal], domain="sim")
+        self._start = self.robot.observe().pose[0, 3]
+        ReachScene.opened.append(seed)
+
+    def score(self) -> float:
+        reached = self.robot.observe().pose[0, 3] - self._start > 0.05
+        return 2.0 if reached and self.seed % 2 else 0.5
+
+    def close(self) -> None:
+        ReachScene.closed.append(self.seed)
+
+
+@pytest.fixture
+def reach(monkeypatch) -> type[ReachScene]:
+    ReachScene.opened, ReachScene.closed = [], []
+    monkeypatch.setattr(module, "make_scene", lambda backend, spec, task, seed: ReachScene(spec, seed))
+    return ReachScene
+
+
+def test_summary_counts_what_the_scenes_scored(reach, make_bundle, spec) -> None:
+    result = evaluate(make_bundle(action=(0.012, 0, 0, 0, 0, 0, 1)), spec, "reach", 5, 3, progress=False)
+    summary = result.summary()
+    assert reach.opened == [FIRST_EVALUATION_SEED + 3 + i for i in range(5)] and reach.closed == reach.opened
+    assert summary["episodes"] == 5 and summary["success_rate"] == pytest.approx(3 / 5)
+    assert summary["mean_score"] == pytest.approx((3 * 2.0 + 2 * 0.5) / 5) and summary["max_score"] == 2.0
+    assert summary["ci95"] == list(wilson_interval(3, 5)) and summary["task"] == "reach"
+    assert [o["steps"] for o in summary["outcomes"]] == [8] * 5
+    json.dumps(summary)
+
+
+def test_what_the_filter_did_is_in_the_outcome(reach, make_bundle, spec) -> None:
+    # 50 mm forward eight times from x = 0.30 meets the end of the box at 0.45.
+    result = evaluate(make_bundle(action=(0.05, 0, 0, 0, 0, 0, 1)), spec, "reach", 1, 0, progress=False)
+    assert result.outcomes[0].rules["workspace"] >= 4
+
+
+def test_a_scene_is_closed_when_the_episode_fails(reach, make_bundle, spec, monkeypatch) -> None:
+    def fail(self):
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr(ReplayCamera, "read", fail)
+    with pytest.raises(RuntimeError, match="no picture"):
+        evaluate(make_bundle(), spec, "reach", 1, 0, progress=False)
+    assert reach.closed == [FIRST_EVALUATION_SEED]
+
+
+def test_a_real_policy_is_refused_in_the_sim(reach, make_bundle, spec) -> None:
+    with pytest.raises(ValueError, match="shows sim images, but the policy was trained on real"):
+        evaluate(make_bundle(domain="real"), spec, "reach", 1, 0, progress=False)
+
+
+@pytest.mark.parametrize(("episodes", "workers", "seed"), [(0, 1, 0), (1, 0, 0), (1, 1, -1)])
+def test_senseless_counts_are_refused(make_bundle, spec, episodes, workers, seed) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        evaluate(make_bundle(), spec, "reach", episodes, seed, workers=workers)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (90, 100), (1, 2), (1, 1), (499, 1000)])
+def test_wilson_interval_solves_its_defining_equation(successes: int, trials: int) -> None:
+    """The bounds are the rates p from which the observed rate lies z standard deviations, |rate - p| = z sqrt(p (1 - p) / n)."""
+    low, high = wilson_interval(successes, trials)
+    rate = successes / trials
+    assert 0.0 <= low <= rate <= high <= 1.0
+    for bound in (low, high):
+        deviations = abs(rate - bound) / np.sqrt(bound * (1 - bound) / trials) if 0 < bound < 1 else None
+        assert deviations is None or deviations == pytest.approx(1.959964, abs=1e-5)
+    assert (low == 0.0) == (successes == 0) and (high == 1.0) == (successes == trials)
+
+
+def test_evaluation_scenes_and_collection_scenes_are_apart(tmp_path) -> None:
+    pytest.importorskip("pybullet")
+    from mqe_sim.collect import collect
+
+    with pytest.raises(ValueError, match="evaluation seeds"):
+        collect("widowx250s", "place1", 2, tmp_path, seed=FIRST_EVALUATION_SEED - 1)
+
+
+def test_the_sim_gives_the_same_result_twice_and_the_command_prints_only_json(make_bundle, spec, capfd) -> None:
+    pytest.importorskip("pybullet")
+    policy = make_bundle(action=(0.01, 0.005, -0.01, 0, 0, 0, 0.2))
+    result = evaluate(policy, spec, "place1", 1, 4, progress=False)
+    capfd.readouterr()
+    assert main(["eval", "--policy", str(policy), "--task", "place1", "--episodes", "1", "--seed", "4", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(result.summary()))
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_nothing(make_bundle, spec) -> None:
+    pytest.importorskip("pybullet")
+    policy = make_bundle(action=(0.01, 0.005, -0.01, 0, 0, 0, 0.2))
+    assert evaluate(policy, spec, "place1", 4, 0) == evaluate(policy, spec, "place1", 4, 0, workers=3)
+
+
+def test_an_unknown_task_is_an_error_of_one_line(make_bundle: Path, capfd) -> None:
+    pytest.importorskip("pybullet")
+    assert main(["eval", "--policy", str(make_bundle()), "--task", "juggle", "--episodes", "1"]) == 1
+    assert "mqe eval:" in capfd.readouterr().err
