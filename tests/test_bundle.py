@@ -14,6 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from mqe_core.bundle import METADATA_KEY, BundleContract, BundleError, PolicyBundle, counter_image, write_bundle
+from mqe_core.cli import main
 from mqe_core.spec import RobotSpec
 
 
@@ -213,3 +214,15 @@ def test_counter_image_is_the_hash_of_its_definition() -> None:
     first = hashlib.blake2b(b"mqe golden image 3 block 0").digest()
     assert image.shape == (8, 8, 3) and image.tobytes()[:64] == first
     assert not np.array_equal(image, counter_image(8, 4))
+
+
+def test_inspect_shows_the_contract_and_refuses_what_the_robot_would(bundle_file: Path, tmp_path: Path, capsys) -> None:
+    assert main(["inspect", str(bundle_file), "--robot", "widowx250s", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["domain"] == "sim" and report["outputs"] == ["action", "steps_to_goal"] and len(report["fingerprint"]) == 64
+    assert main(["inspect", str(bundle_file)]) == 0
+    assert "all checks passed" in capsys.readouterr().out
+    broken = tmp_path / "policy.onnx"
+    broken.write_bytes(bundle_file.read_bytes()[:-1])
+    assert main(["inspect", str(broken)]) == 1
+    assert capsys.readouterr().err.startswith(f"mqe inspect: {broken}: ")
