@@ -3,6 +3,7 @@
   mqe run --backend sim  --policy FILE --task place1 --seed 7       a scene of the simulator, against the wall clock
   mqe run --backend sim  --policy FILE --goal place.png             the scene that the goal's YAML names
   mqe run --backend mock --policy FILE --episodes STORE             recorded frames, an arm of arithmetic
+  mqe run --backend mock --policy FILE --goal place.png             the same, the camera shows the goal image itself
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from mqe_core.spec import RobotSpec
 
 
+_STILL_SECONDS = 10.0  # how long the mock runs on a still picture unless told
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mqe run`."""
     parser.add_argument("--backend", choices=("sim", "mock"), default="sim", help="what moves (default: %(default)s)")
     parser.add_argument("--policy", metavar="FILE", type=Path, required=True, help="the .onnx file")
     parser.add_argument(
-        "--goal", help="goal image (its YAML beside it), a path or a name in your goal folder; default: the scene's, or the episode's last frame"
+        "--goal", help="goal image (its YAML beside it): a path, or a name in ~/.mqe/goals; default: the scene's, or the episode's last frame"
     )
     parser.add_argument("--seconds", type=float, help="how long (default: the task's length, or the episode's)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="write frames, a table of steps and a summary to this new folder")
@@ -70,13 +74,12 @@ def run(args: argparse.Namespace) -> int:
     from mqe_core.runtime.robot import check_domain
     from mqe_core.runtime.safety import SafeRobot
     from mqe_core.spec import load_robot_spec
-    from mqe_core.user_files import goal_folder
 
     spec = load_robot_spec(args.robot)
     if args.seconds is not None and not args.seconds > 0:
         raise ValueError(f"--seconds must be greater than 0, got {args.seconds}")
     policy = OnnxPolicy(PolicyBundle.open(args.policy, spec, threads=args.threads))
-    goal = read_goal(find_goal(args.goal, [goal_folder()])) if args.goal is not None else None
+    goal = read_goal(find_goal(args.goal, _goal_folders())) if args.goal is not None else None
     if goal is not None:
         check_domain(policy.domain, goal.domain, f"the goal {goal.path}")
     rig = _sim(args, spec, goal) if args.backend == "sim" else _mock(args, spec, goal)
@@ -132,12 +135,17 @@ def _mock(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
     from mqe_core.runtime.loopback import ReplayCamera
     from mqe_core.runtime.robot import MonotonicClock, make_robot
 
-    if args.episodes is None:
-        raise ValueError("--backend mock shows recorded frames: give an episode store as --episodes (make one with `mqe data import`)")
     if args.task is not None or args.seed is not None:
         raise ValueError("--task and --seed belong to --backend sim; the mock has no scene")
-    domain = args.domain or store_domain(args.episodes)
-    frames = episode_frames(args.episodes, args.episode)
+    if args.episodes is not None:
+        name, frames, domain = f"mock, episode {args.episode}", episode_frames(args.episodes, args.episode), store_domain(args.episodes)
+        steps = len(frames)
+    elif goal is not None:
+        name, frames, domain = f"mock, still picture of {goal.name}", [goal.image], goal.domain
+        steps = round(_STILL_SECONDS * spec.control.control_hz)
+    else:
+        raise ValueError("--backend mock needs something to show: --episodes STORE (made by `mqe data import`), or --goal for a still picture")
+    domain = args.domain or domain
     clock = MonotonicClock()
     robot = make_robot("mock", spec, clock=clock)
     camera = ReplayCamera(spec, clock=clock, frames=frames, domain=domain)
@@ -147,9 +155,17 @@ def _mock(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
         robot.close()
 
     return _Rig(
-        name=f"mock, episode {args.episode}", robot=robot, camera=camera, clock=clock, goal=frames[-1] if goal is None else goal.image,
-        goal_domain=domain if goal is None else goal.domain, camera_domain=domain, steps=len(frames), score=None, close=close,
+        name=name, robot=robot, camera=camera, clock=clock, goal=frames[-1] if goal is None else goal.image,
+        goal_domain=domain if goal is None else goal.domain, camera_domain=domain, steps=steps, score=None, close=close,
     )  # fmt: skip
+
+
+def _goal_folders() -> list[Path]:
+    """The user's goals, and those that come with a source checkout."""
+    import mqe_core
+    from mqe_core.user_files import goal_folder
+
+    return [goal_folder(), Path(mqe_core.__file__).resolve().parents[1] / "ros2_ws" / "src" / "mqe_bringup" / "goals"]
 
 
 class _Report:

@@ -201,5 +201,5 @@ def check_domain(policy_domain: str, domain: str, source: str) -> None:
     if domain != policy_domain:
         raise ValueError(
             f"{source} shows {domain} images, but the policy was trained on {policy_domain} images and would act blindly; "
-            f"use a policy exported with --domain {domain}, or {policy_domain} images"
+            f"use a policy exported with --domain {domain} (mqe data import, mqe train, mqe export), or {policy_domain} images"
         )

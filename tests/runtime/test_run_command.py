@@ -73,6 +73,12 @@ def test_a_camera_of_another_domain_is_refused(make_bundle, synthetic_store, cap
     assert episode_frames(synthetic_store, 0).shape[0] == 12
 
 
+def test_the_mock_shows_the_goal_itself_where_there_are_no_episodes(make_bundle, tmp_path, capsys) -> None:
+    goal = write_goal(tmp_path, "sim", task="place1", seed=6)
+    assert main(["run", "--backend", "mock", "--policy", str(make_bundle()), "--goal", str(goal), "--seconds", "0.6"]) == 0
+    assert "still picture of sim: 3 steps" in (out := capsys.readouterr().out) and "steps to goal 0.0 -> 0.0" in out
+
+
 def test_arguments_of_the_other_backend_are_refused(make_bundle, synthetic_store, capsys) -> None:
     policy = str(make_bundle())
     for arguments, reason in (
