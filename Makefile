@@ -1,6 +1,7 @@
 # make demo   install what it needs, then drive the simulated arm to a goal image (SEED=n: another scene and goal)
 # make test   install what it needs, then run the tests
 # make setup  only create the environment (.venv) and build the ROS workspace
+# make learn  setup, and what training needs (torch)
 # On a machine with several Pythons: make demo PYTHON=python3.11
 
 SHELL := /bin/bash
@@ -19,11 +20,11 @@ CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u AMENT_PREFIX_PATH -u COLCON_PREF
 CONSTRAINTS := requirements/constraints.txt requirements/ros-jazzy-constraints.txt
 WORKSPACE_SOURCES := $(shell find ros2_ws/src -type f -not -name '*.pyc' -not -path '*.egg-info/*' 2>/dev/null)
 
-.PHONY: demo test test-slow setup test-setup lint clean help
+.PHONY: demo test test-slow setup learn test-setup lint clean help
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# //p' Makefile | head -4
+	@sed -n 's/^# //p' Makefile | head -5
 
 demo: setup
 	@$(CLEAN_ENV) PATH="$(BIN):$$PATH" bash -c 'source ros2_ws/install/setup.bash && exec python -m mqe_bringup.demo $(if $(SEED),--seed $(SEED))'
@@ -35,6 +36,8 @@ test-slow: test-setup
 	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -m slow
 
 setup: $(STAMPS)/project ros2_ws/install/.built
+
+learn: setup $(STAMPS)/learn
 
 test-setup: setup $(STAMPS)/test
 
@@ -51,9 +54,9 @@ $(STAMPS)/venv:
 	@mkdir -p $(@D) && touch $@
 
 # Deployment and simulation: no torch in it.
-$(STAMPS)/runtime: requirements/runtime.txt requirements/sim.txt requirements/ros.txt $(CONSTRAINTS) | $(STAMPS)/venv
+$(STAMPS)/runtime: requirements/runtime.txt requirements/data.txt requirements/sim.txt requirements/ros.txt $(CONSTRAINTS) | $(STAMPS)/venv
 	@echo "== installing the runtime, the simulator and ROS 2 (wheels)"
-	@$(CLEAN_ENV) $(PIP_INSTALL) -r requirements/sim.txt -r requirements/ros.txt | $(QUIETER)
+	@$(CLEAN_ENV) $(PIP_INSTALL) -r requirements/data.txt -r requirements/sim.txt -r requirements/ros.txt | $(QUIETER)
 	@touch $@
 
 $(STAMPS)/project: setup.py pyproject.toml $(STAMPS)/runtime
@@ -68,10 +71,14 @@ ros2_ws/install/.built: $(WORKSPACE_SOURCES) $(STAMPS)/runtime
 		colcon build --symlink-install --event-handlers console_start_end+ console_stderr+ summary+ status-
 	@touch $@
 
-# Training and the tests need torch as well.
-$(STAMPS)/test: requirements/data.txt requirements/learn.txt requirements/test.txt $(STAMPS)/runtime
-	@echo "== installing what training and the tests need (torch among it)"
-	@$(CLEAN_ENV) $(PIP_INSTALL) -r requirements/data.txt -r requirements/learn.txt -r requirements/test.txt | $(QUIETER)
+$(STAMPS)/learn: requirements/learn.txt $(STAMPS)/runtime
+	@echo "== installing what training needs (torch among it)"
+	@$(CLEAN_ENV) $(PIP_INSTALL) -r requirements/learn.txt | $(QUIETER)
+	@touch $@
+
+$(STAMPS)/test: requirements/test.txt $(STAMPS)/learn
+	@echo "== installing what the tests need"
+	@$(CLEAN_ENV) $(PIP_INSTALL) -r requirements/test.txt | $(QUIETER)
 	@touch $@
 
 clean:
