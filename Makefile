@@ -20,7 +20,7 @@ CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u AMENT_PREFIX_PATH -u COLCON_PREF
 CONSTRAINTS := requirements/constraints.txt requirements/ros-jazzy-constraints.txt
 WORKSPACE_SOURCES := $(shell find ros2_ws/src -type f -not -name '*.pyc' -not -path '*.egg-info/*' 2>/dev/null)
 
-.PHONY: demo test test-slow setup learn test-setup lint clean help
+.PHONY: demo test test-slow setup learn test-setup clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -40,9 +40,6 @@ setup: $(STAMPS)/project ros2_ws/install/.built
 learn: setup $(STAMPS)/learn
 
 test-setup: setup $(STAMPS)/test
-
-lint: test-setup
-	$(BIN)/python -m compileall -q mqe_core sim ros2_ws/src tests
 
 $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else "needs Python 3.10 to 3.12, found %d.%d; name another: make $(MAKECMDGOALS) PYTHON=python3.11" % v)'
