@@ -1,0 +1,77 @@
+"""The simulated world in its own process: state, frames, commands, another scene, and a clean end."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from mqe_core.spec import load_robot_spec
+from mqe_sim.scene import make_scene
+from mqe_sim.server import Client
+
+SPEC = load_robot_spec()
+
+
+@pytest.fixture(scope="module")
+def scene():
+    scene = make_scene(SPEC, "place1", 4, realtime=True)
+    yield scene
+    scene.close()
+    assert scene._process.returncode == 0  # SIGTERM ends it cleanly
+
+
+def wait_for(condition, seconds: float = 10.0):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+    return value
+
+
+def test_the_arm_follows_commands_on_the_wall_clock(scene):
+    state = scene.robot.observe()
+    np.testing.assert_allclose(state.pose, state.target_pose, atol=5e-3)
+    target = state.joints + [0.2, 0, 0, 0, 0, 0]
+    scene.robot._link.command(target, 0.0)
+    wait_for(lambda: abs(scene.robot.observe().joints[0] - target[0]) < 0.01)
+    moved = scene.robot.observe()
+    assert moved.target_gripper == 0.0
+    assert abs(time.monotonic() - moved.stamp) < 1.0  # stamps are the machine's monotonic clock
+
+
+def test_frames_are_new_and_of_the_sensor_s_view(scene):
+    first = wait_for(scene.camera.read)
+    assert first.image.shape == scene.goal.shape and first.domain == "sim"
+    assert wait_for(lambda: scene.camera.read().stamp > first.stamp)
+
+
+def test_a_scene_can_be_replaced_and_scored(scene):
+    client = scene._client
+    before = client.goal()
+    client.reset("place1", 5)
+    assert client.info()["seed"] == 5
+    assert not np.array_equal(before, client.goal())
+    assert client.score() == 0.0
+    with pytest.raises(ValueError, match="unknown task"):
+        client.reset("fold", 0)
+    assert client.info()["seed"] == 5  # a refused reset leaves the scene as it was
+
+
+def test_a_server_renders_the_goal_that_the_scene_in_process_shows(scene):
+    scene._client.reset("place1", 4)
+    here = make_scene(SPEC, "place1", 4)
+    np.testing.assert_array_equal(scene._client.goal(), here.goal)
+    here.close()
+
+
+def test_addresses_off_this_machine_are_refused():
+    with pytest.raises(ValueError, match="ipc://"):
+        Client("tcp://192.168.0.2:5555")
+
+
+def test_no_server_is_said_plainly(monkeypatch):
+    monkeypatch.setattr("mqe_sim.server._REPLY_TIMEOUT_MS", 200)
+    with pytest.raises(RuntimeError, match="no simulation answers"):
+        Client("ipc:///tmp/mqe-sim-nobody")
