@@ -8,6 +8,7 @@ pushed, everything else is asked for. Times are the machine's monotonic clock, w
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import signal
@@ -46,6 +47,7 @@ class Server:
         self._commands = _bind(self._context, zmq.PULL, f"{address}.commands")
         self._requests = _bind(self._context, zmq.REP, f"{address}.requests")
         self._running = True
+        self._commanded_s = 0.0
         self._reset(task, seed)
 
     def serve(self) -> None:
@@ -80,6 +82,7 @@ class Server:
         self._goal = render_goal(self._spec, task, seed, *self._size)
         self._task = make_task(task, self._world, seed)
         self._origin_s = time.monotonic() - self._world.time_s
+        self._commanded_s = time.monotonic()
 
     def _step_to(self, now: float) -> None:
         behind = now - self._origin_s - self._world.time_s
@@ -96,6 +99,7 @@ class Server:
         if newest is not None:
             self._step_to(time.monotonic())
             self._world.arm.command(np.array(newest["joints"]), newest["gripper"])
+            self._commanded_s = newest["sent_s"]
 
     def _publish_state(self) -> None:
         arm = self._world.arm_state()
@@ -105,6 +109,7 @@ class Server:
             "gripper": arm.gripper,
             "target_joints": arm.target_joints.tolist(),
             "target_gripper": arm.target_gripper,
+            "commanded_s": self._commanded_s,
         }
         self._state.send(json.dumps(state).encode())
 
@@ -154,6 +159,8 @@ class Client:
         self._state = _subscribe(self._context, f"{address}.state")
         self._frames = _subscribe(self._context, f"{address}.frames")
         self._arm: ArmState | None = None
+        self._commanded_s = 0.0  # when the newest command that the newest state knows of was sent
+        self._sent: tuple[float, np.ndarray, float] | None = None  # our newest command: when, joints, gripper
         self._frame: tuple[float, np.ndarray] | None = None
         try:
             self.info()
@@ -180,14 +187,20 @@ class Client:
         return _unpack_frame(self._ask({"kind": "goal"}))[1]
 
     def arm_state(self) -> ArmState:
-        """The newest published state; waits for the first. RuntimeError when the server has fallen silent."""
+        """The newest published state, with the newest target, even one that the server has yet to take; waits for the first state.
+
+        RuntimeError when the server has fallen silent.
+        """
         while self._state.poll(0 if self._arm is not None else 1e3 * _SILENCE_S):
             fields = json.loads(self._state.recv())
             self._arm = ArmState(
                 fields["stamp"], np.array(fields["joints"]), fields["gripper"], np.array(fields["target_joints"]), fields["target_gripper"]
             )
+            self._commanded_s = fields["commanded_s"]
         if self._arm is None or time.monotonic() - self._arm.stamp > _SILENCE_S:
             raise RuntimeError(f"the simulation at {self._address} has not published its state for {_SILENCE_S:.0f} s; is it still running?")
+        if self._sent is not None and self._sent[0] > self._commanded_s:
+            return dataclasses.replace(self._arm, target_joints=self._sent[1], target_gripper=self._sent[2])
         return self._arm
 
     def frame(self) -> tuple[float, np.ndarray] | None:
@@ -198,7 +211,9 @@ class Client:
 
     def command(self, joints: np.ndarray, gripper: float) -> None:
         """Set the motors' targets; returns at once."""
-        self._commands.send(json.dumps({"joints": np.asarray(joints).tolist(), "gripper": float(gripper)}).encode())
+        self._sent = (time.monotonic(), np.array(joints, dtype=np.float64), float(gripper))
+        message = {"sent_s": self._sent[0], "joints": self._sent[1].tolist(), "gripper": self._sent[2]}
+        self._commands.send(json.dumps(message).encode())
 
     def close(self) -> None:
         self._context.destroy(linger=200)  # lets a last command leave
