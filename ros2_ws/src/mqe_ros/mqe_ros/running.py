@@ -80,7 +80,8 @@ class ControlNode(Node):
         try:
             self.control()
         except BaseException as error:  # carried to the main thread, which ends the process with it
-            if not self.stopping.is_set():
+            # After a signal the context is shut down first, and whoever publishes at that moment fails: that is no failure.
+            if not self.stopping.is_set() and self.context.ok():
                 self.failure = error
                 self.context.try_shutdown()
 
@@ -98,9 +99,11 @@ def run_node(make: Callable[[], ControlNode]) -> int:
     node: ControlNode | None = None
     executor: SingleThreadedExecutor | None = None
     failure: BaseException | None = None
+    name = make.__name__
     try:
         rclpy.init()
         node = make()
+        name = node.get_name()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         node.start()
@@ -124,7 +127,7 @@ def run_node(make: Callable[[], ControlNode]) -> int:
         return 0
     if not isinstance(failure, _EXPECTED):
         raise failure
-    sys.stderr.write(f"{node.get_name() if node is not None else make.__name__}: {failure}\n")
+    sys.stderr.write(f"{name}: {failure}\n")
     return 1
 
 

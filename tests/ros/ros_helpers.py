@@ -1,0 +1,106 @@
+"""A tiny policy and a listening node, for the tests of the ROS nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from mqe_core.bundle import BundleContract, write_bundle
+
+IMAGE_SIZE = 16
+STEP_M = 0.002  # the constant policy's way along x in each command
+STEPS_TO_GOAL = 7.0
+PATIENCE_S = 40.0  # for processes to start on a busy machine; nothing waits longer than it must
+
+
+def write_constant_policy(path: Path) -> None:
+    """A bundle of the sim that always answers: STEP_M along x, gripper open, STEPS_TO_GOAL."""
+
+    def image(name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, 3])
+
+    def constant(name: str, value: object, kind: type) -> onnx.TensorProto:
+        return numpy_helper.from_array(np.array(value, dtype=kind), name)
+
+    nodes = [
+        helper.make_node("Cast", ["observation"], ["seen"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["goal"], ["wanted"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["seen", "wanted"], ["both"]),
+        helper.make_node("ReduceMean", ["both", "pixels"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "nothing"], ["zero"]),
+        helper.make_node("Unsqueeze", ["zero", "last"], ["column"]),
+        helper.make_node("Add", ["column", "step"], ["action"]),
+        helper.make_node("Add", ["zero", "distance"], ["steps_to_goal"]),
+    ]
+    weights = [
+        constant("pixels", [1, 2, 3], np.int64),
+        constant("nothing", 0.0, np.float32),
+        constant("last", [1], np.int64),
+        constant("step", [[STEP_M, 0, 0, 0, 0, 0, 1]], np.float32),
+        constant("distance", STEPS_TO_GOAL, np.float32),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("action", TensorProto.FLOAT, ["batch", 7]),
+        helper.make_tensor_value_info("steps_to_goal", TensorProto.FLOAT, ["batch"]),
+    ]
+    graph = helper.make_graph(nodes, "constant", [image("observation"), image("goal")], outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    contract = BundleContract(
+        robot="widowx250s", agent="constant", domain="sim", image_size=IMAGE_SIZE, control_hz=5.0, action_low=(-0.05,) * 3 + (-0.25,) * 3 + (0.0,),
+        action_high=(0.05,) * 3 + (0.25,) * 3 + (1.0,), discount=0.98, data_fingerprint="none", commit="none",
+    )  # fmt: skip
+    write_bundle(model, contract, path)
+
+
+class Client:
+    """A node in this process that listens to everything and can wait for what it hears."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+
+        from mqe_ros import topics
+
+        self.node = rclpy.create_node("test_client")
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self.heard: dict[str, list] = {topic.name: [] for topic in topics.RECORDED}
+        for topic in topics.RECORDED:
+            self.node.create_subscription(topic.type, topic.name, self.heard[topic.name].append, topic.qos)
+
+    def newest(self, topic: str):
+        return self.heard[topic][-1] if self.heard[topic] else None
+
+    def spin(self, seconds: float) -> None:
+        """Listen for a while; for showing that something does not happen."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def wait(self, done: Callable[[], object], what: str):
+        """Listen until `done()` is true and return its value."""
+        end = time.monotonic() + PATIENCE_S
+        while not (value := done()):
+            assert time.monotonic() < end, f"{what} did not happen within {PATIENCE_S} s"
+            self._executor.spin_once(timeout_sec=0.05)
+        return value
+
+    def call(self, service: str):
+        """The answer of a Trigger service."""
+        from std_srvs.srv import Trigger
+
+        client = self.node.create_client(Trigger, service)
+        self.wait(client.service_is_ready, f"service {service}")
+        future = client.call_async(Trigger.Request())
+        self.wait(future.done, f"an answer from {service}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()

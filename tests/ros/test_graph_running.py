@@ -1,0 +1,269 @@
+"""Promise: the running nodes have the documented names and types, reach goals on request, and an operator's hold always wins.
+
+Real processes on the mock backend, started once for the whole file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
+
+from ros_helpers import STEP_M, STEPS_TO_GOAL, Client
+from rclpy.action import ActionClient, get_action_names_and_types
+
+from mqe_bringup.graph import build_graph
+from mqe_bringup.supervisor import Supervisor
+from mqe_core.geometry import pose_to_state
+from mqe_core.kinematics import forward_kinematics
+from mqe_core.spec import load_robot_spec
+from mqe_interfaces.action import ReachGoal
+from mqe_interfaces.msg import ArmStatus, EndEffectorCommand, PolicyStatus
+from mqe_ros import convert, topics
+
+SPEC = load_robot_spec()
+NAMES_AND_TYPES = {  # as docs/interfaces.md states them
+    "/camera/image_raw": "sensor_msgs/msg/Image",
+    "/goal/image": "sensor_msgs/msg/Image",
+    "/policy/command": "mqe_interfaces/msg/EndEffectorCommand",
+    "/policy/status": "mqe_interfaces/msg/PolicyStatus",
+    "/arm/ee_pose": "geometry_msgs/msg/PoseStamped",
+    "/arm/ee_target": "geometry_msgs/msg/PoseStamped",
+    "/joint_states": "sensor_msgs/msg/JointState",
+    "/arm/status": "mqe_interfaces/msg/ArmStatus",
+    "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+}
+
+
+@pytest.fixture(scope="module")
+def running(
+    constant_policy: Path, synthetic_store: Path, user_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Supervisor]:
+    graph = build_graph({"backend": "mock", "policy": str(constant_policy), "camera": str(synthetic_store)})
+    supervisor = Supervisor(graph.environment, log_folder=tmp_path_factory.mktemp("logs"))
+    supervisor.start(graph.processes)
+    yield supervisor
+    codes = supervisor.stop()
+    assert codes == {"arm_node": 0, "camera_node": 0, "policy_node": 0}, {name: supervisor.log_tail(name) for name in codes}
+
+
+class Goal:
+    """One request to /reach_goal."""
+
+    def __init__(self, client: Client, request: ReachGoal.Goal) -> None:
+        self.client = client
+        self.feedback: list[ReachGoal.Feedback] = []
+        action = ActionClient(client.node, ReachGoal, "/reach_goal")
+        client.wait(action.server_is_ready, "the action server's discovery")
+        accepted = action.send_goal_async(request, feedback_callback=lambda message: self.feedback.append(message.feedback))
+        client.wait(accepted.done, "the answer to a goal")
+        self.handle = accepted.result()
+        assert self.handle.accepted
+        self._result = self.handle.get_result_async()
+
+    def moving(self) -> None:
+        self.client.wait(lambda: self.feedback and self.feedback[-1].steps >= 2, "a motion")
+
+    def result(self) -> ReachGoal.Result:
+        self.client.wait(self._result.done, "the end of a goal")
+        return self._result.result().result
+
+    def cancel(self) -> None:
+        done = self.handle.cancel_goal_async()
+        self.client.wait(done.done, "the answer to a cancellation")
+
+
+@pytest.fixture
+def arm(running: Supervisor, client: Client) -> Client:
+    """A client that hears every node; the arm takes commands."""
+    for name in ("/arm/status", "/arm/ee_target", "/policy/status", "/camera/image_raw"):
+        client.wait(lambda name=name: running.ended() or client.newest(name), f"the first message on {name}")
+    assert running.ended() is None
+    client.call("/arm/resume")
+    return client
+
+
+@pytest.fixture
+def homed(arm: Client) -> Client:
+    """… and has moved to the neutral joints' pose."""
+    assert arm.call("/arm/home").success
+    arm.wait(lambda: arm.newest("/arm/status").reason == "homing", "homing")
+    arm.wait(lambda: arm.newest("/arm/status").state == ArmStatus.READY, "the end of homing")
+    return arm
+
+
+def target(client: Client) -> np.ndarray:
+    return convert.pose_to_matrix(client.newest("/arm/ee_target").pose)
+
+
+def reach(client: Client, timeout_s: float = 30.0) -> Goal:
+    return Goal(client, ReachGoal.Goal(goal_file="corner", timeout_s=timeout_s))
+
+
+def test_names_and_types_are_those_documented(arm: Client) -> None:
+    arm.wait(lambda: all(arm.node.count_publishers(name) for name in NAMES_AND_TYPES), "the discovery of all publishers")
+    found = dict(arm.node.get_topic_names_and_types())
+    assert {name: found[name] for name in NAMES_AND_TYPES} == {name: [kind] for name, kind in NAMES_AND_TYPES.items()}
+    services = dict(arm.node.get_service_names_and_types())
+    for name in ("/arm/hold", "/arm/resume", "/arm/home"):
+        assert services[name] == ["std_srvs/srv/Trigger"]
+    assert ("/reach_goal", ["mqe_interfaces/action/ReachGoal"]) in get_action_names_and_types(arm.node)
+
+
+def test_the_arms_messages_agree_with_each_other_and_with_the_spec(homed: Client) -> None:
+    arm = homed
+    joints = arm.newest("/joint_states")
+    assert joints.name == [*SPEC.joint_names, "left_finger", "right_finger"]
+    assert joints.position[6] == -joints.position[7]
+    # After homing: at the neutral joints' pose, with the tool where forward kinematics says.
+    arm.spin(0.5)
+    joints, pose = arm.newest("/joint_states"), arm.newest("/arm/ee_pose")
+    assert pose.header.frame_id == SPEC.base_frame
+    np.testing.assert_allclose(convert.pose_to_matrix(pose.pose), forward_kinematics(SPEC, np.array(joints.position[:6])), atol=1e-6)
+    np.testing.assert_allclose(target(arm), forward_kinematics(SPEC, SPEC.neutral_joints), atol=1e-3)
+
+
+def test_a_goal_moves_the_target_by_exactly_the_actions_sent(homed: Client) -> None:
+    arm = homed
+    before = target(arm)
+    arm.heard["/policy/command"].clear()
+    goal = reach(arm, timeout_s=3.0)
+    result = goal.result()
+    assert (result.outcome, result.steps_to_goal) == (ReachGoal.Result.TIMEOUT, STEPS_TO_GOAL)
+    assert 2.5 < result.seconds < 4.5
+    commands: list[EndEffectorCommand] = arm.heard["/policy/command"]
+    assert result.steps == len(commands) >= 5
+    assert len({command.session for command in commands}) == 1
+    assert np.diff([command.sequence for command in commands]).tolist() == [1] * (len(commands) - 1)
+    assert all(command.header.frame_id == SPEC.base_frame for command in commands)
+    np.testing.assert_allclose(commands[0].action, [STEP_M, 0, 0, 0, 0, 0, 1], atol=1e-7)
+    arm.spin(0.3)
+    moved = target(arm)[:3, 3] - before[:3, 3]
+    np.testing.assert_allclose(moved, [len(commands) * STEP_M, 0, 0], atol=1e-5)
+    assert pose_to_state(target(arm), 1.0)[3:6] == pytest.approx(pose_to_state(before, 1.0)[3:6], abs=1e-5)
+    assert {feedback.steps_to_goal for feedback in goal.feedback if feedback.steps} == {STEPS_TO_GOAL}
+
+
+def test_the_policys_status_names_goal_session_and_latency(arm: Client) -> None:
+    goal = reach(arm)
+    goal.moving()
+    status = arm.newest("/policy/status")
+    command = arm.newest("/policy/command")
+    assert (status.state, status.goal, status.session) == (PolicyStatus.RUNNING, "corner", command.session)
+    assert 0 < status.latency_ms < 1000 and status.steps_to_goal == STEPS_TO_GOAL
+    goal.cancel()
+    assert goal.result().outcome == ReachGoal.Result.CANCELED
+    status = arm.wait(lambda: (s := arm.newest("/policy/status")).state == PolicyStatus.IDLE and s, "idle")
+    assert status.reason.startswith("canceled") and math.isnan(status.steps_to_goal)
+
+
+def test_a_cancelled_goal_sends_nothing_more_and_the_arm_says_so(arm: Client) -> None:
+    goal = reach(arm)
+    goal.moving()
+    goal.cancel()
+    goal.result()
+    arm.heard["/policy/command"].clear()
+    arm.wait(lambda: arm.newest("/arm/status").state == ArmStatus.READY, "the arm's return to ready")
+    assert "no command" in arm.newest("/arm/status").reason
+    assert arm.heard["/policy/command"] == []
+
+
+def test_a_new_goal_replaces_the_one_in_force(arm: Client) -> None:
+    first = reach(arm)
+    first.moving()
+    second = reach(arm)
+    result = first.result()
+    assert (result.outcome, result.reason) == (ReachGoal.Result.PREEMPTED, "replaced by the goal corner")
+    second.moving()
+    second.cancel()
+    assert second.result().outcome == ReachGoal.Result.CANCELED
+
+
+def test_hold_stops_the_arm_until_resume(arm: Client) -> None:
+    goal = reach(arm)
+    goal.moving()
+    answer = arm.call("/arm/hold")
+    assert answer.success
+    arm.wait(lambda: arm.newest("/arm/status").refused == "held", "a refused command")
+    held = target(arm)
+    arm.heard["/arm/ee_target"].clear()
+    arm.spin(0.8)  # four more commands
+    assert arm.newest("/arm/status").state == ArmStatus.HELD
+    for message in arm.heard["/arm/ee_target"]:
+        np.testing.assert_array_equal(convert.pose_to_matrix(message.pose), held)
+    assert not arm.call("/arm/home").success  # a held arm does not move for anybody
+    assert arm.call("/arm/resume").success
+    arm.wait(lambda: target(arm)[0, 3] > held[0, 3] + STEP_M, "motion after the resume")
+    goal.cancel()
+    goal.result()
+
+
+def test_a_command_that_breaks_a_rule_is_refused_by_name_and_moves_nothing(homed: Client) -> None:
+    arm = homed
+    publisher = arm.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
+    arm.wait(lambda: publisher.get_subscription_count() >= 2, "the discovery of the arm")  # the arm, and this client's own
+    arm.spin(0.6)  # longer than a session lives without commands
+    before = target(arm)
+    below = convert.matrix_to_pose(before)
+    below.position.z -= 0.01
+    broken = convert.matrix_to_pose(before)
+    broken.position.z = float("nan")
+
+    def answer(sequence: int, session: str = "test", frame: str = SPEC.base_frame, pose=below) -> str:
+        message = EndEffectorCommand(session=session, sequence=sequence, target=pose, gripper=1.0)
+        message.header.frame_id = frame
+        publisher.publish(message)
+        status = arm.wait(
+            lambda: (s := arm.newest("/arm/status")).session == session and s.sequence == sequence and s, f"an answer to {session} {sequence}"
+        )
+        return status.refused
+
+    assert answer(1, frame="camera") == "wrong_frame"
+    assert answer(2, pose=broken) == "not_finite"
+    np.testing.assert_allclose(target(arm), before, atol=1e-9)
+    assert answer(5) == ""
+    arm.wait(lambda: target(arm)[2, 3] < before[2, 3] - 0.005, "motion by the good command")
+    arm.spin(0.2)
+    assert answer(4) == "out_of_order"
+    assert answer(6, session="other") == "wrong_session"
+    np.testing.assert_allclose(target(arm)[:3, 3] - before[:3, 3], [0, 0, -0.01], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (ReachGoal.Goal(goal_file="corner", timeout_s=0.0), "timeout_s must be greater than 0"),
+        (ReachGoal.Goal(timeout_s=1.0), "give a goal_image or a goal_file"),
+        (ReachGoal.Goal(goal_file="nowhere", timeout_s=1.0), "known goals: corner.png"),
+    ],
+    ids=["timeout", "nothing", "unknown"],
+)
+def test_a_goal_that_cannot_be_pursued_fails_with_the_reason(arm: Client, request_: ReachGoal.Goal, reason: str) -> None:
+    result = Goal(arm, request_).result()
+    assert result.outcome == ReachGoal.Result.FAILED and reason in result.reason
+
+
+def test_a_goal_may_come_as_an_image_and_is_shown_to_late_listeners(arm: Client) -> None:
+    image = np.random.default_rng(3).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    message = convert.array_to_image(image, arm.node.get_clock().now().to_msg(), "")
+    goal = Goal(arm, ReachGoal.Goal(goal_image=message, timeout_s=30.0))
+    goal.moving()
+    late = []
+    arm.node.create_subscription(topics.GOAL_IMAGE.type, topics.GOAL_IMAGE.name, late.append, topics.GOAL_IMAGE.qos)
+    arm.wait(lambda: late, "the latched goal image")
+    np.testing.assert_array_equal(convert.image_to_array(late[-1]), image)
+    goal.cancel()
+    goal.result()
+
+
+def test_every_node_reports_diagnostics(arm: Client) -> None:
+    arm.wait(
+        lambda: {status.name for message in arm.heard["/diagnostics"] for status in message.status}
+        >= {"arm_node: control", "camera_node: control", "policy_node: control"},
+        "diagnostics of all nodes",
+    )

@@ -1,0 +1,135 @@
+"""Promise: the arguments decide which processes run, auto never guesses silently, and what is missing is said before anything starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
+
+from mqe_bringup import graph
+from mqe_bringup.graph import build_graph, parse_arguments
+
+
+@pytest.fixture
+def sim(constant_policy: Path, user_folder: Path) -> dict[str, str]:
+    return {"policy": str(constant_policy), "goal": "corner"}
+
+
+def by_name(built: graph.Graph) -> dict[str, graph.Process]:
+    return {process.name: process for process in built.processes}
+
+
+def test_the_default_is_the_sim_with_the_goals_own_scene(sim: dict[str, str]) -> None:
+    built = build_graph(sim)
+    processes = by_name(built)
+    assert list(processes) == ["sim", "arm_node", "camera_node", "policy_node"]
+    arguments = processes["sim"].arguments
+    assert arguments[arguments.index("--task") + 1] == "place1" and arguments[arguments.index("--seed") + 1] == "4"
+    address = arguments[arguments.index("--address") + 1]
+    assert processes["arm_node"].parameters["address"] == processes["camera_node"].parameters["address"] == built.sim_address == address
+    assert any("backend: sim (auto: " in line for line in built.banner)
+    assert any(line == "scene: place1, seed 4" for line in built.banner)
+
+
+def test_another_scene_than_the_goals_is_said(sim: dict[str, str]) -> None:
+    built = build_graph({**sim, "seed": "9"})
+    assert "9" in by_name(built)["sim"].arguments
+    assert any("NOT the goal's own scene" in line for line in built.banner)
+
+
+def test_a_scene_without_a_goal_waits_for_one(sim: dict[str, str]) -> None:
+    built = build_graph({"policy": sim["policy"], "task": "place1", "seed": "3"})
+    assert by_name(built)["policy_node"].parameters["goal"] == ""
+
+
+def test_the_mock_replays_a_store_of_its_own_domain(sim: dict[str, str], synthetic_store: Path) -> None:
+    processes = by_name(build_graph({**sim, "backend": "mock", "camera": str(synthetic_store)}))
+    assert list(processes) == ["arm_node", "camera_node", "policy_node"]
+    assert processes["camera_node"].parameters["camera"] == "mock" and processes["camera_node"].parameters["domain"] == "sim"
+
+
+def test_a_recorder_and_a_dry_run_are_added_on_request(sim: dict[str, str], tmp_path: Path) -> None:
+    built = build_graph({**sim, "record": str(tmp_path / "bag"), "dry_run": "true"})
+    assert by_name(built)["record_node"].parameters["folder"] == str(tmp_path / "bag")
+    assert by_name(built)["arm_node"].parameters["dry_run"] is True
+    assert any(line.startswith("DRY RUN") for line in built.banner)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"backend": "hardware"}, "backend hardware cannot start: .*use backend:=sim"),
+        ({"backend": "gazebo"}, "expected auto, hardware, sim or mock"),
+        ({"goal": "nowhere.png"}, "no goal 'nowhere.png'.*known goals: .*corner.png"),
+        ({"policy": "/nowhere/policy.onnx"}, "/nowhere/policy.onnx: .*mqe export"),
+        ({"camera": "/dev/nowhere"}, "no such device or folder"),
+        ({"camera": "none"}, "shows real images, but the policy .* was trained on sim images.*mqe train.*policy:=FILE"),
+        ({"backend": "mock", "camera": "sim"}, "the backend is mock"),
+        ({"seed": "two"}, "seed must be a whole number"),
+        ({"goal": ""}, "the sim needs a scene"),
+        ({"dry_run": "maybe"}, "dry_run must be true or false"),
+        ({"record": "/tmp"}, "exists already"),
+    ],
+)
+def test_what_is_missing_or_wrong_stops_with_the_remedy(sim: dict[str, str], changes: dict[str, str], said: str) -> None:
+    with pytest.raises((ValueError, OSError), match=said):
+        build_graph({**sim, **changes})
+
+
+def test_a_real_goal_is_refused_by_a_policy_of_the_sim(sim: dict[str, str], user_folder: Path, tmp_path: Path) -> None:
+    image, meaning = tmp_path / "real.png", tmp_path / "real.yaml"
+    image.write_bytes((user_folder / "goals" / "corner.png").read_bytes())
+    meaning.write_text("camera: wrist\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\n")
+    with pytest.raises(ValueError, match="shows real images, but the policy was trained on sim images"):
+        build_graph({**sim, "goal": str(image)})
+
+
+def test_auto_takes_the_hardware_only_where_backend_driver_and_device_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Entry:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    assert graph._choose_backend("auto")[0] == "sim"
+    monkeypatch.setattr(graph, "entry_points", lambda group: [Entry("mock"), Entry("sim"), Entry("hardware")])
+    monkeypatch.setattr(graph, "DRIVER_MODULE", "json")
+    monkeypatch.setattr(graph, "SERIAL_DEVICE", Path("/dev/nowhere"))
+    assert graph._choose_backend("auto") == ("sim", "auto: the arm's serial device /dev/nowhere does not exist")
+    monkeypatch.setattr(graph, "SERIAL_DEVICE", Path("/dev/null"))
+    assert graph._choose_backend("auto")[0] == graph._choose_backend("hardware")[0] == "hardware"
+    monkeypatch.setattr(graph, "DRIVER_MODULE", "no_such_module")
+    assert graph._choose_backend("auto") == ("sim", "auto: the arm's driver no_such_module is not installed")
+    with pytest.raises(ValueError, match="no_such_module is not installed"):
+        graph._choose_backend("hardware")
+
+
+def test_the_users_configured_policy_comes_before_the_shipped_one(
+    sim: dict[str, str], user_folder: Path, constant_policy: Path
+) -> None:
+    config = user_folder / "config.yaml"
+    config.write_text(f"policy: {constant_policy}\n")
+    try:
+        built = build_graph({"goal": "corner"})
+        assert by_name(built)["policy_node"].parameters["policy"] == str(constant_policy)
+        config.write_text("polcy: x\n")
+        with pytest.raises(ValueError, match="config.yaml: expected at most the key policy"):
+            build_graph({"goal": "corner"})
+    finally:
+        config.unlink()
+
+
+def test_arguments_are_name_value_pairs() -> None:
+    assert parse_arguments(["goal:=a:=b.png", "seed:=3"]) == {"goal": "a:=b.png", "seed": "3"}
+    for wrong in ("goal", "gaol:=x"):
+        with pytest.raises(ValueError, match="known, each as name:=value"):
+            parse_arguments([wrong])
+
+
+def test_a_text_parameter_stays_a_text_on_the_command_line() -> None:
+    process = graph.Process("n", "m", package="p", executable="e", parameters={"device": "0", "dry_run": True, "rate": 2.5})
+    assert process.command[:3] == [sys.executable, "-m", "m"]
+    given = dict(text.split(":=", 1) for text in process.command if ":=" in text and not text.startswith("__"))
+    assert {name: json.loads(value) for name, value in given.items()} == {"device": "0", "dry_run": True, "rate": 2.5}

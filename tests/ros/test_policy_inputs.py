@@ -1,0 +1,100 @@
+"""Promise: where an input of the policy is missing, stale or unreadable, no command is sent, and the status says what is missing.
+
+The policy node alone, with this process as camera and arm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
+
+from builtin_interfaces.msg import Time
+from rclpy.qos import QoSProfile
+from ros_helpers import Client
+from sensor_msgs.msg import Image
+
+from mqe_bringup.graph import Process
+from mqe_bringup.supervisor import Supervisor
+from mqe_core.kinematics import forward_kinematics
+from mqe_core.spec import load_robot_spec
+from mqe_interfaces.msg import PolicyStatus
+from mqe_ros import convert, topics
+
+SPEC = load_robot_spec()
+PIXELS = np.zeros((24, 32, 3), np.uint8)
+
+
+class World:
+    """Camera and arm, publishing what they are told to at each wait."""
+
+    def __init__(self, client: Client, image_qos: QoSProfile) -> None:
+        self.client = client
+        self.image: Image | None = None
+        self.arm = False
+        self._image = client.node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, image_qos)
+        self._poses = [client.node.create_publisher(t.type, t.name, t.qos) for t in (topics.EE_POSE, topics.EE_TARGET)]
+        client.node.create_timer(0.05, self._publish)
+
+    def until(self, state: str, reason: str) -> None:
+        def said() -> bool:
+            status = self.client.newest("/policy/status")
+            return status is not None and status.state == state and reason in status.reason
+
+        self.client.wait(said, f"policy status {state}, {reason!r}")
+
+    def _publish(self) -> None:
+        now = self.client.node.get_clock().now().to_msg()
+        if self.image is not None:
+            self.image.header.stamp = now
+            self._image.publish(self.image)
+        if self.arm:
+            for publisher in self._poses:
+                publisher.publish(convert.stamped_pose(forward_kinematics(SPEC, SPEC.neutral_joints), now, SPEC.base_frame))
+
+
+@pytest.fixture
+def policy(constant_policy: Path, user_folder: Path, tmp_path: Path) -> Iterator[None]:
+    goal = str(user_folder / "goals" / "corner.png")
+    parameters = {"policy": str(constant_policy), "camera_domain": "sim", "goal": goal}
+    supervisor = Supervisor({}, log_folder=tmp_path)
+    supervisor.start([Process("policy_node", "mqe_ros.policy_node", package="mqe_ros", executable="policy_node", parameters=parameters)])
+    yield
+    assert supervisor.stop() == {"policy_node": 0}, supervisor.log_tail("policy_node")
+
+
+def test_what_is_missing_is_named_and_nothing_is_commanded(policy: None, client: Client) -> None:
+    world = World(client, topics.IMAGE.qos)
+    world.until(PolicyStatus.WAITING, "nothing received on /camera/image_raw")
+    world.image = convert.array_to_image(PIXELS, Time(), "camera")
+    world.until(PolicyStatus.WAITING, "nothing received on /arm/ee_pose")
+    assert client.heard["/policy/command"] == []
+    world.arm = True
+    world.until(PolicyStatus.RUNNING, "")
+    client.wait(lambda: client.heard["/policy/command"], "the first command")
+
+    world.image = Image(height=2, width=2, encoding="mono16", step=4, data=bytes(8))
+    world.until(PolicyStatus.WAITING, "mono16")
+    client.heard["/policy/command"].clear()
+    client.spin(0.5)
+    world.image = None
+    world.until(PolicyStatus.WAITING, "mono16")  # the newest image is still that one
+    assert client.heard["/policy/command"] == []
+    world.image = convert.array_to_image(PIXELS, Time(), "camera")
+    world.until(PolicyStatus.RUNNING, "")
+    world.image, stopped = None, time.monotonic()
+    world.until(PolicyStatus.WAITING, "stale_frame")
+    assert time.monotonic() - stopped < 10.0
+    world.arm = False
+    world.until(PolicyStatus.WAITING, "/arm/ee_pose is ")
+
+
+def test_a_camera_that_offers_best_effort_only_is_read_all_the_same(policy: None, client: Client) -> None:
+    world = World(client, topics.NEWEST_BEST_EFFORT)
+    world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
+    world.until(PolicyStatus.RUNNING, "")
