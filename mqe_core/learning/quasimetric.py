@@ -69,8 +69,8 @@ def mrn_distance_matrix(x: Tensor, y: Tensor, components: int) -> Tensor:
 class _PositiveMax(torch.autograd.Function):
     """``max(0, max_i x[:, i, b] - y[:, i, c])`` for all pairs, ``(G, h, B), (G, h, C) -> (G, B, C)``, one coordinate at a time.
 
-    Autograd would keep or rebuild a (G, B, C, h) tensor; here the forward keeps one byte per pair, the coordinate that won
-    (``h`` where none was positive), and the backward adds each pair's gradient to that coordinate.
+    Autograd would keep or rebuild a (G, B, C, h) tensor; here the forward keeps one byte per pair, 1 + the coordinate that won
+    (0 where none was positive), and the backward adds each pair's gradient to that coordinate.
     """
 
     @staticmethod
@@ -84,13 +84,14 @@ class _PositiveMax(torch.autograd.Function):
                 torch.maximum(best, difference, out=best)
             return best
         assert half < 256, "the winning coordinate is kept in one byte"
-        winner = torch.full(best.shape, half, dtype=torch.uint8, device=x.device)
-        larger = torch.empty(best.shape, dtype=torch.bool, device=x.device)
+        winner = torch.zeros(best.shape, dtype=torch.uint8, device=x.device)
+        larger = torch.empty_like(winner)
         for i in range(half):
             torch.sub(x[:, i, :, None], y[:, i, None, :], out=difference)
-            torch.gt(difference, best, out=larger)
+            torch.gt(difference, best, out=larger.view(torch.bool))
             torch.maximum(best, difference, out=best)
-            winner.masked_fill_(larger, i)
+            # i only grows, so the latest winner is the largest: byte-wise maximum is several times faster than a masked write.
+            torch.maximum(winner, larger.mul_(i + 1), out=winner)
         ctx.save_for_backward(winner)
         ctx.half = half
         return best
@@ -100,7 +101,7 @@ class _PositiveMax(torch.autograd.Function):
         (winner,) = ctx.saved_tensors
         groups, rows, columns = grad.shape
         index = winner.long()
-        # One spare slot collects the pairs where no coordinate was positive; it is dropped.
+        # Slot 0 collects the pairs where no coordinate was positive; it is dropped.
         grad_x = grad.new_zeros(groups, rows, ctx.half + 1).scatter_add_(2, index, grad)
         grad_y = grad.new_zeros(groups, ctx.half + 1, columns).scatter_add_(1, index, grad)
-        return grad_x[:, :, : ctx.half].transpose(1, 2), -grad_y[:, : ctx.half]
+        return grad_x[:, :, 1:].transpose(1, 2), -grad_y[:, 1:]
