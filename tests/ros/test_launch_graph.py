@@ -52,6 +52,11 @@ def test_the_mock_replays_a_store_of_its_own_domain(sim: dict[str, str], synthet
     assert processes["camera_node"].parameters["camera"] == "mock" and processes["camera_node"].parameters["domain"] == "sim"
 
 
+def test_the_mock_replays_the_shipped_episode_by_default(sim: dict[str, str]) -> None:
+    camera = by_name(build_graph({**sim, "backend": "mock"}))["camera_node"]
+    assert Path(camera.parameters["episodes"]).name == "replay" and camera.parameters["domain"] == "sim"
+
+
 def test_a_recorder_and_a_dry_run_are_added_on_request(sim: dict[str, str], tmp_path: Path) -> None:
     built = build_graph({**sim, "record": str(tmp_path / "bag"), "dry_run": "true"})
     assert by_name(built)["record_node"].parameters["folder"] == str(tmp_path / "bag")

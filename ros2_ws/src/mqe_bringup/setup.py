@@ -15,6 +15,7 @@ setup(
         (f"share/{package_name}/config", glob("config/*")),
         (f"share/{package_name}/goals", glob("goals/*")),
         (f"share/{package_name}/policies", glob("policies/*")),
+        (f"share/{package_name}/replay", glob("replay/*")),  # the episode that the mock's camera shows
     ],
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},

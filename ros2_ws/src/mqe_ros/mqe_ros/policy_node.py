@@ -97,10 +97,9 @@ class PolicyNode(ControlNode):
         start, k = time.monotonic(), 0
         while self.sleep_until(start + k * period):
             self._step(start + k * period + self._slot_s)
-            passed = (time.monotonic() - start) / period
-            if passed > k + 1:
-                self.deadline_misses += 1
-            k = max(k + 1, math.ceil(passed))
+            due = max(k + 1, math.ceil((time.monotonic() - start) / period))
+            self.deadline_misses += due - (k + 1)  # periods that passed without a tick; a late slot counts itself
+            k = due
 
     def stop(self) -> None:
         super().stop()

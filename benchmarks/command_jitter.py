@@ -1,0 +1,121 @@
+"""How evenly do the commands come? The interval between messages on /policy/command, against the control period.
+
+    python benchmarks/command_jitter.py [--seconds 60] [--policy FILE] [--size 640x480] [--camera-hz 30] [--json]
+
+Real processes: the mock arm, the policy node, and a camera (this process) that publishes images of the given size and rate. The times are
+the messages' own stamps, taken where they are published. Without --policy the shipped one runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+WARM_UP_COMMANDS = 5  # the first ones meet cold caches
+
+
+def measure(seconds: float, policy: str, width: int, height: int, camera_hz: float) -> dict[str, object]:
+    """Run the graph for `seconds` of commands; the figures, by name."""
+    os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=str(10 + os.getpid() % 90))
+    from mqe_bringup.graph import Graph, build_graph
+    from mqe_bringup.supervisor import Supervisor
+    from mqe_core.spec import load_robot_spec
+
+    graph: Graph = build_graph({"backend": "mock", "camera": "auto", "policy": policy})
+    os.environ.update(graph.environment)  # the image publisher, this process, needs the transport profile as well
+
+    import rclpy
+    from rclpy.action import ActionClient
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    from mqe_interfaces.action import ReachGoal
+    from mqe_ros import convert, topics
+
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("jitter")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    stamps, statuses = [], []
+    node.create_subscription(
+        topics.COMMAND.type, topics.COMMAND.name, lambda m: stamps.append(m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec), topics.COMMAND.qos
+    )
+    node.create_subscription(topics.POLICY_STATUS.type, topics.POLICY_STATUS.name, statuses.append, topics.POLICY_STATUS.qos)
+    images = node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, topics.IMAGE.qos)
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    message = convert.array_to_image(pixels, node.get_clock().now().to_msg(), "camera")
+
+    def publish_image() -> None:
+        message.header.stamp = node.get_clock().now().to_msg()
+        images.publish(message)
+
+    node.create_timer(1.0 / camera_hz, publish_image)
+    with tempfile.TemporaryDirectory() as logs:
+        supervisor = Supervisor(graph.environment, log_folder=Path(logs))
+        try:
+            supervisor.start([process for process in graph.processes if process.name != "camera_node"])
+            client = ActionClient(node, ReachGoal, topics.REACH_GOAL_ACTION)
+            while not client.server_is_ready():
+                executor.spin_once(timeout_sec=0.1)
+                if supervisor.ended() is not None:
+                    raise RuntimeError(supervisor.log_tail(supervisor.ended()[0]))
+            client.send_goal_async(ReachGoal.Goal(goal_image=message, timeout_s=2.0 * seconds + 60.0))
+            while not stamps:
+                executor.spin_once(timeout_sec=0.1)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                executor.spin_once(timeout_sec=0.1)
+        finally:
+            supervisor.stop()
+            executor.shutdown()
+            node.destroy_node()
+            rclpy.try_shutdown()
+
+    period_ms = 1e3 * load_robot_spec().control.period_s
+    intervals = 1e3 * np.diff(stamps[WARM_UP_COMMANDS:])
+    deviation = np.abs(intervals - period_ms)
+    latencies = np.array([status.latency_ms for status in statuses[WARM_UP_COMMANDS:]])
+    latencies = latencies[np.isfinite(latencies)]
+    return {
+        "commands": len(stamps),
+        "rate_hz": 1e3 / float(intervals.mean()),
+        "deviation_p50_ms": float(np.percentile(deviation, 50)),
+        "deviation_p99_ms": float(np.percentile(deviation, 99)),
+        "deviation_max_ms": float(deviation.max()),
+        "image_to_command_p50_ms": float(np.percentile(latencies, 50)),
+        "image_to_command_p99_ms": float(np.percentile(latencies, 99)),
+        "deadline_misses": statuses[-1].deadline_misses,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long to measure (default: %(default)s)")
+    parser.add_argument("--policy", default="", help="policy file (default: the shipped one)")
+    parser.add_argument("--size", default="640x480", help="of the camera's images (default: %(default)s)")
+    parser.add_argument("--camera-hz", type=float, default=30.0, help="images per second (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    if importlib.util.find_spec("mqe_bringup") is None:  # once more, in the built workspace's environment
+        from mqe_core.commands.up import workspace_environment
+
+        os.execve(sys.executable, [sys.executable, *sys.argv], workspace_environment())
+    width, height = map(int, args.size.split("x"))
+    figures = measure(args.seconds, args.policy, width, height, args.camera_hz)
+    if args.json:
+        sys.stdout.write(json.dumps(figures) + "\n")
+        return
+    for name, value in figures.items():
+        sys.stdout.write(f"{name:26} {value:.3f}\n" if isinstance(value, float) else f"{name:26} {value}\n")
+
+
+if __name__ == "__main__":
+    main()
