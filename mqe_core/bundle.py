@@ -1,9 +1,10 @@
 """PolicyBundle: one policy.onnx file that carries its graph and its own contract. Read, write and check it.
 
-Inputs `observation`, `goal`: uint8 (B, H, W, 3) RGB. Outputs: `action` float32 (B, 7) in physical units (the scale is inside the
-graph) and, where the agent has a critic, `steps_to_goal` float32 (B,). The contract is JSON under one metadata key. Opening checks,
-in this order: the bytes against a hash, the schema, the contract, the graph's inputs and outputs, the fit to the robot spec, and
-a golden check (two image pairs with known outputs). Nothing is unpickled or evaluated; a file that fails is refused.
+Inputs `observation`, `goal`: uint8 (B, H, W, 3) RGB. Outputs: `action` float32 (B, 7) in physical units (the
+scale is inside the graph) and, where the agent has a critic, `steps_to_goal` float32 (B,). The contract is
+JSON under one metadata key. Opening checks, in this order: the bytes against a hash, the schema, the
+contract, the graph's inputs and outputs, the fit to the robot spec, and a golden check (two image pairs with
+known outputs). Nothing is unpickled or evaluated; a file that fails is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,86 +22,22 @@ import onnx
 import onnxruntime
 
 from mqe_core import images
+from mqe_core.bundle_contract import STEPS_TOLERANCE, STEPS_TOLERANCE_FLOOR, BundleContract, BundleError
+from mqe_core.golden_images import drawn_image, golden_pairs
 from mqe_core.spec import RobotSpec
 
 METADATA_KEY = "mqe_bundle"
 SCHEMA = 1
-ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
-ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
-ACTION_FRAME = "base axes; composed on the target commanded before, rotation about the measured position"
-GRIPPER_RULE = "sticky"  # binary, changed after `gripper_steps` answers in a row on the other side of `gripper_threshold`
-
-# How exactly another machine must reproduce the golden outputs; export asserts torch against onnxruntime with the same figures.
-ACTION_TOLERANCE = 1e-3  # of the action's range, per dimension
-STEPS_TOLERANCE = 1e-2  # of the value
-STEPS_TOLERANCE_FLOOR = 1e-2  # control steps; near the goal one per cent of the value is less than rounding
-
 _HASH_MARK = b'"content_sha256": "'
 _NO_HASH = b"0" * 64
-
-
-class BundleError(ValueError):
-    """A policy file that must not be used; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class BundleContract:
-    """What the deployment must know about a policy, and what it was made from."""
-
-    robot: str  # name of the robot spec
-    agent: str  # learning algorithm
-    domain: str  # what the images show: sim or real
-    image_size: int  # pixels, height and width of both inputs
-    control_hz: float
-    action_low: tuple[float, ...]  # (7,) physical value that the agent's -1 stands for
-    action_high: tuple[float, ...]  # (7,) and its +1
-    discount: float | None  # of the critic behind steps_to_goal; None where there is none
-    data_fingerprint: str  # of the EpisodeStore it was trained on
-    commit: str  # of the code it was trained with
-    metrics: dict[str, float] = field(default_factory=dict)  # last training metrics
-    resize_rule: str = images.RESIZE_RULE
-    action_names: tuple[str, ...] = ACTION_NAMES
-    action_units: tuple[str, ...] = ACTION_UNITS
-    action_frame: str = ACTION_FRAME
-    gripper_rule: str = GRIPPER_RULE
-    gripper_threshold: float = 0.5  # BridgeData V2's evaluation: below is closed
-    gripper_steps: int = 1
-
-    def __post_init__(self) -> None:
-        def require(ok: bool, key: str, expected: str) -> None:
-            if not ok:
-                raise BundleError(f"contract key {key}: expected {expected}, got {getattr(self, key)!r}")
-
-        texts = ("robot", "agent", "data_fingerprint", "commit", "action_frame")
-        for key in texts:
-            require(isinstance(getattr(self, key), str) and getattr(self, key) != "", key, "a text")
-        require(self.domain in ("sim", "real"), "domain", "'sim' or 'real'")
-        require(type(self.image_size) is int and 8 <= self.image_size <= 4096, "image_size", "an integer from 8 to 4096")
-        require(_is_number(self.control_hz) and self.control_hz > 0, "control_hz", "a positive number")
-        require(self.discount is None or (_is_number(self.discount) and 0 < self.discount < 1), "discount", "a number in (0, 1) or null")
-        for key in ("action_low", "action_high"):
-            value = getattr(self, key)
-            require(isinstance(value, tuple) and len(value) == 7 and all(map(_is_number, value)), key, "7 finite numbers")
-        require(all(a < b for a, b in zip(self.action_low, self.action_high)), "action_low", "values below action_high")
-        require(isinstance(self.metrics, dict) and all(_is_number(v) for v in self.metrics.values()), "metrics", "finite numbers by name")
-        require(self.resize_rule == images.RESIZE_RULE, "resize_rule", repr(images.RESIZE_RULE))
-        require(self.action_names == ACTION_NAMES, "action_names", f"{ACTION_NAMES}, the order that the robot applies")
-        require(self.action_units == ACTION_UNITS, "action_units", str(ACTION_UNITS))
-        require(self.action_frame == ACTION_FRAME, "action_frame", repr(ACTION_FRAME))
-        require(self.gripper_rule == GRIPPER_RULE, "gripper_rule", repr(GRIPPER_RULE))
-        require(_is_number(self.gripper_threshold) and 0 < self.gripper_threshold < 1, "gripper_threshold", "a number in (0, 1)")
-        require(type(self.gripper_steps) is int and self.gripper_steps >= 1, "gripper_steps", "a positive integer")
-
-    @property
-    def action_tolerance(self) -> np.ndarray:
-        """(7,) how far an action may be from the expected one: a thousandth of each dimension's range."""
-        return ACTION_TOLERANCE * (np.array(self.action_high) - np.array(self.action_low))
 
 
 class PolicyBundle:
     """A checked policy file and its inference session; make it with `open`."""
 
-    def __init__(self, path: Path, contract: BundleContract, session: onnxruntime.InferenceSession, fingerprint: str) -> None:
+    def __init__(
+        self, path: Path, contract: BundleContract, session: onnxruntime.InferenceSession, fingerprint: str
+    ) -> None:
         self.path = path
         self.contract = contract
         self.fingerprint = fingerprint  # sha256 of the file's contents, hex
@@ -121,7 +57,9 @@ class PolicyBundle:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise BundleError(f"{path}: {error.strerror}; make a policy with `mqe export RUN --out {path}`") from error
+            raise BundleError(
+                f"{path}: {error.strerror}; make a policy with `mqe export RUN --out {path}`"
+            ) from error
         try:
             model, metadata = _parse(data)
             contract, golden = _read_metadata(metadata)
@@ -142,20 +80,31 @@ class PolicyBundle:
 
 
 def write_bundle(
-    model: onnx.ModelProto, contract: BundleContract, path: str | Path, *, example: tuple[np.ndarray, np.ndarray] | None = None
+    model: onnx.ModelProto,
+    contract: BundleContract,
+    path: str | Path,
+    *,
+    example: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
     """Write `model` with its contract and golden check to `path`, atomically, and open it once to prove it.
 
     Args:
-        example: (observation, goal), each (image_size, image_size, 3) uint8, stored for the golden check; drawn where not given.
+        example: (observation, goal), each (image_size, image_size, 3) uint8, stored for the golden check;
+            drawn where not given.
     """
     path = Path(path)
     model = onnx.ModelProto.FromString(model.SerializeToString())  # the caller's model stays as it is
     _check_graph(model, contract)
-    example = example if example is not None else (_drawn_image(contract.image_size, 0), _drawn_image(contract.image_size, 1))
+    if example is None:
+        example = drawn_image(contract.image_size, 0), drawn_image(contract.image_size, 1)
     session = _start_session(model.SerializeToString(), threads=1)
     golden = _make_golden(PolicyBundle(path, contract, session, ""), example)
-    metadata = {"schema": SCHEMA, "content_sha256": _NO_HASH.decode(), "contract": dataclasses.asdict(contract), "golden": golden}
+    metadata = {
+        "schema": SCHEMA,
+        "content_sha256": _NO_HASH.decode(),
+        "contract": dataclasses.asdict(contract),
+        "golden": golden,
+    }
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata, allow_nan=False)})
     data = model.SerializeToString()
@@ -178,11 +127,14 @@ def _parse(data: bytes) -> tuple[onnx.ModelProto, dict]:
     try:
         model = onnx.ModelProto.FromString(data)
     except Exception as error:  # protobuf's DecodeError has no public name that is stable over its versions
-        raise BundleError(f"no readable ONNX file ({len(data)} bytes), truncated or altered; {remedy}") from error
+        raise BundleError(
+            f"no readable ONNX file ({len(data)} bytes), truncated or altered; {remedy}"
+        ) from error
     entries = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
     if len(entries) != 1:
         raise BundleError(
-            f"an ONNX file without a policy contract (metadata key {METADATA_KEY}), or an altered one; write policies with `mqe export`"
+            f"an ONNX file without a policy contract (metadata key {METADATA_KEY}), or an altered one; "
+            "write policies with `mqe export`"
         )
     try:
         metadata = json.loads(entries[0])
@@ -190,7 +142,9 @@ def _parse(data: bytes) -> tuple[onnx.ModelProto, dict]:
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"its contract is not readable; {remedy}") from error
     if schema != SCHEMA:
-        raise BundleError(f"bundle schema {schema!r}, this version reads {SCHEMA}; export the run again with this version")
+        raise BundleError(
+            f"bundle schema {schema!r}, this version reads {SCHEMA}; export the run again with this version"
+        )
     start = _hash_position(data)
     actual = hashlib.sha256(data[:start] + _NO_HASH + data[start + 64 :]).hexdigest()
     if actual != stated:
@@ -209,12 +163,17 @@ def _read_metadata(metadata: dict) -> tuple[BundleContract, dict]:
     def strict(value: object, keys: set[str], where: str) -> dict:
         found = set(value) if isinstance(value, dict) else set()
         if found != keys:
-            raise BundleError(f"{where}: missing {sorted(keys - found)}, unknown {sorted(found - keys)}; export the run again")
+            raise BundleError(
+                f"{where}: missing {sorted(keys - found)}, unknown {sorted(found - keys)}; export the run "
+                "again"
+            )
         return value
 
     metadata = strict(metadata, {"schema", "content_sha256", "contract", "golden"}, "metadata")
     fields = strict(metadata["contract"], {f.name for f in dataclasses.fields(BundleContract)}, "contract")
-    golden = strict(metadata["golden"], {"observation_png", "goal_png", "expected", "tolerance"}, "golden check")
+    golden = strict(
+        metadata["golden"], {"observation_png", "goal_png", "expected", "tolerance"}, "golden check"
+    )
     return BundleContract(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}), golden
 
 
@@ -228,28 +187,42 @@ def _check_graph(model: onnx.ModelProto, contract: BundleContract) -> None:
         expected_outputs["steps_to_goal"] = (kind.FLOAT, [])
         if contract.discount is None:
             raise BundleError("it has the output steps_to_goal but states no discount; export the run again")
-    for what, values, expected in (("input", model.graph.input, expected_inputs), ("output", model.graph.output, expected_outputs)):
+    for what, values, expected in (
+        ("input", model.graph.input, expected_inputs),
+        ("output", model.graph.output, expected_outputs),
+    ):
         found = {}
         for value in values:
             shape = value.type.tensor_type.shape.dim
             fixed = [dim.dim_value for dim in shape[1:]]
             batch_is_free = len(shape) > 0 and not shape[0].HasField("dim_value")
-            found[value.name] = (value.type.tensor_type.elem_type, fixed) if batch_is_free else f"fixed batch {list(shape)}"
+            found[value.name] = (
+                (value.type.tensor_type.elem_type, fixed) if batch_is_free else f"fixed batch {list(shape)}"
+            )
         if found != expected:
-            raise BundleError(f"its {what}s are {found}, expected {expected} with a free batch axis in front; export the run again")
+            raise BundleError(
+                f"its {what}s are {found}, expected {expected} with a free batch axis in front; export the "
+                "run again"
+            )
     foreign = {entry.domain for entry in model.opset_import} - {"", "ai.onnx"}
     if foreign:
-        raise BundleError(f"it needs the operator sets {sorted(foreign)}; only standard ONNX operators are run on a robot")
+        raise BundleError(
+            f"it needs the operator sets {sorted(foreign)}; only standard ONNX operators are run on a robot"
+        )
     if any(tensor.data_location == kind.EXTERNAL for tensor in model.graph.initializer):
         raise BundleError("its weights are in another file; export it as one file")
 
 
 def _check_fit(contract: BundleContract, spec: RobotSpec) -> None:
     if contract.robot != spec.name:
-        raise BundleError(f"made for the robot {contract.robot!r}, not {spec.name!r}; export the run with --robot {spec.name} if it fits")
+        raise BundleError(
+            f"made for the robot {contract.robot!r}, not {spec.name!r}; export the run with --robot "
+            f"{spec.name} if it fits"
+        )
     if abs(contract.control_hz - spec.control.control_hz) > 1e-6:
         raise BundleError(
-            f"its actions are steps of {1 / contract.control_hz:.3f} s ({contract.control_hz} Hz), the robot is controlled at "
+            f"its actions are steps of {1 / contract.control_hz:.3f} s ({contract.control_hz} Hz), the "
+            "robot is controlled at "
             f"{spec.control.control_hz} Hz; train on data of the robot's rate"
         )
 
@@ -260,65 +233,62 @@ def _start_session(data: bytes, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # between two ticks the cores belong to others
+    # Between two ticks the cores belong to others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own that share no public base
-        raise BundleError(f"onnxruntime cannot run its graph: {error}; export it again with this version") from error
-
-
-def _golden_pairs(size: int, example: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The stored pair and the counter pair as two batches (2, size, size, 3) uint8: observations, goals."""
-    return tuple(np.stack([stored, counter_image(size, number)]) for number, stored in enumerate(example))
+        raise BundleError(
+            f"onnxruntime cannot run its graph: {error}; export it again with this version"
+        ) from error
 
 
 def _make_golden(bundle: PolicyBundle, example: tuple[np.ndarray, np.ndarray]) -> dict:
     size, contract = bundle.contract.image_size, bundle.contract
     for image in example:
         if image.shape != (size, size, 3) or image.dtype != np.uint8:
-            raise ValueError(f"expected example images ({size}, {size}, 3) uint8, got {image.shape} {image.dtype}")
-    outputs = bundle.run(*_golden_pairs(size, example))
+            raise ValueError(
+                f"expected example images ({size}, {size}, 3) uint8, got {image.shape} {image.dtype}"
+            )
+    outputs = bundle.run(*golden_pairs(size, example))
     if not all(np.isfinite(values).all() for values in outputs.values()):
         raise BundleError("the policy answers NaN or infinity to the golden images; train it again")
     tolerance = {"action": contract.action_tolerance.tolist()}
     if "steps_to_goal" in outputs:
-        tolerance["steps_to_goal"] = np.maximum(STEPS_TOLERANCE * np.abs(outputs["steps_to_goal"]), STEPS_TOLERANCE_FLOOR).tolist()
+        tolerance["steps_to_goal"] = np.maximum(
+            STEPS_TOLERANCE * np.abs(outputs["steps_to_goal"]), STEPS_TOLERANCE_FLOOR
+        ).tolist()
     encoded = [base64.b64encode(images.encode_png(image)).decode() for image in example]
     expected = {name: values.tolist() for name, values in outputs.items()}
-    return {"observation_png": encoded[0], "goal_png": encoded[1], "expected": expected, "tolerance": tolerance}
+    return {
+        "observation_png": encoded[0],
+        "goal_png": encoded[1],
+        "expected": expected,
+        "tolerance": tolerance,
+    }
 
 
 def _check_golden(bundle: PolicyBundle, golden: dict) -> None:
     try:
-        example = tuple(images.decode(base64.b64decode(golden[key], validate=True)) for key in ("observation_png", "goal_png"))
-        outputs = bundle.run(*_golden_pairs(bundle.contract.image_size, example))
+        example = tuple(
+            images.decode(base64.b64decode(golden[key], validate=True))
+            for key in ("observation_png", "goal_png")
+        )
+        outputs = bundle.run(*golden_pairs(bundle.contract.image_size, example))
         if set(golden["expected"]) != set(outputs) or set(golden["tolerance"]) != set(outputs):
             raise ValueError("other outputs than the graph's")
-        errors = {k: np.abs(outputs[k] - np.array(golden["expected"][k])) / np.array(golden["tolerance"][k]) for k in outputs}
+        errors = {
+            k: np.abs(outputs[k] - np.array(golden["expected"][k])) / np.array(golden["tolerance"][k])
+            for k in outputs
+        }
     except (ValueError, TypeError, KeyError) as error:
         raise BundleError(f"its golden check is not usable ({error}); export the run again") from error
     for name, error in errors.items():
         if not (error <= 1.0).all():
             raise BundleError(
-                f"golden check failed: {name} is {error.max():.3g} times its tolerance away from what it was at export; "
-                f"this machine's onnxruntime {onnxruntime.__version__} computes something else: install the pinned version"
+                f"golden check failed: {name} is {error.max():.3g} times its tolerance away from what it "
+                "was at export; "
+                f"this machine's onnxruntime {onnxruntime.__version__} computes something else: install the "
+                "pinned version"
             )
-
-
-def counter_image(size: int, number: int) -> np.ndarray:
-    """(size, size, 3) uint8 of hash bytes, BLAKE2b of a counter: the same everywhere, with no image library involved."""
-    needed = size * size * 3
-    blocks = (hashlib.blake2b(f"mqe golden image {number} block {i}".encode()).digest() for i in range(-(-needed // 64)))
-    return np.frombuffer(b"".join(blocks)[:needed], dtype=np.uint8).reshape(size, size, 3)
-
-
-def _drawn_image(size: int, number: int) -> np.ndarray:
-    """(size, size, 3) uint8: a ramp with a disc, another place for each number; a picture where no real one is at hand."""
-    y, x = np.mgrid[0:size, 0:size] / size
-    disc = (x - 0.3 - 0.3 * number) ** 2 + (y - 0.5) ** 2 < 0.02
-    return np.stack([np.where(disc, 220, 90 + 60 * x), np.where(disc, 40, 80 + 80 * y), 100 + 0 * x], axis=-1).astype(np.uint8)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))

@@ -1,6 +1,8 @@
-"""Closed-loop evaluation: a policy in held-out scenes of a simulator, behind the same safety filter as on the robot.
+"""Closed-loop evaluation: a policy in held-out scenes of a simulator, behind the same safety filter as on the
+robot.
 
-Deterministic: the same policy, task and seed give the same result, whatever the number of workers. No torch is loaded.
+Deterministic: the same policy, task and seed give the same result, whatever the number of workers. No torch
+is loaded.
 """
 
 from __future__ import annotations
@@ -67,14 +69,27 @@ class Evaluation:
 
 
 def evaluate(
-    policy: str | Path, spec: RobotSpec, task: str, episodes: int, seed: int, *, backend: str = "sim", workers: int = 1, progress: bool = True
+    policy: str | Path,
+    spec: RobotSpec,
+    task: str,
+    episodes: int,
+    seed: int,
+    *,
+    backend: str = "sim",
+    workers: int = 1,
+    progress: bool = True,
 ) -> Evaluation:
-    """Run the bundle `policy` in scenes FIRST_EVALUATION_SEED + seed + i of `task`; success is the task's full score.
+    """Run the bundle `policy` in scenes FIRST_EVALUATION_SEED + seed + i of `task`; success is the task's
+    full score.
 
-    Raises BundleError where the policy must not be used, ValueError for an unknown task or backend, or a policy of another domain.
+    Raises BundleError where the policy must not be used, ValueError for an unknown task or backend, or a
+    policy of another domain.
     """
     if episodes < 1 or workers < 1 or seed < 0:
-        raise ValueError(f"episodes and workers must be at least 1 and the seed at least 0; got {episodes}, {workers}, {seed}")
+        raise ValueError(
+            f"episodes and workers must be at least 1 and the seed at least 0; got {episodes}, {workers}, "
+            f"{seed}"
+        )
     bundle = PolicyBundle.open(policy, spec)
     scene_seeds = [FIRST_EVALUATION_SEED + seed + i for i in range(episodes)]
     outcomes, max_score, successes = [], 0.0, 0
@@ -87,7 +102,9 @@ def evaluate(
     return Evaluation(str(policy), bundle.fingerprint, task, seed, max_score, tuple(outcomes))
 
 
-def run_episode(bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seed: int) -> tuple[EpisodeOutcome, float]:
+def run_episode(
+    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seed: int
+) -> tuple[EpisodeOutcome, float]:
     """One scene from start to `max_steps`; the outcome and the task's highest score."""
     scene = make_scene(backend, spec, task, scene_seed)
     try:
@@ -103,18 +120,24 @@ def run_episode(bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, 
             if result.command is None:
                 rules[result.decision.held] += 1
 
-        steps = ControlLoop(robot, scene.camera, side, scene.clock, spec.control.control_hz).run(scene.max_steps, note)
+        steps = ControlLoop(robot, scene.camera, side, scene.clock, spec.control.control_hz).run(
+            scene.max_steps, note
+        )
         output = last[0].decision.output
         score = float(scene.score())
         rules.update(robot.counts)
         distance = None if output is None else output.steps_to_goal
-        return EpisodeOutcome(scene_seed, score, score >= scene.max_score, steps, distance, dict(rules)), scene.max_score
+        return EpisodeOutcome(
+            scene_seed, score, score >= scene.max_score, steps, distance, dict(rules)
+        ), scene.max_score
     finally:
         scene.close()
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a success rate (Wilson score), which stays inside [0, 1] and is honest at 0 and at all."""
+    """95 % interval of a success rate (Wilson score), which stays inside [0, 1] and is honest at 0 and at
+    all.
+    """
     rate, z2 = successes / trials, _Z_95**2
     centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
     half = _Z_95 / (1 + z2 / trials) * np.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))

@@ -16,17 +16,29 @@ from mqe_core.spec import RobotSpec
 
 
 def replay_camera(
-    spec: RobotSpec, *, clock: Clock, episodes: str | Path, domain: str, episode: int = 0, hz: float | None = None
+    spec: RobotSpec,
+    *,
+    clock: Clock,
+    episodes: str | Path,
+    domain: str,
+    episode: int = 0,
+    hz: float | None = None,
 ) -> ReplayCamera:
-    """A camera that shows episode number `episode` of the store at `episodes`, camera 0, at `hz` (the control rate if not given)."""
+    """A camera that shows episode number `episode` of the store at `episodes`, camera 0, at `hz` (the control
+    rate if not given).
+    """
     return ReplayCamera(spec, clock=clock, frames=episode_frames(episodes, episode), domain=domain, hz=hz)
 
 
 def episode_frames(path: str | Path, episode: int) -> np.ndarray:
-    """(n, H, W, 3) uint8 RGB: the frames of one episode, camera 0. Raises ValueError where the episode does not exist."""
+    """(n, H, W, 3) uint8 RGB: the frames of one episode, camera 0. Raises ValueError where the episode does
+    not exist.
+    """
     store = EpisodeStore.open(path)
     if not 0 <= episode < store.num_episodes:
-        raise ValueError(f"{path}: episode {episode} does not exist; the store has episodes 0 to {store.num_episodes - 1}")
+        raise ValueError(
+            f"{path}: episode {episode} does not exist; the store has episodes 0 to {store.num_episodes - 1}"
+        )
     begin = int(store.episode_ends[episode - 1]) if episode > 0 else 0
     return store.images(np.arange(begin, int(store.episode_ends[episode])))
 

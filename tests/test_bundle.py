@@ -1,4 +1,6 @@
-"""A bundle carries its contract, answers what its graph says, and is refused with the reason when it must not be used."""
+"""A bundle carries its contract, answers what its graph says, and is refused with the reason when it must not
+be used.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from mqe_core.bundle import METADATA_KEY, BundleContract, BundleError, PolicyBundle, counter_image, write_bundle
+from mqe_core.bundle import METADATA_KEY, BundleContract, BundleError, PolicyBundle, write_bundle
 from mqe_core.cli import main
+from mqe_core.golden_images import counter_image
 from mqe_core.spec import RobotSpec
 
 
@@ -28,7 +31,9 @@ def images(seed: int, count: int, size: int = 32) -> np.ndarray:
 
 
 def rewrite(source: Path, target: Path, change: Callable[[onnx.ModelProto, dict], None]) -> Path:
-    """Apply `change` to model and metadata, and give the result a hash that fits: what a careful forger would do."""
+    """Apply `change` to model and metadata, and give the result a hash that fits: what a careful forger would
+    do.
+    """
     model = onnx.load(source)
     metadata = json.loads(next(entry.value for entry in model.metadata_props if entry.key == METADATA_KEY))
     metadata["content_sha256"] = "0" * 64
@@ -50,7 +55,9 @@ def test_contract_and_outputs_survive_the_file(bundle_file: Path, spec: RobotSpe
         red = observation[..., 0].mean((1, 2), dtype=np.float64)
         constant = np.array([0.01, 0, 0, 0, 0, 0, 1])
         np.testing.assert_allclose(outputs["action"], constant + 1e-3 * red[:, None] / 255, atol=1e-6)
-        distance = np.abs(observation.mean((1, 2), dtype=np.float64) - goal.mean((1, 2), dtype=np.float64)).sum(1)
+        distance = np.abs(
+            observation.mean((1, 2), dtype=np.float64) - goal.mean((1, 2), dtype=np.float64)
+        ).sum(1)
         np.testing.assert_allclose(outputs["steps_to_goal"], distance, rtol=1e-3)
 
 
@@ -124,7 +131,12 @@ def set_metadata(*keys: str, value: object) -> Callable[[onnx.ModelProto, dict],
         (set_metadata("contract", "control_hz", value=-5.0), "control_hz"),
         (set_metadata("contract", "control_hz", value=True), "control_hz"),
         (set_metadata("contract", "image_size", value=48), r"inputs are .*expected"),
-        (set_metadata("contract", "action_names", value=["dy", "dx", "dz", "droll", "dpitch", "dyaw", "gripper"]), "action_names"),
+        (
+            set_metadata(
+                "contract", "action_names", value=["dy", "dx", "dz", "droll", "dpitch", "dyaw", "gripper"]
+            ),
+            "action_names",
+        ),
         (set_metadata("contract", "action_frame", value="tool"), "action_frame"),
         (set_metadata("contract", "action_low", value=[0.0] * 6), "action_low"),
         (set_metadata("contract", "resize_rule", value="crop"), "resize_rule"),
@@ -146,7 +158,9 @@ def test_an_unchanged_rewrite_is_accepted(bundle_file: Path, tmp_path: Path) -> 
 def test_other_weights_fail_the_golden_check(bundle_file: Path, tmp_path: Path) -> None:
     def change(model: onnx.ModelProto, _: dict) -> None:
         tensor = next(t for t in model.graph.initializer if t.name == "constant")
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(0.001), "constant"))
+        tensor.CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(0.001), "constant")
+        )
 
     with pytest.raises(BundleError, match="golden check failed: action"):
         PolicyBundle.open(rewrite(bundle_file, tmp_path / "other.onnx", change))
@@ -171,7 +185,9 @@ def test_weights_in_another_file_are_refused(bundle_file: Path, tmp_path: Path) 
         PolicyBundle.open(rewrite(bundle_file, tmp_path / "external.onnx", change))
 
 
-def test_policy_of_another_rate_or_robot_does_not_fit(make_bundle: Callable[..., Path], spec: RobotSpec) -> None:
+def test_policy_of_another_rate_or_robot_does_not_fit(
+    make_bundle: Callable[..., Path], spec: RobotSpec
+) -> None:
     ten_hz = make_bundle(control_hz=10.0)
     PolicyBundle.open(ten_hz)  # alone it is a good file
     with pytest.raises(BundleError, match="10.0 Hz.*5.0 Hz"):
@@ -200,11 +216,25 @@ def test_a_failed_write_leaves_the_old_file(bundle_file: Path, tmp_path: Path) -
 
 def test_contract_rejects_what_the_robot_does_not_apply() -> None:
     good = dict(
-        robot="r", agent="a", domain="sim", image_size=64, control_hz=5.0, action_low=(-1.0,) * 7, action_high=(1.0,) * 7,
-        discount=None, data_fingerprint="f", commit="c",
-    )  # fmt: skip
+        robot="r",
+        agent="a",
+        domain="sim",
+        image_size=64,
+        control_hz=5.0,
+        action_low=(-1.0,) * 7,
+        action_high=(1.0,) * 7,
+        discount=None,
+        data_fingerprint="f",
+        commit="c",
+    )
     BundleContract(**good)
-    for key, value in {"action_high": (-1.0,) * 7, "metrics": {"x": float("nan")}, "gripper_steps": 0, "commit": "", "domain": None}.items():
+    for key, value in {
+        "action_high": (-1.0,) * 7,
+        "metrics": {"x": float("nan")},
+        "gripper_steps": 0,
+        "commit": "",
+        "domain": None,
+    }.items():
         with pytest.raises(BundleError, match=key.replace("action_high", "action_low")):
             BundleContract(**{**good, key: value})
 
@@ -216,10 +246,16 @@ def test_counter_image_is_the_hash_of_its_definition() -> None:
     assert not np.array_equal(image, counter_image(8, 4))
 
 
-def test_inspect_shows_the_contract_and_refuses_what_the_robot_would(bundle_file: Path, tmp_path: Path, capsys) -> None:
+def test_inspect_shows_the_contract_and_refuses_what_the_robot_would(
+    bundle_file: Path, tmp_path: Path, capsys
+) -> None:
     assert main(["inspect", str(bundle_file), "--robot", "widowx250s", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["domain"] == "sim" and report["outputs"] == ["action", "steps_to_goal"] and len(report["fingerprint"]) == 64
+    assert (
+        report["domain"] == "sim"
+        and report["outputs"] == ["action", "steps_to_goal"]
+        and len(report["fingerprint"]) == 64
+    )
     assert main(["inspect", str(bundle_file)]) == 0
     assert "all checks passed" in capsys.readouterr().out
     broken = tmp_path / "policy.onnx"

@@ -27,7 +27,9 @@ class FastClock:
 
 
 class ReachScene:
-    """A scene without physics: solved when the tool has come 5 cm forward; even seeds begin with the goal behind."""
+    """A scene without physics: solved when the tool has come 5 cm forward; even seeds begin with the goal
+    behind.
+    """
 
     task, max_steps, max_score = "reach", 8, 2.0
     opened: list[int] = []
@@ -35,7 +37,9 @@ class ReachScene:
 
     def __init__(self, spec, seed: int) -> None:
         self.seed, self.clock = seed, FastClock()
-        self.robot = LoopbackRobot(spec, clock=self.clock, start_joints=np.array([0.0, 0.02201, 0.18310, 0.0, 1.36568, 0.0]))
+        self.robot = LoopbackRobot(
+            spec, clock=self.clock, start_joints=np.array([0.0, 0.02201, 0.18310, 0.0, 1.36568, 0.0])
+        )
         self.goal = np.zeros((8, 8, 3), np.uint8)
         self.camera = ReplayCamera(spec, clock=self.clock, frames=[self.goal], domain="sim")
         self._start = self.robot.observe().pose[0, 3]
@@ -96,7 +100,9 @@ def test_senseless_counts_are_refused(make_bundle, spec, episodes, workers, seed
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (90, 100), (1, 2), (1, 1), (499, 1000)])
 def test_wilson_interval_solves_its_defining_equation(successes: int, trials: int) -> None:
-    """The bounds are the rates p from which the observed rate lies z standard deviations, |rate - p| = z sqrt(p (1 - p) / n)."""
+    """The bounds are the rates p from which the observed rate lies z standard deviations, |rate - p| = z
+    sqrt(p (1 - p) / n).
+    """
     low, high = wilson_interval(successes, trials)
     rate = successes / trials
     assert 0.0 <= low <= rate <= high <= 1.0
@@ -114,12 +120,19 @@ def test_evaluation_scenes_and_collection_scenes_are_apart(tmp_path) -> None:
         collect("widowx250s", "place1", 2, tmp_path, seed=FIRST_EVALUATION_SEED - 1)
 
 
-def test_the_sim_gives_the_same_result_twice_and_the_command_prints_only_json(make_bundle, spec, capfd) -> None:
+def test_the_sim_gives_the_same_result_twice_and_the_command_prints_only_json(
+    make_bundle, spec, capfd
+) -> None:
     pytest.importorskip("pybullet")
     policy = make_bundle(action=(0.01, 0.005, -0.01, 0, 0, 0, 0.2))
     result = evaluate(policy, spec, "place1", 1, 4, progress=False)
     capfd.readouterr()
-    assert main(["eval", "--policy", str(policy), "--task", "place1", "--episodes", "1", "--seed", "4", "--json"]) == 0
+    assert (
+        main(
+            ["eval", "--policy", str(policy), "--task", "place1", "--episodes", "1", "--seed", "4", "--json"]
+        )
+        == 0
+    )
     assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(result.summary()))
 
 

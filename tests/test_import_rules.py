@@ -1,11 +1,12 @@
-"""Who may import whom. The robot's side must start without torch, PyBullet and ROS; nothing heavy loads before it is needed.
+"""Who may import whom. The robot's side must start without torch, PyBullet and ROS; nothing heavy loads
+before it is needed.
 
-    spec, geometry, kinematics, images, bundle, goals, user_files    the foundation: each other only
-    data, runtime       the foundation and themselves; never each other, never learning
-    learning            the foundation, data and itself; never runtime
-    evaluate, replay, cli, commands    on top
-    mqe_sim             the foundation and runtime; no torch, no ROS
-    ROS nodes           the foundation and runtime; backends come by entry point
+spec, geometry, kinematics, images, bundle, …    the foundation: each other only
+data, runtime       the foundation and themselves; never each other, never learning
+learning            the foundation, data and itself; never runtime
+evaluate, replay, cli, commands    on top
+mqe_sim             the foundation and runtime; no torch, no ROS
+ROS nodes           the foundation and runtime; backends come by entry point
 """
 
 from __future__ import annotations
@@ -18,14 +19,47 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOUNDATION = ("spec", "geometry", "kinematics", "images", "bundle", "goals", "user_files")
-ROS = {"rclpy", "mqe_ros", "mqe_interfaces", "mqe_bringup", "ament_index_python", "launch", "launch_ros", "sensor_msgs", "geometry_msgs", "std_msgs", "std_srvs"}
-HEAVY = {"torch", "tensorboard", "pybullet", "pybullet_utils", "cv2", "onnx", "onnxruntime", "zmq", "matplotlib"}
-
+FOUNDATION = (
+    "spec",
+    "geometry",
+    "kinematics",
+    "images",
+    "bundle",
+    "bundle_contract",
+    "golden_images",
+    "goals",
+    "user_files",
+)
+ROS = {
+    "rclpy",
+    "mqe_ros",
+    "mqe_interfaces",
+    "mqe_bringup",
+    "ament_index_python",
+    "launch",
+    "launch_ros",
+    "sensor_msgs",
+    "geometry_msgs",
+    "std_msgs",
+    "std_srvs",
+}
+HEAVY = {
+    "torch",
+    "tensorboard",
+    "pybullet",
+    "pybullet_utils",
+    "cv2",
+    "onnx",
+    "onnxruntime",
+    "zmq",
+    "matplotlib",
+}
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
-    """Full names of the modules a file imports; `from a import b` counts as a and a.b. Imports for type checkers do not count."""
+    """Full names of the modules a file imports; `from a import b` counts as a and a.b. Imports for type
+    checkers do not count.
+    """
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
@@ -120,7 +154,9 @@ def test_nothing_imports_the_tests() -> None:
 def loaded_by(statement: str) -> set[str]:
     """Top-level packages in a fresh interpreter after `statement`."""
     code = f"{statement}\nimport sys\nprint(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
     return set(done.stdout.split())
 
 
@@ -128,11 +164,17 @@ def loaded_by(statement: str) -> set[str]:
     ("statement", "absent"),
     [
         ("import mqe_core.runtime.policy", {"torch", "rclpy", "pybullet", "cv2"}),
-        ("import mqe_core.runtime.control_loop, mqe_core.runtime.arm_side, mqe_core.runtime.loopback", {"torch", "rclpy", "pybullet"}),
+        (
+            "import mqe_core.runtime.control_loop, mqe_core.runtime.arm_side, mqe_core.runtime.loopback",
+            {"torch", "rclpy", "pybullet"},
+        ),
         ("import mqe_core.runtime.safety", {"torch", "rclpy", "pybullet", "onnxruntime"}),
         ("import mqe_core.evaluate", {"torch", "rclpy", "pybullet"}),
         ("import mqe_core.data.episode_store", {"torch", "rclpy", "pybullet", "onnxruntime", "tensorflow"}),
-        ("from mqe_core.cli import build_parser; build_parser()", {"torch", "rclpy", "pybullet", "onnxruntime", "onnx", "cv2", "PIL"}),
+        (
+            "from mqe_core.cli import build_parser; build_parser()",
+            {"torch", "rclpy", "pybullet", "onnxruntime", "onnx", "cv2", "PIL"},
+        ),
         ("import mqe_sim.server", {"torch", "rclpy", "pybullet"}),
     ],
 )

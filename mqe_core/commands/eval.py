@@ -1,6 +1,7 @@
 """Measure how often a policy reaches its goal in held-out scenes of the simulator.
 
-Scenes are numbered from 1,000,000 + SEED, where no training data is collected; the same seed gives the same result.
+Scenes are numbered from 1,000,000 + SEED, where no training data is collected; the same seed gives the same
+result.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="place1", help="task name (default: %(default)s)")
     parser.add_argument("--episodes", type=int, default=50, help="how many scenes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="first held-out scene (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="processes; the result does not depend on it (default: %(default)s)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes; the result does not depend on it (default: %(default)s)",
+    )
     parser.add_argument("--backend", default="sim", help="simulator (default: %(default)s)")
     parser.add_argument("--robot", default="widowx250s", help="robot spec, a name (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
@@ -28,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
     from mqe_core.spec import load_robot_spec
 
     spec = load_robot_spec(args.robot)
-    result = evaluate(args.policy, spec, args.task, args.episodes, args.seed, backend=args.backend, workers=args.workers)
+    result = evaluate(
+        args.policy, spec, args.task, args.episodes, args.seed, backend=args.backend, workers=args.workers
+    )
     summary = result.summary()
     if args.json:
         print(json.dumps(summary, indent=1))
@@ -37,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     successes = sum(outcome.success for outcome in result.outcomes)
     print(
         f"{args.task}: {successes} of {args.episodes} scenes solved, {100 * summary['success_rate']:.1f} % "
-        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %), mean score {summary['mean_score']:.3f} of {summary['max_score']:g}"
+        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %), mean score {summary['mean_score']:.3f} of "
+        f"{summary['max_score']:g}"
     )
     return 0

@@ -13,10 +13,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mqe export`."""
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder that `mqe train` wrote")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the .onnx file to write")
-    parser.add_argument("--domain", choices=("sim", "real"), help="what the training images show (default: what the data states)")
-    parser.add_argument("--robot", default="widowx250s", help="robot spec that the policy is for (default: %(default)s)")
-    parser.add_argument("--checkpoint", default="latest", help="latest, or a kept one such as step_00003000 (default: %(default)s)")
-    parser.add_argument("--data", metavar="STORE", type=Path, help="the store it was trained on, where it has moved since")
+    parser.add_argument(
+        "--domain",
+        choices=("sim", "real"),
+        help="what the training images show (default: what the data states)",
+    )
+    parser.add_argument(
+        "--robot", default="widowx250s", help="robot spec that the policy is for (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        default="latest",
+        help="latest, or a kept one such as step_00003000 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--data", metavar="STORE", type=Path, help="the store it was trained on, where it has moved since"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,10 +39,13 @@ def run(args: argparse.Namespace) -> int:
     if args.out.suffix != ".onnx":
         raise ValueError(f"--out {args.out}: a policy file ends in .onnx")
     spec = load_robot_spec(args.robot)
-    bundle = export_run(args.run_folder, args.out, spec, domain=args.domain, checkpoint=args.checkpoint, data=args.data)
+    bundle = export_run(
+        args.run_folder, args.out, spec, domain=args.domain, checkpoint=args.checkpoint, data=args.data
+    )
     contract = bundle.contract
     print(
-        f"{args.out}: {contract.agent}, {contract.domain} images of {contract.image_size} px, {args.out.stat().st_size / 1e6:.1f} MB, "
+        f"{args.out}: {contract.agent}, {contract.domain} images of {contract.image_size} px, "
+        f"{args.out.stat().st_size / 1e6:.1f} MB, "
         f"step {contract.metrics['step']:g}, fingerprint {bundle.fingerprint[:12]}"
     )
     return 0

@@ -1,9 +1,9 @@
 """Drive the simulated or the mock arm to a goal image, without ROS.
 
-  mqe run --backend sim  --policy FILE --task place1 --seed 7       a scene of the simulator, against the wall clock
-  mqe run --backend sim  --policy FILE --goal place.png             the scene that the goal's YAML names
-  mqe run --backend mock --policy FILE --episodes STORE             recorded frames, an arm of arithmetic
-  mqe run --backend mock --policy FILE --goal place.png             the same, the camera shows the goal image itself
+mqe run --backend sim --policy FILE --seed 7              scene 7 of place1, against the wall clock
+mqe run --backend sim --policy FILE --goal place.png      the scene that the goal's YAML names
+mqe run --backend mock --policy FILE --episodes STORE     recorded frames, an arm of arithmetic
+mqe run --backend mock --policy FILE --goal place.png     the same; the camera shows the goal itself
 """
 
 from __future__ import annotations
@@ -29,22 +29,38 @@ _STILL_SECONDS = 10.0  # how long the mock runs on a still picture unless told
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mqe run`."""
-    parser.add_argument("--backend", choices=("sim", "mock"), default="sim", help="what moves (default: %(default)s)")
+    parser.add_argument(
+        "--backend", choices=("sim", "mock"), default="sim", help="what moves (default: %(default)s)"
+    )
     parser.add_argument("--policy", metavar="FILE", type=Path, required=True, help="the .onnx file")
     parser.add_argument(
-        "--goal", help="goal image (its YAML beside it): a path, or a name in ~/.mqe/goals; default: the scene's, or the episode's last frame"
+        "--goal",
+        help="goal image with its YAML: a path, or a name in ~/.mqe/goals (default: the scene's, episode's)",
     )
-    parser.add_argument("--seconds", type=float, help="how long (default: the task's length, or the episode's)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="write frames, a table of steps and a summary to this new folder")
+    parser.add_argument(
+        "--seconds", type=float, help="how long (default: the task's length, or the episode's)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="write frames, a table of steps and a summary to this new folder",
+    )
     parser.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="cores for one inference (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="cores for one inference (default: %(default)s)"
+    )
     sim = parser.add_argument_group("sim")
     sim.add_argument("--task", help="task of the scene (default: the goal's, else place1)")
     sim.add_argument("--seed", type=int, help="the scene (default: the goal's, else 0)")
     mock = parser.add_argument_group("mock")
-    mock.add_argument("--episodes", metavar="STORE", type=Path, help="episode store whose frames the camera shows")
+    mock.add_argument(
+        "--episodes", metavar="STORE", type=Path, help="episode store whose frames the camera shows"
+    )
     mock.add_argument("--episode", type=int, default=0, help="which of its episodes (default: %(default)s)")
-    mock.add_argument("--domain", choices=("sim", "real"), help="what those frames show (default: what the store states)")
+    mock.add_argument(
+        "--domain", choices=("sim", "real"), help="what those frames show (default: what the store states)"
+    )
 
 
 @dataclass
@@ -117,17 +133,28 @@ def _sim(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
     if goal is not None:
         for name, asked, shown in (("task", task, goal.task), ("seed", seed, goal.seed)):
             if shown is None:
-                raise ValueError(f"{goal.path} does not say which simulated scene it shows; make one with `mqe sim goal`")
+                raise ValueError(
+                    f"{goal.path} does not say which simulated scene it shows; make one with `mqe sim goal`"
+                )
             if asked is not None and asked != shown:
-                raise ValueError(f"{goal.path} shows the scene with {name} {shown}, not {asked}; leave out --{name}")
+                raise ValueError(
+                    f"{goal.path} shows the scene with {name} {shown}, not {asked}; leave out --{name}"
+                )
         task, seed = goal.task, goal.seed
     task, seed = task or "place1", 0 if seed is None else seed
     scene = make_scene("sim", spec, task, seed, realtime=True)
     return _Rig(
-        name=f"{task} seed {seed}", robot=scene.robot, camera=scene.camera, clock=scene.clock,
-        goal=scene.goal if goal is None else goal.image, goal_domain="sim", camera_domain="sim", steps=scene.max_steps,
-        score=lambda: (float(scene.score()), float(scene.max_score)), close=scene.close,
-    )  # fmt: skip
+        name=f"{task} seed {seed}",
+        robot=scene.robot,
+        camera=scene.camera,
+        clock=scene.clock,
+        goal=scene.goal if goal is None else goal.image,
+        goal_domain="sim",
+        camera_domain="sim",
+        steps=scene.max_steps,
+        score=lambda: (float(scene.score()), float(scene.max_score)),
+        close=scene.close,
+    )
 
 
 def _mock(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
@@ -138,13 +165,20 @@ def _mock(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
     if args.task is not None or args.seed is not None:
         raise ValueError("--task and --seed belong to --backend sim; the mock has no scene")
     if args.episodes is not None:
-        name, frames, domain = f"mock, episode {args.episode}", episode_frames(args.episodes, args.episode), store_domain(args.episodes)
+        name, frames, domain = (
+            f"mock, episode {args.episode}",
+            episode_frames(args.episodes, args.episode),
+            store_domain(args.episodes),
+        )
         steps = len(frames)
     elif goal is not None:
         name, frames, domain = f"mock, still picture of {goal.name}", [goal.image], goal.domain
         steps = round(_STILL_SECONDS * spec.control.control_hz)
     else:
-        raise ValueError("--backend mock needs something to show: --episodes STORE (made by `mqe data import`), or --goal for a still picture")
+        raise ValueError(
+            "--backend mock needs something to show: --episodes STORE (made by `mqe data import`), or "
+            "--goal for a still picture"
+        )
     domain = args.domain or domain
     clock = MonotonicClock()
     robot = make_robot("mock", spec, clock=clock)
@@ -155,9 +189,17 @@ def _mock(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
         robot.close()
 
     return _Rig(
-        name=name, robot=robot, camera=camera, clock=clock, goal=frames[-1] if goal is None else goal.image,
-        goal_domain=domain if goal is None else goal.domain, camera_domain=domain, steps=steps, score=None, close=close,
-    )  # fmt: skip
+        name=name,
+        robot=robot,
+        camera=camera,
+        clock=clock,
+        goal=frames[-1] if goal is None else goal.image,
+        goal_domain=domain if goal is None else goal.domain,
+        camera_domain=domain,
+        steps=steps,
+        score=None,
+        close=close,
+    )
 
 
 def _goal_folders() -> list[Path]:
@@ -165,16 +207,23 @@ def _goal_folders() -> list[Path]:
     import mqe_core
     from mqe_core.user_files import goal_folder
 
-    return [goal_folder(), Path(mqe_core.__file__).resolve().parents[1] / "ros2_ws" / "src" / "mqe_bringup" / "goals"]
+    return [
+        goal_folder(),
+        Path(mqe_core.__file__).resolve().parents[1] / "ros2_ws" / "src" / "mqe_bringup" / "goals",
+    ]
 
 
 class _Report:
     """Counts the steps, prints a status line per second, and sums up."""
 
-    def __init__(self, spec: RobotSpec, loop: ControlLoop, robot: SafeRobot, recorder: RunRecorder | None) -> None:
+    def __init__(
+        self, spec: RobotSpec, loop: ControlLoop, robot: SafeRobot, recorder: RunRecorder | None
+    ) -> None:
         self._spec, self._loop, self._robot, self._recorder = spec, loop, robot, recorder
         self._per_second = max(1, round(spec.control.control_hz))
-        self._results: list[tuple[float, float, float, float | None]] = []  # began, late, policy latency (s), steps to goal
+        self._results: list[
+            tuple[float, float, float, float | None]
+        ] = []  # began, late, policy latency (s), steps to goal
         self._held: dict[str, int] = {}
 
     def note(self, result: StepResult) -> None:
@@ -186,20 +235,30 @@ class _Report:
         # Only the numbers are kept: frames of an hour would not fit in memory.
         output = result.decision.output
         distance = None if output is None else output.steps_to_goal
-        self._results.append((result.deadline + result.late_s, result.late_s, result.decision.latency_s, distance))
+        self._results.append(
+            (result.deadline + result.late_s, result.late_s, result.decision.latency_s, distance)
+        )
         if len(self._results) % self._per_second == 0:
             x, y, z = 1000.0 * result.state.pose[:3, 3]
             seconds = len(self._results) / self._spec.control.control_hz
             steps_to_goal = self._results[-1][3]
             distance = "" if steps_to_goal is None else f"  {steps_to_goal:6.1f} steps to goal"
-            state = f"held: {result.held}" if result.held is not None else f"clipped: {', '.join(result.command.clipped) or 'nothing'}"
-            print(f"{seconds:6.1f} s{distance}  at ({x:4.0f}, {y:4.0f}, {z:4.0f}) mm  gripper {result.state.gripper:.2f}  {state}", flush=True)
+            state = (
+                f"held: {result.held}"
+                if result.held is not None
+                else f"clipped: {', '.join(result.command.clipped) or 'nothing'}"
+            )
+            print(
+                f"{seconds:6.1f} s{distance}  at ({x:4.0f}, {y:4.0f}, {z:4.0f}) mm  gripper "
+                f"{result.state.gripper:.2f}  {state}",
+                flush=True,
+            )
 
     def summary(self, name: str, score: tuple[float, float] | None) -> dict[str, object]:
         """What happened, for people and for summary.json."""
         import numpy as np
 
-        from mqe_core.runtime.safety import CLIP_RULES
+        from mqe_core.runtime.safety_rules import CLIP_RULES
 
         began, late, latency, distance = zip(*self._results)
         seconds = began[-1] - began[0]
@@ -227,10 +286,14 @@ def _one_line(summary: dict) -> str:
     if summary["score"] is not None:
         parts.append(f"score {summary['score']:g} of {summary['max_score']:g}")
     if summary["last_steps_to_goal"] is not None:
-        parts.append(f"steps to goal {summary['first_steps_to_goal']:.1f} -> {summary['last_steps_to_goal']:.1f}")
+        parts.append(
+            f"steps to goal {summary['first_steps_to_goal']:.1f} -> {summary['last_steps_to_goal']:.1f}"
+        )
     parts.append(f"policy {summary['policy_ms_p50']:.1f} ms (p99 {summary['policy_ms_p99']:.1f})")
     parts.append(f"{summary['deadline_misses']} deadline misses")
     for what in ("clipped", "held"):
         if summary[what]:
-            parts.append(f"{what}: " + ", ".join(f"{name} {count}" for name, count in sorted(summary[what].items())))
+            parts.append(
+                f"{what}: " + ", ".join(f"{name} {count}" for name, count in sorted(summary[what].items()))
+            )
     return "; ".join(parts)

@@ -1,4 +1,6 @@
-"""A trained run becomes a policy bundle: one ONNX graph from camera bytes to physical actions, proved equal to the torch network."""
+"""A trained run becomes a policy bundle: one ONNX graph from camera bytes to physical actions, proved equal
+to the torch network.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,25 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from mqe_core.bundle import ACTION_TOLERANCE, STEPS_TOLERANCE, STEPS_TOLERANCE_FLOOR, BundleContract, PolicyBundle, counter_image, write_bundle
+from mqe_core.bundle import BundleContract, PolicyBundle, write_bundle
+from mqe_core.bundle_contract import ACTION_TOLERANCE, STEPS_TOLERANCE, STEPS_TOLERANCE_FLOOR
 from mqe_core.data.episode_store import EpisodeStore
+from mqe_core.golden_images import counter_image
 from mqe_core.learning.train import action_scale, load_run
 from mqe_core.spec import RobotSpec
 
 OPSET = 18
-PARITY_PAIRS = 48  # image pairs from the data (or of noise, where the data is gone) on which torch and onnxruntime must agree
+# image pairs from the data (or of noise, where the data is gone) on which torch and onnxruntime must agree
+PARITY_PAIRS = 48
 NOISE_PAIRS = 16
 
 logger = logging.getLogger(__name__)
 
 
 class DeployedPolicy(nn.Module):
-    """The agent's policy with the action scale inside: `(B, S, S, 3) uint8` twice → `action (B, 7)` physical, `steps_to_goal (B,)`."""
+    """The agent's policy with the action scale inside: `(B, S, S, 3) uint8` twice → `action (B, 7)` physical,
+    `steps_to_goal (B,)`.
+    """
 
     def __init__(self, policy: nn.Module, low: Tensor, high: Tensor) -> None:
         super().__init__()
@@ -41,7 +48,13 @@ class DeployedPolicy(nn.Module):
 
 
 def export_run(
-    run: str | Path, out: str | Path, spec: RobotSpec, *, domain: str | None = None, checkpoint: str = "latest", data: str | Path | None = None
+    run: str | Path,
+    out: str | Path,
+    spec: RobotSpec,
+    *,
+    domain: str | None = None,
+    checkpoint: str = "latest",
+    data: str | Path | None = None,
 ) -> PolicyBundle:
     """Export the run folder `run` to the bundle `out`; returns it, opened and checked.
 
@@ -57,11 +70,14 @@ def export_run(
     observation = metadata["observation"]
     if observation["kind"] != "pixels":
         raise ValueError(
-            f"{run} was trained on {observation['kind']} observations; a policy bundle takes camera images: train with --observation pixels"
+            f"{run} was trained on {observation['kind']} observations; a policy bundle takes camera images: "
+            "train with --observation pixels"
         )
     scale = action_scale(metadata)
     size = observation["image_size"]
-    module = DeployedPolicy(agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)).eval()
+    module = DeployedPolicy(
+        agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)
+    ).eval()
     contract = BundleContract(
         robot=spec.name,
         agent=metadata["agent"],
@@ -88,9 +104,14 @@ def export_run(
 
 
 def to_onnx(module: nn.Module, size: int) -> onnx.ModelProto:
-    """The module as an ONNX graph with a free batch axis, without the paths and traces that the exporter leaves in it."""
+    """The module as an ONNX graph with a free batch axis, without the paths and traces that the exporter
+    leaves in it.
+    """
     # Two tensors: given one object twice, the exporter takes observation and goal for the same input.
-    example = tuple(torch.from_numpy(counter_image(size, number).copy()).expand(2, -1, -1, -1).clone() for number in range(2))
+    example = tuple(
+        torch.from_numpy(counter_image(size, number).copy()).expand(2, -1, -1, -1).clone()
+        for number in range(2)
+    )
     with torch.no_grad():
         names = ["action", "steps_to_goal"][: len(module(*example))]
     batch = torch.export.Dim("batch", min=1, max=4096)
@@ -124,8 +145,11 @@ def to_onnx(module: nn.Module, size: int) -> onnx.ModelProto:
     return model
 
 
-def assert_parity(module: nn.Module, bundle: PolicyBundle, observations: np.ndarray, goals: np.ndarray) -> dict[str, float]:
-    """Raise RuntimeError unless onnxruntime answers as torch does; returns the largest error of each output over its tolerance.
+def assert_parity(
+    module: nn.Module, bundle: PolicyBundle, observations: np.ndarray, goals: np.ndarray
+) -> dict[str, float]:
+    """Raise RuntimeError unless onnxruntime answers as torch does; returns the largest error of each output
+    over its tolerance.
 
     Args:
         observations, goals: (n, S, S, 3) uint8 each. Batches of one and of several are compared.
@@ -133,7 +157,9 @@ def assert_parity(module: nn.Module, bundle: PolicyBundle, observations: np.ndar
     Tolerances: a thousandth of the action's range per dimension, one per cent of steps_to_goal.
     """
     worst = {"action": 0.0, "steps_to_goal": 0.0}
-    for start, stop in [(i, i + 1) for i in range(min(4, len(observations)))] + [(i, i + 8) for i in range(0, len(observations), 8)]:
+    for start, stop in [(i, i + 1) for i in range(min(4, len(observations)))] + [
+        (i, i + 8) for i in range(0, len(observations), 8)
+    ]:
         batch = observations[start:stop], goals[start:stop]
         with torch.no_grad():
             expected = [values.numpy() for values in module(*(torch.from_numpy(images) for images in batch))]
@@ -147,10 +173,16 @@ def assert_parity(module: nn.Module, bundle: PolicyBundle, observations: np.ndar
             worst[name] = max(worst[name], error if np.isfinite(error) else np.inf)
     if max(worst.values()) > 1.0:
         raise RuntimeError(
-            f"onnxruntime and torch disagree: action error {worst['action']:.2f}, steps_to_goal error {worst['steps_to_goal']:.2f} times the "
-            f"tolerance ({ACTION_TOLERANCE:g} of the action range, {STEPS_TOLERANCE:g} of steps_to_goal); use the pinned torch and onnxruntime"
+            f"onnxruntime and torch disagree: action error {worst['action']:.2f}, steps_to_goal error "
+            f"{worst['steps_to_goal']:.2f} times the "
+            f"tolerance ({ACTION_TOLERANCE:g} of the action range, {STEPS_TOLERANCE:g} of steps_to_goal); "
+            "use the pinned torch and onnxruntime"
         )
-    logger.info("parity on %d image pairs: largest error over tolerance %s", len(observations), {k: round(v, 4) for k, v in worst.items()})
+    logger.info(
+        "parity on %d image pairs: largest error over tolerance %s",
+        len(observations),
+        {k: round(v, 4) for k, v in worst.items()},
+    )
     return worst
 
 
@@ -158,22 +190,35 @@ def _choose_domain(asked: str | None, stated: str) -> str:
     if asked is None or asked == stated:
         return stated
     if stated == "sim":
-        raise ValueError("--domain real: the training data says that its images are simulated; a real camera would mislead the policy")
+        raise ValueError(
+            "--domain real: the training data says that its images are simulated; a real camera would "
+            "mislead the policy"
+        )
     # Files of a real robot state no domain and count as real; so do simulated ones that somebody else wrote.
     logger.warning("the training data counts as %s images, the bundle will say %s as asked", stated, asked)
     return asked
 
 
-def _image_pairs(metadata: dict[str, Any], data: str | Path | None, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n, S, S, 3) uint8 observations and goals: frames of the training data with the last frame of their episode, and noise."""
+def _image_pairs(
+    metadata: dict[str, Any], data: str | Path | None, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, S, S, 3) uint8 observations and goals: frames of the training data with the last frame of their
+    episode, and noise.
+    """
     noise = np.stack([counter_image(size, 2 + i) for i in range(2 * NOISE_PAIRS)])
     path = Path(data) if data is not None else Path(metadata["data"]["path"])
     if data is None and not path.exists():
-        logger.warning("the training data is gone from %s: checking on noise images alone; --data says where it is now", path)
+        logger.warning(
+            "the training data is gone from %s: checking on noise images alone; --data says where it is now",
+            path,
+        )
         return noise[:NOISE_PAIRS], noise[NOISE_PAIRS:]
     store = EpisodeStore.open(path)
     if store.fingerprint != metadata["data"]["fingerprint"]:
-        raise ValueError(f"{path} is not the data of this run (fingerprint {store.fingerprint}); give the store it was trained on as --data")
+        raise ValueError(
+            f"{path} is not the data of this run (fingerprint {store.fingerprint}); give the store it was "
+            "trained on as --data"
+        )
     camera = metadata["camera"]
     candidates = np.flatnonzero(store.has_image(camera))
     frames = candidates[np.linspace(0, len(candidates) - 1, min(PARITY_PAIRS, len(candidates))).astype(int)]
@@ -188,5 +233,7 @@ def last_metrics(table: Path, step: int) -> dict[str, float]:
         return {}
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-    values = {name: float(value) for name, value in (rows[-1].items() if rows else ()) if value and name != "step"}
+    values = {
+        name: float(value) for name, value in (rows[-1].items() if rows else ()) if value and name != "step"
+    }
     return {name: value for name, value in values.items() if np.isfinite(value)}

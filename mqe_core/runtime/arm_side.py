@@ -1,7 +1,7 @@
 """The arm's half of the loop: it owns the target, judges commands, holds when they stop, and homes.
 
-It knows nothing of images or policies. In one process `ControlLoop` drives it; on ROS 2 `arm_node` does, calling `receive` for
-each command and `tick` once per control period.
+It knows nothing of images or policies. In one process `ControlLoop` drives it; on ROS 2 `arm_node` does,
+calling `receive` for each command and `tick` once per control period.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from mqe_core.geometry import make_pose, rotation_angle
 from mqe_core.kinematics import forward_kinematics
 from mqe_core.runtime.robot import Clock, Command, RobotState
-from mqe_core.runtime.safety import JOINT_STATE, MOTORS, STALE_STATE, SafeRobot
+from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE_STATE
 from mqe_core.spec import RobotSpec
 
 READY, MOVING, HELD, FAULT = "ready", "moving", "held", "fault"
@@ -27,10 +28,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class ArmReport:
-    """What the arm's side has to say after a tick: the state machine, why, the last outcome, and the arm's newest state."""
+    """What the arm's side has to say after a tick: the state machine, why, the last outcome, and the arm's
+    newest state.
+    """
 
     state: str  # ready, moving, held or fault
-    reason: str  # rule or cause behind held or fault, or what was clipped; empty where there is nothing to say
+    reason: str  # rule or cause behind held or fault, or what was clipped; else empty
     clipped: tuple[str, ...]
     command: Command | None  # outcome of the newest command in this tick's period, as SafeRobot returned it
     arm: RobotState | None  # None where the arm could not be read
@@ -39,8 +42,10 @@ class ArmReport:
 class ArmSide:
     """State machine around a SafeRobot.
 
-    ready: nothing commanded lately. moving: commands arrive. held: an operator's hold, commands are ignored until `resume`.
-    fault: motors or joint states are bad; it ends by itself when they are good again, at which point the arm is held.
+    ready: nothing commanded lately. moving: commands arrive. held: an operator's hold, commands are ignored
+        until `resume`.
+    fault: motors or joint states are bad; it ends by itself when they are good again, at which point the arm
+        is held.
     A refused or missing command makes the arm keep its last sent target; the next good one moves it again.
     """
 
@@ -54,7 +59,9 @@ class ArmSide:
         self._home: HomeMotion | None = None
 
     def receive(self, command: Command) -> Command:
-        """Judge and send one command now. Its age counts from here, by this side's clock, whatever stamp the sender wrote."""
+        """Judge and send one command now. Its age counts from here, by this side's clock, whatever stamp the
+        sender wrote.
+        """
         command = replace(command, stamp=self._clock.now())
         if self.state in (HELD, FAULT) or self._home is not None:
             cause = "homing" if self._home is not None else self.state
@@ -82,22 +89,30 @@ class ArmSide:
         return ArmReport(self.state, self.reason, newest.clipped if newest is not None else (), newest, arm)
 
     def hold(self, reason: str = "operator") -> None:
-        """Stop taking commands and keep the last sent target, until `resume`. Always wins; safe to call again."""
+        """Stop taking commands and keep the last sent target, until `resume`. Always wins; safe to call
+        again.
+        """
         if self.state != FAULT:
             self._stop(HELD, reason)
         else:
             self.robot.hold()
 
     def resume(self) -> str:
-        """Take commands again; returns what was done. Raises RuntimeError where the joints cannot be trusted."""
+        """Take commands again; returns what was done. RuntimeError where the joints cannot be trusted."""
         if self.state not in (HELD, FAULT):
             return "the arm was not held"
         rebased = self.robot.resume()
         self._set(READY, "")
-        return "resumed; the target was re-based on the measured pose" if rebased else "resumed at the held target"
+        return (
+            "resumed; the target was re-based on the measured pose"
+            if rebased
+            else "resumed at the held target"
+        )
 
     def home(self) -> None:
-        """Start the motion to the neutral joints' pose; `tick` carries it on, `hold` ends it. Raises RuntimeError while held."""
+        """Start the motion to the neutral joints' pose; `tick` carries it on, `hold` ends it. Raises
+        RuntimeError while held.
+        """
         if self.state in (HELD, FAULT):
             raise RuntimeError(f"the arm is {self.state} ({self.reason}); resume it before homing")
         self.robot.release_session()
@@ -116,7 +131,10 @@ class ArmSide:
             return
         result = self._send(command)
         if result.refused is not None:
-            self._end_homing(self.state if self.state == FAULT else HELD, f"homing stopped: {result.refused}: {result.detail}")
+            self._end_homing(
+                self.state if self.state == FAULT else HELD,
+                f"homing stopped: {result.refused}: {result.detail}",
+            )
         elif np.abs(result.pose - arm.target_pose).max() < 1e-6:
             self._end_homing(HELD, f"homing is stuck: {', '.join(result.clipped)}: {result.detail}")
         else:
@@ -150,7 +168,9 @@ class ArmSide:
 
 
 class HomeMotion:
-    """Commands that lead to the neutral joints' pose: first straight up to its height where the tool is lower, then straight there."""
+    """Commands that lead to the neutral joints' pose: first straight up to its height where the tool is
+    lower, then straight there.
+    """
 
     def __init__(self, spec: RobotSpec) -> None:
         self._spec = spec
@@ -162,7 +182,10 @@ class HomeMotion:
         """The next target after `arm.target_pose`, or None once that is the goal."""
         control = self._spec.control
         here, goal = arm.target_pose, self._goal
-        if np.abs(here[:3, 3] - goal[:3, 3]).max() < 1e-4 and rotation_angle(here[:3, :3], goal[:3, :3]) < 1e-3:
+        if (
+            np.abs(here[:3, 3] - goal[:3, 3]).max() < 1e-4
+            and rotation_angle(here[:3, :3], goal[:3, :3]) < 1e-3
+        ):
             return None
         position = goal[:3, 3]
         if here[2, 3] < goal[2, 3] - 1e-4:
@@ -173,6 +196,10 @@ class HomeMotion:
         self._sequence += 1
         # The turn is asked for as a whole: the filter shortens it step by step.
         return Command(
-            pose=make_pose(goal[:3, :3], here[:3, 3] + step), gripper=arm.target_gripper, stamp=now, session=self._session,
-            sequence=self._sequence, frame_id=self._spec.base_frame,
-        )  # fmt: skip
+            pose=make_pose(goal[:3, :3], here[:3, 3] + step),
+            gripper=arm.target_gripper,
+            stamp=now,
+            session=self._session,
+            sequence=self._sequence,
+            frame_id=self._spec.base_frame,
+        )

@@ -1,7 +1,7 @@
 """ControlLoop: camera, policy and arm at the control rate, in one process.
 
-Ticks have absolute deadlines t0 + k · period, so no error adds up. A tick that ends after the next deadline is a miss: it is
-counted, the deadlines that have passed are skipped, and nothing is sent twice to catch up.
+Ticks have absolute deadlines t0 + k · period, so no error adds up. A tick that ends after the next deadline
+is a miss: it is counted, the deadlines that have passed are skipped, and nothing is sent twice to catch up.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from mqe_core.runtime.robot import Camera, Clock, Command, Frame, Robot, RobotSt
 
 @dataclass(frozen=True, eq=False)
 class StepResult:
-    """One tick. `command` is what the robot says was really sent, or None where the policy's side decided not to command."""
+    """One tick. `command` is what the robot says was really sent, or None where the policy's side decided not
+    to command.
+    """
 
     step: int
     deadline: float
@@ -33,9 +35,13 @@ class StepResult:
 
 
 class ControlLoop:
-    """Drives `robot` by `policy` until it is told to stop. The robot should be a `SafeRobot`; the clock is shared by all parts."""
+    """Drives `robot` by `policy` until it is told to stop. The robot should be a `SafeRobot`; the clock is
+    shared by all parts.
+    """
 
-    def __init__(self, robot: Robot, camera: Camera, policy: PolicySide, clock: Clock, control_hz: float) -> None:
+    def __init__(
+        self, robot: Robot, camera: Camera, policy: PolicySide, clock: Clock, control_hz: float
+    ) -> None:
         self.deadline_misses = 0
         self._robot = robot
         self._camera = camera
@@ -47,7 +53,9 @@ class ControlLoop:
         self._step = 0
 
     def step(self) -> StepResult:
-        """Wait for the next deadline and do one tick. What cannot be done holds the arm; a broken robot raises RuntimeError."""
+        """Wait for the next deadline and do one tick. What cannot be done holds the arm; a broken robot
+        raises RuntimeError.
+        """
         if self._start is None:
             self._start = self._clock.now()
         deadline = self._start + self._tick * self._period
@@ -71,7 +79,9 @@ class ControlLoop:
         return result
 
     def run(self, steps: int, on_step: Callable[[StepResult], bool | None] | None = None) -> int:
-        """Do up to `steps` ticks, or fewer where `on_step` returns True; the arm holds at the end, whatever ends it. Returns ticks done."""
+        """Do up to `steps` ticks, or fewer where `on_step` returns True; the arm holds at the end, whatever
+        ends it. Returns ticks done.
+        """
         try:
             for done in range(1, steps + 1):
                 result = self.step()

@@ -15,12 +15,16 @@ from mqe_core.spec import RobotSpec
 
 
 class LoopbackRobot:
-    """Joints move towards the last sent target at up to their velocity limits, by the injected clock; deterministic."""
+    """Joints move towards the last sent target at up to their velocity limits, by the injected clock;
+    deterministic.
+    """
 
     def __init__(self, spec: RobotSpec, *, clock: Clock, start_joints: np.ndarray | None = None) -> None:
         self._spec = spec
         self._clock = clock
-        self._joints = np.array(spec.neutral_joints if start_joints is None else start_joints, dtype=np.float64)
+        self._joints = np.array(
+            spec.neutral_joints if start_joints is None else start_joints, dtype=np.float64
+        )
         self._gripper = 1.0
         self._target_joints = self._joints.copy()
         self._target_gripper = self._gripper
@@ -29,13 +33,20 @@ class LoopbackRobot:
     def observe(self) -> RobotState:
         self._advance()
         return RobotState(
-            stamp=self._time, joints=self._joints.copy(), gripper=self._gripper, pose=forward_kinematics(self._spec, self._joints),
-            target_pose=forward_kinematics(self._spec, self._target_joints), target_gripper=self._target_gripper, health=MotorHealth(ok=True),
-        )  # fmt: skip
+            stamp=self._time,
+            joints=self._joints.copy(),
+            gripper=self._gripper,
+            pose=forward_kinematics(self._spec, self._joints),
+            target_pose=forward_kinematics(self._spec, self._target_joints),
+            target_gripper=self._target_gripper,
+            health=MotorHealth(ok=True),
+        )
 
     def send(self, command: Command) -> Command:
         if command.joints is None:
-            raise ValueError("a command without joints reached the backend; send it through make_robot's SafeRobot")
+            raise ValueError(
+                "a command without joints reached the backend; send it through make_robot's SafeRobot"
+            )
         self._advance()
         self._target_joints = np.array(command.joints, dtype=np.float64)
         self._target_gripper = float(command.gripper)
@@ -58,7 +69,8 @@ class LoopbackRobot:
 
 
 class ReplayCamera:
-    """Shows given frames at `hz`, again from the first one after the last. `mqe_core.replay` makes one from a stored episode.
+    """Shows given frames at `hz`, again from the first one after the last. `mqe_core.replay` makes one from a
+    stored episode.
 
     Args:
         frames: (n, H, W, 3) uint8 RGB or a list of images.
@@ -67,7 +79,13 @@ class ReplayCamera:
     """
 
     def __init__(
-        self, spec: RobotSpec, *, clock: Clock, frames: Sequence[np.ndarray] | np.ndarray, domain: str, hz: float | None = None
+        self,
+        spec: RobotSpec,
+        *,
+        clock: Clock,
+        frames: Sequence[np.ndarray] | np.ndarray,
+        domain: str,
+        hz: float | None = None,
     ) -> None:
         if domain not in DOMAINS:
             raise ValueError(f"domain must be one of {', '.join(DOMAINS)}; got {domain!r}")
@@ -81,7 +99,9 @@ class ReplayCamera:
 
     def read(self) -> Frame | None:
         count = int((self._clock.now() - self._start) * self._hz + 1e-6)
-        return Frame(self._start + count / self._hz, np.asarray(self._frames[count % len(self._frames)]), self._domain)
+        return Frame(
+            self._start + count / self._hz, np.asarray(self._frames[count % len(self._frames)]), self._domain
+        )
 
     def close(self) -> None:
         """Nothing to release."""

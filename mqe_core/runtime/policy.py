@@ -10,7 +10,9 @@ from mqe_core.runtime.policy_side import PolicyOutput, StickyGripper
 
 
 class OnnxPolicy:
-    """Runs a bundle on one observation at a time. The goal's resized form is kept, as a goal stays the same for many steps."""
+    """Runs a bundle on one observation at a time. The goal's resized form is kept, as a goal stays the same
+    for many steps.
+    """
 
     def __init__(self, bundle: PolicyBundle) -> None:
         self.bundle = bundle
@@ -19,7 +21,9 @@ class OnnxPolicy:
         self._goal_input: np.ndarray | None = None  # (1, S, S, 3)
 
     def act(self, observation: np.ndarray, goal: np.ndarray) -> PolicyOutput:
-        """One inference; both images (H, W, 3) uint8 RGB of any size, squashed to the policy's. ValueError for anything else."""
+        """One inference; both images (H, W, 3) uint8 RGB of any size, squashed to the policy's. ValueError
+        for anything else.
+        """
         if self._goal is None or self._goal.shape != np.shape(goal) or not np.array_equal(self._goal, goal):
             self._goal_input = self._resize(goal, "goal")
             self._goal = goal.copy()

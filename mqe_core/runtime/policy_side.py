@@ -1,7 +1,8 @@
 """The policy's half of the loop: a camera frame and the arm's poses in, an absolute target out.
 
-It owns no target: it composes each delta on the target that the arm's side really commanded, with the measured pose as pivot, so
-a lost command is a skipped step and never a double one. In one process `ControlLoop` drives it; on ROS 2 `policy_node` does.
+It owns no target: it composes each delta on the target that the arm's side really commanded, with the
+measured pose as pivot, so a lost command is a skipped step and never a double one. In one process
+`ControlLoop` drives it; on ROS 2 `policy_node` does.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ NOT_FINITE = "not_finite_action"
 
 @dataclass(frozen=True, eq=False)
 class PolicyOutput:
-    """One answer of a policy: action (7,) float32 in physical units, and control steps to the goal where it has a critic."""
+    """One answer of a policy: action (7,) float32 in physical units, and control steps to the goal where it
+    has a critic.
+    """
 
     action: np.ndarray
     steps_to_goal: float | None
@@ -51,7 +54,9 @@ class Decision:
 
 
 class StickyGripper:
-    """Bridge's gripper rule: open or closed, changed only after `steps` answers in a row say so (BridgeData: 1)."""
+    """Bridge's gripper rule: open or closed, changed only after `steps` answers in a row say so (BridgeData:
+    1).
+    """
 
     def __init__(self, threshold: float, steps: int) -> None:
         self._threshold = threshold
@@ -81,7 +86,8 @@ class PolicySide:
         policy: anything with `act` and `domain`.
         max_frame_age_s: an older frame shows a scene that has moved on; bridge_data_robot allows one second.
         gripper: rule that makes the gripper action binary.
-        session: name of this commander; unique per start, so that the arm's side can tell a restart from a lost message.
+        session: name of this commander; unique per start, so that the arm's side can tell a restart from a
+            lost message.
     """
 
     def __init__(
@@ -104,7 +110,9 @@ class PolicySide:
         self._sequence = 0
 
     def set_goal(self, image: np.ndarray, domain: str) -> None:
-        """Pursue a new goal image (H, W, 3) uint8 RGB; ValueError where it shows another domain than the policy's."""
+        """Pursue a new goal image (H, W, 3) uint8 RGB; ValueError where it shows another domain than the
+        policy's.
+        """
         check_domain(self._policy.domain, domain, "the goal image")
         self._goal = image
         self._gripper.reset()
@@ -137,7 +145,11 @@ class PolicySide:
         self._sequence += 1
         now = self._clock.now()
         command = Command(
-            pose=apply_action(target_pose, output.action, measured_pose), gripper=self._gripper(float(output.action[6])), stamp=now,
-            session=self.session, sequence=self._sequence, frame_id=self._spec.base_frame,
-        )  # fmt: skip
+            pose=apply_action(target_pose, output.action, measured_pose),
+            gripper=self._gripper(float(output.action[6])),
+            stamp=now,
+            session=self.session,
+            sequence=self._sequence,
+            frame_id=self._spec.base_frame,
+        )
         return Decision(command, output, None, now - begin)

@@ -1,9 +1,9 @@
 """RunRecorder: one run of the control loop as plain files, for a look afterwards.
 
-    goal.png        the goal image as it was given
-    frames/*.jpg    what the policy saw, by step
-    steps.csv       per step: times, why it was held, what was clipped, measured and commanded state, action, steps to goal
-    summary.json    written last; a folder without it is a run that did not end by itself
+goal.png        the goal image as it was given
+frames/*.jpg    what the policy saw, by step
+steps.csv       per step: times, why it was held, what was clipped, measured and commanded state, action
+summary.json    written last; a folder without it is a run that did not end by itself
 """
 
 from __future__ import annotations
@@ -14,16 +14,26 @@ from pathlib import Path
 
 import numpy as np
 
-from mqe_core.bundle import ACTION_NAMES
+from mqe_core.bundle_contract import ACTION_NAMES
 from mqe_core.geometry import pose_to_state
 from mqe_core.images import encode_jpeg, encode_png
 from mqe_core.runtime.control_loop import StepResult
 
 _STATE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 _COLUMNS = (
-    "step", "deadline_s", "late_ms", "latency_ms", "frame_age_ms", "held", "clipped", "detail", *(f"measured_{n}" for n in _STATE_NAMES),
-    *(f"target_{n}" for n in _STATE_NAMES), *(f"action_{n}" for n in ACTION_NAMES), "steps_to_goal",
-)  # fmt: skip
+    "step",
+    "deadline_s",
+    "late_ms",
+    "latency_ms",
+    "frame_age_ms",
+    "held",
+    "clipped",
+    "detail",
+    *(f"measured_{n}" for n in _STATE_NAMES),
+    *(f"target_{n}" for n in _STATE_NAMES),
+    *(f"action_{n}" for n in ACTION_NAMES),
+    "steps_to_goal",
+)
 
 
 class RunRecorder:
@@ -43,7 +53,11 @@ class RunRecorder:
         """Note one step. The target is the one in force after it; what was absent stays empty."""
         state, command, decision = result.state, result.command, result.decision
         sent = command is not None and command.refused is None
-        target = pose_to_state(command.pose, command.gripper) if sent else pose_to_state(state.target_pose, state.target_gripper)
+        target = (
+            pose_to_state(command.pose, command.gripper)
+            if sent
+            else pose_to_state(state.target_pose, state.target_gripper)
+        )
         output = decision.output
         began = result.deadline + result.late_s
         self._table.writerow(

@@ -1,11 +1,11 @@
 """What a robot, a camera and a clock are to the rest of the runtime, and how a backend is found by name.
 
-Everything that moves the arm speaks the four methods of `Robot`; `make_robot` wraps every backend in `SafeRobot`, so the safety
-filter is the only road to a motor. Backends register in the entry-point groups `mqe.robots`, `mqe.cameras` and `mqe.scenes`; a
-factory is called as `factory(spec, clock=clock, **options)`.
+Everything that moves the arm speaks the four methods of `Robot`; `make_robot` wraps every backend in
+`SafeRobot`, so the safety filter is the only road to a motor. Backends register in the entry-point groups
+`mqe.robots`, `mqe.cameras` and `mqe.scenes`; a factory is called as `factory(spec, clock=clock, **options)`.
 
-Units and frames everywhere: metres and radians; poses are (4, 4) of `ee_gripper_link` in `spec.base_frame`; gripper in Bridge
-units (1 = open, 0 = closed); times are monotonic seconds of the injected clock.
+Units and frames everywhere: metres and radians; poses are (4, 4) of `ee_gripper_link` in `spec.base_frame`;
+gripper in Bridge units (1 = open, 0 = closed); times are monotonic seconds of the injected clock.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ FIRST_EVALUATION_SEED = 1_000_000
 
 @dataclass(frozen=True)
 class MotorHealth:
-    """Whether the motors may be driven. `reason` says in words why not; temperatures (6,) in °C only where they are measured."""
+    """Whether the motors may be driven. `reason` says in words why not; temperatures (6,) in °C only where
+    they are measured.
+    """
 
     ok: bool
     reason: str = ""
@@ -46,7 +48,8 @@ class RobotState:
         joints: (6,) rad, measured, waist to wrist_rotate.
         gripper: measured opening in Bridge units; may exceed 1 a little.
         pose: (4, 4) measured end effector.
-        target_pose: (4, 4) target really commanded last; before the first command the pose the arm was found in.
+        target_pose: (4, 4) target really commanded last; before the first command the pose the arm was found
+            in.
         target_gripper: gripper really commanded last.
         health: state of the motors.
     """
@@ -67,13 +70,15 @@ class Command:
     Attributes:
         pose: (4, 4) target in `frame_id`.
         gripper: target opening in [0, 1].
-        stamp: monotonic seconds on the clock of the arm's side: when the command was received there (in one process: made).
+        stamp: monotonic seconds on the clock of the arm's side: when the command was received there (in one
+            process: made).
         session: who commands; the arm's side accepts one session at a time.
         sequence: counts up within a session; a lower or equal number is refused as out of order.
         frame_id: the frame of `pose`; only `spec.base_frame` is accepted.
         joints: (6,) rad that reach `pose`; filled in by the safety filter, required by a backend.
         clipped: names of the rules that changed the command, in the order they were applied.
-        refused: name of the rule that refused the command, or None; where it is set, nothing was sent and the arm holds.
+        refused: name of the rule that refused the command, or None; where it is set, nothing was sent and the
+            arm holds.
         detail: one sentence with the numbers behind `clipped` or `refused`, for people.
     """
 
@@ -91,7 +96,7 @@ class Command:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One camera image: (H, W, 3) uint8 RGB, when it was taken (monotonic seconds), and the domain it shows."""
+    """One camera image: (H, W, 3) uint8 RGB, when it was taken (monotonic s), and the domain it shows."""
 
     stamp: float
     image: np.ndarray
@@ -103,13 +108,15 @@ class Robot(Protocol):
     """An arm. Homing is a motion made of sends; resetting a scene belongs to the sim's own interface."""
 
     def observe(self) -> RobotState:
-        """The newest state. Raises RuntimeError where the arm cannot be read; never returns made-up joints."""
+        """The newest state. RuntimeError where the arm cannot be read; never made-up joints."""
 
     def send(self, command: Command) -> Command:
         """Move towards the command's joints; returns at once, with what was really sent."""
 
     def hold(self) -> None:
-        """Keep the last sent target. Never re-bases on the measured pose: a sagging arm would walk down hold by hold."""
+        """Keep the last sent target. Never re-bases on the measured pose: a sagging arm would walk down hold
+        by hold.
+        """
 
     def close(self) -> None:
         """Release the backend; the arm keeps its last target as far as the backend can."""
@@ -149,7 +156,9 @@ class MonotonicClock:
 
 
 class Scene(Protocol):
-    """A task set up in a simulator: what `mqe eval` and `mqe run` drive. `robot` is raw: wrap it in `SafeRobot`."""
+    """A task set up in a simulator: what `mqe eval` and `mqe run` drive. `robot` is raw: wrap it in
+    `SafeRobot`.
+    """
 
     robot: Robot
     camera: Camera
@@ -167,7 +176,7 @@ class Scene(Protocol):
 
 
 def find_backend(group: str, name: str) -> Callable:
-    """The factory registered as `name` in an entry-point group. Raises ValueError naming the installed ones."""
+    """The factory registered as `name` in an entry-point group. ValueError names the installed ones."""
     found = {entry.name: entry for entry in entry_points(group=group)}
     if name not in found:
         known = ", ".join(sorted(found)) or "none: is the package installed (pip install -e .)?"
@@ -176,7 +185,9 @@ def find_backend(group: str, name: str) -> Callable:
 
 
 def make_robot(name: str, spec: RobotSpec, *, clock: Clock | None = None, **options: object) -> SafeRobot:
-    """The backend `name` behind the safety filter. `clock` is the machine's where it is not given; `options` go to the backend."""
+    """The backend `name` behind the safety filter. `clock` is the machine's where it is not given; `options`
+    go to the backend.
+    """
     from mqe_core.runtime.safety import SafeRobot  # here, not above: safety.py needs the types of this module
 
     clock = clock if clock is not None else MonotonicClock()
@@ -190,16 +201,22 @@ def make_camera(name: str, spec: RobotSpec, *, clock: Clock | None = None, **opt
 
 
 def make_scene(name: str, spec: RobotSpec, task: str, seed: int, *, realtime: bool = False) -> Scene:
-    """The task `task` with seed `seed` in the simulator `name`; see the group's factory for what `realtime` changes."""
+    """The task `task` with seed `seed` in the simulator `name`; see the group's factory for what `realtime`
+    changes.
+    """
     return find_backend("mqe.scenes", name)(spec, task, seed, realtime=realtime)
 
 
 def check_domain(policy_domain: str, domain: str, source: str) -> None:
-    """Raise ValueError with the remedy where images of `domain` from `source` would reach a policy trained on another domain."""
+    """Raise ValueError with the remedy where images of `domain` from `source` would reach a policy trained on
+    another domain.
+    """
     if domain not in DOMAINS:
         raise ValueError(f"{source}: domain must be one of {', '.join(DOMAINS)}; got {domain!r}")
     if domain != policy_domain:
         raise ValueError(
-            f"{source} shows {domain} images, but the policy was trained on {policy_domain} images and would act blindly; "
-            f"use a policy exported with --domain {domain} (mqe data import, mqe train, mqe export), or {policy_domain} images"
+            f"{source} shows {domain} images, but the policy was trained on {policy_domain} images and "
+            "would act blindly; "
+            f"use a policy exported with --domain {domain} (mqe data import, mqe train, mqe export), or "
+            f"{policy_domain} images"
         )

@@ -1,8 +1,9 @@
 """SafetyFilter: what may reach a motor. SafeRobot: a robot behind the filter.
 
-Each rule has one name and one answer. It *clips* (the command is changed, sent, and says so) or it *refuses* (nothing is sent, the
-arm holds its last sent target). All limits come from the robot spec and are judged on the arm's side, against its own clock and
-against what was really sent before; nothing that the sender claims is taken on trust.
+Each rule has one name and one answer. It *clips* (the command is changed, sent, and says so) or it *refuses*
+(nothing is sent, the arm holds its last sent target). All limits come from the robot spec and are judged on
+the arm's side, against its own clock and against what was really sent before; nothing that the sender claims
+is taken on trust.
 """
 
 from __future__ import annotations
@@ -14,36 +15,33 @@ import numpy as np
 
 from mqe_core.geometry import make_pose, rotation_angle
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.runtime.pose_steps import between, rotation_vector
 from mqe_core.runtime.robot import Clock, Command, Robot, RobotState
+from mqe_core.runtime.safety_rules import (
+    GRIPPER,
+    JOINT_JUMP,
+    JOINT_LIMITS,
+    JOINT_STATE,
+    JOINT_VELOCITY,
+    MOTORS,
+    NOT_A_POSE,
+    NOT_FINITE,
+    OUT_OF_ORDER,
+    REFUSE_RULES,
+    ROTATION_STEP,
+    STALE,
+    STALE_STATE,
+    TOO_SOON,
+    TRANSLATION_STEP,
+    UNREACHABLE,
+    WORKSPACE,
+    WRONG_FRAME,
+    WRONG_SESSION,
+)
 from mqe_core.spec import RobotSpec
 
-# Rules that clip, in the order they are applied.
-WORKSPACE = "workspace"  # position moved to the nearest point of the workspace box
-TRANSLATION_STEP = "translation_step"  # step from the last sent target shortened to max_translation_step_m along each base axis
-ROTATION_STEP = "rotation_step"  # turn from it (a rotation vector) shortened to max_rotation_step_rad about each base axis
-JOINT_VELOCITY = "joint_velocity"  # step shortened until no joint must move faster than its limit
-GRIPPER = "gripper"  # opening moved into [0, 1]
-CLIP_RULES = (WORKSPACE, TRANSLATION_STEP, ROTATION_STEP, JOINT_VELOCITY, GRIPPER)
-
-# Rules that refuse, in the order they are judged.
-NOT_FINITE = "not_finite"  # NaN or infinity in the pose, the gripper or the stamp
-NOT_A_POSE = "not_a_pose"  # the matrix is no rigid transform
-WRONG_FRAME = "wrong_frame"  # expressed in a frame other than the spec's base frame
-STALE = "stale"  # received longer ago than max_command_age_s, or in the future
-WRONG_SESSION = "wrong_session"  # another session commands the arm
-OUT_OF_ORDER = "out_of_order"  # sequence not above the last one heard in this session
-TOO_SOON = "too_soon"  # less than half a control period after the last sent command
-MOTORS = "motors"  # the backend reports motors that may not be driven
-JOINT_STATE = "joint_state"  # measured joints are not finite, or read as a dead bus
-STALE_STATE = "stale_state"  # joints were measured longer ago than max_joint_state_age_s
-JOINT_LIMITS = "joint_limits"  # reachable only beyond a joint's position limit
-UNREACHABLE = "unreachable"  # no joints reach the pose
-JOINT_JUMP = "joint_jump"  # however short the step, the joints would have to jump (another branch of the arm)
-REFUSE_RULES = (
-    NOT_FINITE, NOT_A_POSE, WRONG_FRAME, STALE, WRONG_SESSION, OUT_OF_ORDER, TOO_SOON, MOTORS, JOINT_STATE, STALE_STATE,
-    JOINT_LIMITS, UNREACHABLE, JOINT_JUMP,
-)  # fmt: skip
-_BEFORE_SESSION = REFUSE_RULES[: REFUSE_RULES.index(OUT_OF_ORDER) + 1]  # refused by these, a command keeps no session alive
+# Refused by these, a command keeps no session alive.
+_BEFORE_SESSION = REFUSE_RULES[: REFUSE_RULES.index(OUT_OF_ORDER) + 1]
 
 _ROUNDING = 1e-9  # a limit exceeded by less is rounding, not clipping
 _SENT_TOLERANCE = 1e-6  # m and rad: how far what the joints reach may be from what the rules allowed
@@ -52,7 +50,9 @@ _DEAD_BUS_TOLERANCE_RAD = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class _Sent:
-    """The last sent target: joints (6,), the pose (4, 4) they reach, and when it was sent (None: found, not sent)."""
+    """The last sent target: joints (6,), the pose (4, 4) they reach, and when it was sent (None: found, not
+    sent).
+    """
 
     joints: np.ndarray
     pose: np.ndarray
@@ -64,7 +64,8 @@ class SafetyFilter:
 
     def __init__(self, spec: RobotSpec) -> None:
         self._spec = spec
-        # Joint limits opened to a full turn, only to tell "beyond a limit" from "out of reach" when a pose is refused.
+        # Joint limits opened to a full turn, only to tell "beyond a limit" from "out of reach" when a pose is
+        # refused.
         self._unlimited = replace(
             spec, joints=tuple(replace(joint, lower_rad=-np.pi, upper_rad=np.pi) for joint in spec.joints)
         )
@@ -74,7 +75,8 @@ class SafetyFilter:
         self._heard = -np.inf
 
     def filter(self, command: Command, state: RobotState, now: float) -> Command:
-        """The command that may be sent, with `joints` filled in and `clipped` naming what was changed; or `refused` set.
+        """The command that may be sent, with `joints` filled in and `clipped` naming what was changed; or
+        `refused` set.
 
         Args:
             command: pose (4, 4) and gripper; `stamp` is when the arm's side received it.
@@ -101,10 +103,14 @@ class SafetyFilter:
             clipped.append(GRIPPER)
         sent_pose = forward_kinematics(self._spec, joints)
         detail = f"asked for {_millimetres(command.pose)}, sent {_millimetres(sent_pose)}" if clipped else ""
-        return replace(command, pose=sent_pose, gripper=gripper, joints=joints, clipped=tuple(clipped), detail=detail)
+        return replace(
+            command, pose=sent_pose, gripper=gripper, joints=joints, clipped=tuple(clipped), detail=detail
+        )
 
     def commit(self, result: Command, now: float) -> None:
-        """Record the outcome of `filter`: what was sent becomes the base of the next step, and the session stays alive."""
+        """Record the outcome of `filter`: what was sent becomes the base of the next step, and the session
+        stays alive.
+        """
         if result.refused in _BEFORE_SESSION:
             return
         self._session, self._sequence, self._heard = result.session, result.sequence, now
@@ -117,7 +123,7 @@ class SafetyFilter:
         self._heard = -np.inf
 
     def fault(self, state: RobotState, now: float) -> tuple[str, str] | None:
-        """(rule, detail) where the motors may not be driven or the measured joints not be trusted, else None."""
+        """(rule, detail) where the motors may not be driven or the joints not be trusted, else None."""
         if not state.health.ok:
             return MOTORS, state.health.reason
         if not np.isfinite(state.joints).all():
@@ -127,17 +133,25 @@ class SafetyFilter:
             return JOINT_STATE, "all joints read -pi: the motor bus does not answer"
         age = now - state.stamp
         if not age <= self._spec.control.max_joint_state_age_s:
-            return STALE_STATE, f"joints are {age:.3f} s old, allowed {self._spec.control.max_joint_state_age_s} s"
+            return (
+                STALE_STATE,
+                f"joints are {age:.3f} s old, allowed {self._spec.control.max_joint_state_age_s} s",
+            )
         return None
 
     def rebase(self, state: RobotState) -> Command:
-        """Make the measured joints the base of the next step; returns the command that tells the backend so."""
+        """Make the measured joints the base of the next step; returns the command that says so."""
         found = self._found(state)
         self._sent = found
         return Command(
-            pose=found.pose, gripper=min(max(state.target_gripper, 0.0), 1.0), stamp=state.stamp, session="", sequence=0,
-            frame_id=self._spec.base_frame, joints=found.joints,
-        )  # fmt: skip
+            pose=found.pose,
+            gripper=min(max(state.target_gripper, 0.0), 1.0),
+            stamp=state.stamp,
+            session="",
+            sequence=0,
+            frame_id=self._spec.base_frame,
+            joints=found.joints,
+        )
 
     def _found(self, state: RobotState) -> _Sent:
         joints = np.array(state.joints, dtype=np.float64)
@@ -149,10 +163,15 @@ class SafetyFilter:
         if pose.shape != (4, 4):
             return NOT_A_POSE, f"expected a (4, 4) pose, got shape {pose.shape}"
         if not (np.isfinite(pose).all() and np.isfinite(command.gripper) and np.isfinite(command.stamp)):
-            return NOT_FINITE, f"position {pose[:3, 3].tolist()}, gripper {command.gripper}, stamp {command.stamp}"
+            return (
+                NOT_FINITE,
+                f"position {pose[:3, 3].tolist()}, gripper {command.gripper}, stamp {command.stamp}",
+            )
         rotation = pose[:3, :3]
         # The bound on the entries first: squares of absurd numbers would overflow.
-        orthogonality = float(np.abs(rotation @ rotation.T - np.eye(3)).max()) if np.abs(rotation).max() < 2.0 else np.inf
+        orthogonality = (
+            float(np.abs(rotation @ rotation.T - np.eye(3)).max()) if np.abs(rotation).max() < 2.0 else np.inf
+        )
         if orthogonality > 1e-3 or np.linalg.det(rotation) < 0 or np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-6:
             return NOT_A_POSE, f"rotation off by {orthogonality:.3g}, last row {pose[3].tolist()}"
         if command.frame_id != self._spec.base_frame:
@@ -170,11 +189,16 @@ class SafetyFilter:
             )
         sent_at = self._sent.time if self._sent is not None else None
         if sent_at is not None and now - sent_at < 0.5 * control.period_s:
-            return TOO_SOON, f"{now - sent_at:.3f} s after the last one, allowed from {0.5 * control.period_s:.3f} s"
+            return (
+                TOO_SOON,
+                f"{now - sent_at:.3f} s after the last one, allowed from {0.5 * control.period_s:.3f} s",
+            )
         return None
 
     def _clip_pose(self, pose: np.ndarray, last: _Sent) -> tuple[np.ndarray, list[str]]:
-        """Box first, then the step: where the last target is inside the box, so is every point on the way to the clipped one."""
+        """Box first, then the step: where the last target is inside the box, so is every point on the way to
+        the clipped one.
+        """
         control, box, clipped = self._spec.control, self._spec.workspace, []
         position = np.clip(pose[:3, 3], box.low, box.high)
         if np.abs(position - pose[:3, 3]).max() > _ROUNDING:
@@ -183,16 +207,23 @@ class SafetyFilter:
         wanted = make_pose(left @ right, position)
         # Per axis, as bridge_data_robot clips an action; the direction of the step is kept.
         step = float(np.abs(position - last.pose[:3, 3]).max()) / control.max_translation_step_m
-        turn = float(np.abs(_rotation_vector(wanted[:3, :3] @ last.pose[:3, :3].T)).max()) / control.max_rotation_step_rad
+        turn = (
+            float(np.abs(rotation_vector(wanted[:3, :3] @ last.pose[:3, :3].T)).max())
+            / control.max_rotation_step_rad
+        )
         if step > 1.0 + _ROUNDING:
             clipped.append(TRANSLATION_STEP)
         if turn > 1.0 + _ROUNDING:
             clipped.append(ROTATION_STEP)
         shorter, smaller = 1.0 / max(1.0, step), 1.0 / max(1.0, turn)
-        return _between(last.pose, wanted, shorter, smaller), clipped
+        return between(last.pose, wanted, shorter, smaller), clipped
 
-    def _solve(self, pose: np.ndarray, last: _Sent, elapsed: float) -> tuple[np.ndarray | None, str | None, str]:
-        """(joints, JOINT_VELOCITY or None, "") for the pose or a shorter step towards it; (None, refusing rule, detail) if none."""
+    def _solve(
+        self, pose: np.ndarray, last: _Sent, elapsed: float
+    ) -> tuple[np.ndarray | None, str | None, str]:
+        """(joints, JOINT_VELOCITY or None, "") for the pose or a shorter step towards it; (None, refusing
+        rule, detail) if none.
+        """
         joints = self._reach(pose, last.joints)
         if joints is None:
             if inverse_kinematics(self._unlimited, pose, last.joints) is not None:
@@ -202,19 +233,26 @@ class SafetyFilter:
         excess = float((np.abs(joints - last.joints) / allowed).max())
         if excess <= 1.0 + _ROUNDING:
             return joints, None, ""
-        # Shorten in Cartesian space, where the box and the step limits are convex, and solve again; a step through joint space
-        # would leave them. A little below the proportional fraction, as the joints move fastest where the arm is near singular.
+        # Shorten in Cartesian space, where the box and the step limits are convex, and solve again; a step
+        # through joint space would leave them. A little below the proportional fraction, as the joints move
+        # fastest where the arm is near singular.
         fraction = 0.98 / excess
         for _ in range(8):
-            shorter = self._reach(_between(last.pose, pose, fraction, fraction), last.joints)
+            shorter = self._reach(between(last.pose, pose, fraction, fraction), last.joints)
             if shorter is not None and (np.abs(shorter - last.joints) <= allowed).all():
                 return shorter, JOINT_VELOCITY, ""
             fraction *= 0.5
         worst = int((np.abs(joints - last.joints) / allowed).argmax())
-        return None, JOINT_JUMP, f"joint {self._spec.joint_names[worst]} would move {excess:.1f} times its velocity limit"
+        return (
+            None,
+            JOINT_JUMP,
+            f"joint {self._spec.joint_names[worst]} would move {excess:.1f} times its velocity limit",
+        )
 
     def _reach(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
-        """Joints that reach the pose so exactly that every limit met by the pose is met by the joints; None otherwise."""
+        """Joints that reach the pose so exactly that every limit met by the pose is met by the joints; None
+        otherwise.
+        """
         joints = inverse_kinematics(self._spec, pose, seed)
         if joints is None:
             return None
@@ -224,7 +262,9 @@ class SafetyFilter:
 
 
 class SafeRobot:
-    """A robot behind the safety filter; itself a Robot. The last sent target and the session live here, on the arm's side."""
+    """A robot behind the safety filter; itself a Robot. The last sent target and the session live here, on
+    the arm's side.
+    """
 
     def __init__(self, robot: Robot, spec: RobotSpec, clock: Clock) -> None:
         self.spec = spec
@@ -262,7 +302,9 @@ class SafeRobot:
         self._robot.close()
 
     def inspect(self) -> tuple[RobotState | None, tuple[str, str] | None]:
-        """The newest state (None where the arm cannot be read), and (rule, detail) where the arm may not be driven now."""
+        """The newest state (None where the arm cannot be read), and (rule, detail) where the arm may not be
+        driven now.
+        """
         try:
             state = self._robot.observe()
         except RuntimeError as error:
@@ -276,9 +318,9 @@ class SafeRobot:
     def resume(self) -> bool:
         """Make the arm ready to move again; True where the target had to be re-based on the measured pose.
 
-        Within `tracking_tolerance_m` the last sent target stays, so that hold and resume again and again do not walk a sagging
-        arm down. Farther away (somebody moved the arm, a collision) the measured pose becomes the target, so that nothing jumps.
-        Raises RuntimeError where the joints cannot be trusted.
+        Within `tracking_tolerance_m` the last sent target stays, so that hold and resume again and again do
+        not walk a sagging arm down. Farther away (somebody moved the arm, a collision) the measured pose
+        becomes the target, so that nothing jumps. Raises RuntimeError where the joints cannot be trusted.
         """
         state, fault = self.inspect()
         if state is None or fault is not None:
@@ -292,47 +334,10 @@ class SafeRobot:
         return True
 
     def rebase(self) -> None:
-        """Make the measured pose the target: after the arm was moved by something other than sends (a hand, a scene's reset)."""
+        """Make the measured pose the target: after the arm was moved by something other than sends (a hand, a
+        scene's reset).
+        """
         self._robot.send(self._filter.rebase(self._robot.observe()))
-
-
-def _between(start: np.ndarray, end: np.ndarray, translation: float, rotation: float) -> np.ndarray:
-    """Pose (4, 4) the given fractions of the way from `start` to `end`: straight in position, about one fixed axis in rotation."""
-    position = start[:3, 3] + translation * (end[:3, 3] - start[:3, 3])
-    if rotation == 1.0:
-        return make_pose(end[:3, :3], position)
-    x, y, z = vector = rotation * _rotation_vector(end[:3, :3] @ start[:3, :3].T)
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return make_pose(start[:3, :3], position)
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]) / angle
-    part = np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * cross @ cross
-    return make_pose(part @ start[:3, :3], position)
-
-
-def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
-    """(3, 3) → (3,) axis times angle, angle in [0, π], exact at half turns too."""
-    x, y, z, w = _quaternion(rotation)
-    sine = float(np.sqrt(x * x + y * y + z * z))
-    return np.array([x, y, z]) * (2.0 * np.arctan2(sine, w) / sine) if sine > 1e-15 else np.zeros(3)
-
-
-def _quaternion(rotation: np.ndarray) -> tuple[float, float, float, float]:
-    """(3, 3) → unit (x, y, z, w) with w ≥ 0, from the largest component, so that half turns lose no digits."""
-    r = rotation
-    xx, yy, zz = r[0, 0], r[1, 1], r[2, 2]
-    squares = np.array([1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz])
-    largest = int(squares.argmax())
-    columns = np.array(
-        [
-            [squares[0], r[0, 1] + r[1, 0], r[2, 0] + r[0, 2], r[2, 1] - r[1, 2]],
-            [r[0, 1] + r[1, 0], squares[1], r[1, 2] + r[2, 1], r[0, 2] - r[2, 0]],
-            [r[2, 0] + r[0, 2], r[1, 2] + r[2, 1], squares[2], r[1, 0] - r[0, 1]],
-            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], squares[3]],
-        ]
-    )
-    x, y, z, w = columns[largest] / np.linalg.norm(columns[largest])
-    return (x, y, z, w) if w >= 0 else (-x, -y, -z, -w)
 
 
 def _millimetres(pose: np.ndarray) -> str:

@@ -10,13 +10,22 @@ import onnx
 import pytest
 import torch
 
-from mqe_core.bundle import PolicyBundle, counter_image
+from mqe_core.bundle import PolicyBundle
+from mqe_core.golden_images import counter_image
 from mqe_core.learning.export import DeployedPolicy, assert_parity, export_run, last_metrics
 from mqe_core.learning.train import action_scale, load_run, train
 from mqe_core.learning.trainer import make_config
 
 torch.set_num_threads(1)
-SMALL = {"batch_size": 8, "latent_dim": 32, "components": 2, "hidden_dims": [32, 32], "encoder": "strided", "threads": 1, "log_every": 1}
+SMALL = {
+    "batch_size": 8,
+    "latent_dim": 32,
+    "components": 2,
+    "hidden_dims": [32, 32],
+    "encoder": "strided",
+    "threads": 1,
+    "log_every": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,9 @@ def policy_file(run_folder: Path, tmp_path_factory: pytest.TempPathFactory, spec
 def deployed(run_folder: Path) -> DeployedPolicy:
     agent, _, metadata = load_run(run_folder)
     scale = action_scale(metadata)
-    return DeployedPolicy(agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)).eval()
+    return DeployedPolicy(
+        agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)
+    ).eval()
 
 
 def pairs(count: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
@@ -44,12 +55,24 @@ def pairs(count: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     return images[:count], images[count:]
 
 
-def test_the_contract_comes_from_the_run_and_its_data(policy_file: Path, run_folder: Path, synthetic_store: Path, spec) -> None:
+def test_the_contract_comes_from_the_run_and_its_data(
+    policy_file: Path, run_folder: Path, synthetic_store: Path, spec
+) -> None:
     contract = PolicyBundle.open(policy_file, spec).contract
     metadata = json.loads((run_folder / "metadata.json").read_text())
-    assert (contract.agent, contract.domain, contract.image_size, contract.control_hz) == ("mqe", "sim", 32, 5.0)
-    assert contract.data_fingerprint == metadata["data"]["fingerprint"] and contract.discount == metadata["discount"]
-    assert contract.action_low == pytest.approx(metadata["action_low"]) and contract.action_high == pytest.approx(metadata["action_high"])
+    assert (contract.agent, contract.domain, contract.image_size, contract.control_hz) == (
+        "mqe",
+        "sim",
+        32,
+        5.0,
+    )
+    assert (
+        contract.data_fingerprint == metadata["data"]["fingerprint"]
+        and contract.discount == metadata["discount"]
+    )
+    assert contract.action_low == pytest.approx(
+        metadata["action_low"]
+    ) and contract.action_high == pytest.approx(metadata["action_high"])
     assert contract.metrics["step"] == 3 and "loss" in contract.metrics
 
 
@@ -61,7 +84,9 @@ def test_actions_come_out_in_physical_units(policy_file: Path, run_folder: Path)
         normalised, steps = agent.policy_module()(torch.from_numpy(observations), torch.from_numpy(goals))
     low, high = np.array(metadata["action_low"]), np.array(metadata["action_high"])
     outputs = PolicyBundle.open(policy_file).run(observations, goals)
-    np.testing.assert_allclose(outputs["action"], low + (normalised.numpy() + 1) / 2 * (high - low), atol=1e-6)
+    np.testing.assert_allclose(
+        outputs["action"], low + (normalised.numpy() + 1) / 2 * (high - low), atol=1e-6
+    )
     np.testing.assert_allclose(outputs["steps_to_goal"], steps.numpy(), rtol=1e-3)
 
 
@@ -69,7 +94,9 @@ def test_observation_and_goal_are_two_inputs(policy_file: Path) -> None:
     observations, goals = pairs(1)
     bundle = PolicyBundle.open(policy_file)
     both, swapped = bundle.run(observations, goals), bundle.run(goals, observations)
-    assert both["steps_to_goal"][0] > 1e-3 and bundle.run(goals, goals)["steps_to_goal"][0] == pytest.approx(0.0, abs=1e-3)
+    assert both["steps_to_goal"][0] > 1e-3 and bundle.run(goals, goals)["steps_to_goal"][0] == pytest.approx(
+        0.0, abs=1e-3
+    )
     assert not np.array_equal(both["action"], swapped["action"])
 
 
@@ -104,7 +131,12 @@ def test_parity_fails_for_another_network(policy_file: Path, run_folder: Path) -
 
 
 def test_a_state_run_is_refused_with_the_reason(synthetic_store: Path, tmp_path: Path, spec) -> None:
-    train(synthetic_store, tmp_path / "run", make_config({**SMALL, "steps": 1, "observation": "state"}), progress=False)
+    train(
+        synthetic_store,
+        tmp_path / "run",
+        make_config({**SMALL, "steps": 1, "observation": "state"}),
+        progress=False,
+    )
     with pytest.raises(ValueError, match="trained on state observations.*--observation pixels"):
         export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
     assert not (tmp_path / "policy.onnx").exists()

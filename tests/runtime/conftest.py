@@ -53,13 +53,21 @@ def robot(mock: LoopbackRobot, spec: RobotSpec, clock: FakeClock) -> SafeRobot:
 
 @pytest.fixture
 def command(spec: RobotSpec, clock: FakeClock) -> Callable[..., Command]:
-    """Build a command: `command(state, move=(dx, dy, dz), turn=R)` relative to the state's target; fields can be overridden."""
+    """Build a command: `command(state, move=(dx, dy, dz), turn=R)` relative to the state's target; fields can
+    be overridden.
+    """
     sequence = iter(range(1, 1_000_000))
 
     def build(state: RobotState, move=(0.0, 0.0, 0.0), turn: np.ndarray | None = None, **fields) -> Command:
         rotation = state.target_pose[:3, :3] if turn is None else turn @ state.target_pose[:3, :3]
         pose = make_pose(rotation, state.target_pose[:3, 3] + np.asarray(move, dtype=float))
-        defaults = {"gripper": 1.0, "stamp": clock.now(), "session": "test", "sequence": next(sequence), "frame_id": spec.base_frame}
+        defaults = {
+            "gripper": 1.0,
+            "stamp": clock.now(),
+            "session": "test",
+            "sequence": next(sequence),
+            "frame_id": spec.base_frame,
+        }
         return Command(**{"pose": pose, **defaults, **fields})
 
     return build

@@ -1,4 +1,4 @@
-"""The arm's half: it holds when commands stop, takes no orders while held, and never walks down by holding."""
+"""The arm's half: holds when commands stop, takes no orders while held, never walks down by holding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def step(side, command, clock, move=(0.01, 0, 0), **fields):
     return side.receive(command(side.robot.observe(), move=move, **fields))
 
 
-def test_ready_then_moving_then_ready_again_when_commands_stop(side, command, clock, robot, monkeypatch) -> None:
+def test_ready_then_moving_then_ready_again_when_commands_stop(
+    side, command, clock, robot, monkeypatch
+) -> None:
     assert side.tick().state == READY
     sent = step(side, command, clock)
     assert sent.refused is None and side.tick().state == MOVING
@@ -48,7 +50,11 @@ def test_age_counts_from_receipt_not_from_the_senders_stamp(side, command, clock
 def test_a_report_tells_the_outcome_once(side, command, clock) -> None:
     sent = step(side, command, clock, move=(0.12, 0, 0))
     report = side.tick()
-    assert report.command is sent and report.clipped == ("translation_step",) and "translation_step" in report.reason
+    assert (
+        report.command is sent
+        and report.clipped == ("translation_step",)
+        and "translation_step" in report.reason
+    )
     assert side.tick().command is None
 
 
@@ -70,7 +76,9 @@ def test_held_ignores_commands_until_resume(side, command, clock, robot) -> None
     assert step(side, command, clock).refused is None
 
 
-def test_hold_and_resume_again_and_again_do_not_lower_a_sagging_arm(spec, clock, start_joints, command) -> None:
+def test_hold_and_resume_again_and_again_do_not_lower_a_sagging_arm(
+    spec, clock, start_joints, command
+) -> None:
     class Sagging(LoopbackRobot):
         """Gravity keeps the shoulder 0.03 rad below its target."""
 
@@ -107,7 +115,9 @@ def test_resume_rebases_an_arm_that_was_moved_by_hand(side, command, clock, robo
 def test_bad_motors_are_a_fault_that_ends_held(side, command, clock, robot, mock, monkeypatch) -> None:
     step(side, command, clock)
     good = mock.observe
-    monkeypatch.setattr(mock, "observe", lambda: dataclasses.replace(good(), health=MotorHealth(False, "elbow hot")))
+    monkeypatch.setattr(
+        mock, "observe", lambda: dataclasses.replace(good(), health=MotorHealth(False, "elbow hot"))
+    )
     report = side.tick()
     assert report.state == FAULT and "elbow hot" in report.reason
     assert step(side, command, clock).refused == FAULT

@@ -24,7 +24,12 @@ class ScriptedPolicy:
     domain = "sim"
 
     def __init__(self, clock, action=(0.01, 0, 0, 0, 0, 0, 1), seconds: float = 0.01) -> None:
-        self.clock, self.action, self.seconds, self.calls = clock, np.array(action, dtype=np.float32), seconds, 0
+        self.clock, self.action, self.seconds, self.calls = (
+            clock,
+            np.array(action, dtype=np.float32),
+            seconds,
+            0,
+        )
 
     def act(self, observation: np.ndarray, goal: np.ndarray) -> PolicyOutput:
         self.calls += 1
@@ -150,9 +155,14 @@ def test_the_log_has_what_was_sent_not_what_was_asked(loop, policy, robot) -> No
 
 def test_a_refused_command_is_reported_with_its_rule(loop, policy) -> None:
     policy.seconds = 0.0
-    policy.action = np.array([0.05, 0, 0.05, 0, 0, 0, 1], dtype=np.float32)  # towards the corner that cannot be reached
+    policy.action = np.array(
+        [0.05, 0, 0.05, 0, 0, 0, 1], dtype=np.float32
+    )  # towards the corner that cannot be reached
     results = collect(loop, 12)
-    assert results[-1].held in ("unreachable", "joint_limits") and results[-1].command.refused == results[-1].held
+    assert (
+        results[-1].held in ("unreachable", "joint_limits")
+        and results[-1].command.refused == results[-1].held
+    )
 
 
 def test_frames_of_another_domain_stop_the_run_and_hold(loop, camera, robot, monkeypatch) -> None:
@@ -191,7 +201,9 @@ def test_a_callback_may_end_the_run(loop) -> None:
 
 
 def test_rotation_turns_about_the_measured_position(side, spec, robot, mock, policy) -> None:
-    """R' = R(a) R and p' = R(a) (p - p_measured) + p_measured + d: with lag, a turn moves the target too (BridgeData V2)."""
+    """R' = R(a) R and p' = R(a) (p - p_measured) + p_measured + d: with lag, a turn moves the target too
+    (BridgeData V2).
+    """
     target, measured = robot.observe().target_pose, robot.observe().pose.copy()
     measured[:3, 3] -= [0.02, 0.01, 0.0]  # the arm lags behind
     policy.action = np.array([0.01, 0, 0, 0, 0, 0.2, 1], dtype=np.float32)

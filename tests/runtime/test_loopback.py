@@ -1,4 +1,6 @@
-"""The mock robot moves within its velocity limits by the injected clock; the mock camera shows what was recorded."""
+"""The mock robot moves within its velocity limits by the injected clock; the mock camera shows what was
+recorded.
+"""
 
 from __future__ import annotations
 

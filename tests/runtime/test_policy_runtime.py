@@ -33,7 +33,9 @@ def test_a_goal_is_resized_once_and_changes_are_noticed(policy, monkeypatch) -> 
     import mqe_core.runtime.policy as module
 
     calls = []
-    monkeypatch.setattr(module, "squash_resize", lambda image, size: calls.append(image.shape) or squash_resize(image, size))
+    monkeypatch.setattr(
+        module, "squash_resize", lambda image, size: calls.append(image.shape) or squash_resize(image, size)
+    )
     observation, goal = picture(0, 60, 80), picture(1, 66, 88)
     first = policy.act(observation, goal).steps_to_goal
     policy.act(observation, goal.copy())
@@ -43,7 +45,14 @@ def test_a_goal_is_resized_once_and_changes_are_noticed(policy, monkeypatch) -> 
 
 
 @pytest.mark.parametrize(
-    "bad", [np.zeros((8, 8, 3), np.float32), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((1, 8, 8, 3), np.uint8), None]
+    "bad",
+    [
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((1, 8, 8, 3), np.uint8),
+        None,
+    ],
 )
 def test_anything_but_an_rgb_image_is_refused_by_name(policy, bad) -> None:
     good = picture(0, 8, 8)

@@ -31,7 +31,12 @@ class Rig:
         self._sequence += 1
         target = self.robot.observe().target_pose
         pose = make_pose(target[:3, :3], target[:3, 3] + np.asarray(move))
-        defaults = {"stamp": self.clock.now(), "session": "contract", "sequence": self._sequence, "frame_id": self.spec.base_frame}
+        defaults = {
+            "stamp": self.clock.now(),
+            "session": "contract",
+            "sequence": self._sequence,
+            "frame_id": self.spec.base_frame,
+        }
         return self.robot.send(Command(**{"pose": pose, "gripper": gripper, **defaults, **fields}))
 
 
@@ -56,7 +61,11 @@ def test_state_has_the_promised_shapes_and_is_finite(rig: Rig) -> None:
     rig.wait(0.5)
     state = rig.robot.observe()
     assert state.joints.shape == (6,) and state.pose.shape == state.target_pose.shape == (4, 4)
-    assert np.isfinite(state.joints).all() and np.isfinite(state.pose).all() and np.isfinite(state.target_pose).all()
+    assert (
+        np.isfinite(state.joints).all()
+        and np.isfinite(state.pose).all()
+        and np.isfinite(state.target_pose).all()
+    )
     np.testing.assert_allclose(state.pose, forward_kinematics(rig.spec, state.joints), atol=1e-9)
     assert -0.1 <= state.gripper <= 1.2 and 0.0 <= state.target_gripper <= 1.0
     assert state.health.ok and 0.0 <= rig.clock.now() - state.stamp < 0.1
@@ -101,7 +110,9 @@ def test_what_was_clipped_is_reported_and_obeyed(rig: Rig) -> None:
     assert np.abs(step).max() <= rig.spec.control.max_translation_step_m + 1e-6
 
 
-@pytest.mark.parametrize("fields", [{"pose": np.full((4, 4), np.nan)}, {"frame_id": "elsewhere"}, {"gripper": np.inf}])
+@pytest.mark.parametrize(
+    "fields", [{"pose": np.full((4, 4), np.nan)}, {"frame_id": "elsewhere"}, {"gripper": np.inf}]
+)
 def test_a_refused_command_moves_nothing(rig: Rig, fields: dict) -> None:
     sent = rig.send((0.02, 0.0, 0.0))
     rig.wait(1.0)
@@ -171,7 +182,9 @@ def test_make_robot_always_wraps_and_names_what_is_installed(spec: RobotSpec, cl
 
 
 @pytest.fixture(params=["mock", "sim"])
-def camera(request: pytest.FixtureRequest, spec: RobotSpec, clock: Clock, synthetic_store) -> Iterator[tuple[Camera, Callable, Clock]]:
+def camera(
+    request: pytest.FixtureRequest, spec: RobotSpec, clock: Clock, synthetic_store
+) -> Iterator[tuple[Camera, Callable, Clock]]:
     if request.param == "mock":
         from mqe_core.runtime.robot import make_camera
 

@@ -16,17 +16,37 @@ from mqe_core.replay import episode_frames
 
 
 def write_goal(folder: Path, domain: str, **keys) -> Path:
-    meaning = {"camera": "over_shoulder", "resize_rule": "squash-lanczos", "domain": domain, "capture_pose": [0.2, 0, 0.2, 0, 0, 0, 1.0], **keys}
+    meaning = {
+        "camera": "over_shoulder",
+        "resize_rule": "squash-lanczos",
+        "domain": domain,
+        "capture_pose": [0.2, 0, 0.2, 0, 0, 0, 1.0],
+        **keys,
+    }
     path = folder / f"{domain}.png"
     path.write_bytes(encode_png(np.full((48, 64, 3), 90, np.uint8)))
     path.with_suffix(".yaml").write_text(yaml.safe_dump(meaning), encoding="utf-8")
     return path
 
 
-def test_the_mock_runs_at_the_control_rate_and_records(make_bundle, synthetic_store, tmp_path, capsys) -> None:
+def test_the_mock_runs_at_the_control_rate_and_records(
+    make_bundle, synthetic_store, tmp_path, capsys
+) -> None:
     out = tmp_path / "run"
     policy = make_bundle(action=(0.004, 0, 0, 0, 0, 0, 1))
-    arguments = ["run", "--backend", "mock", "--policy", str(policy), "--episodes", str(synthetic_store), "--seconds", "2", "--out", str(out)]
+    arguments = [
+        "run",
+        "--backend",
+        "mock",
+        "--policy",
+        str(policy),
+        "--episodes",
+        str(synthetic_store),
+        "--seconds",
+        "2",
+        "--out",
+        str(out),
+    ]
     assert main(arguments) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert len(lines) == 3 and "steps to goal" in lines[0]  # a line per second and the summary
@@ -43,7 +63,10 @@ def test_the_mock_runs_at_the_control_rate_and_records(make_bundle, synthetic_st
 
 def test_the_sim_runs_against_the_wall_clock_and_is_scored(make_bundle, capsys) -> None:
     pytest.importorskip("pybullet")
-    assert main(["run", "--policy", str(make_bundle()), "--task", "place1", "--seed", "3", "--seconds", "1"]) == 0
+    assert (
+        main(["run", "--policy", str(make_bundle()), "--task", "place1", "--seed", "3", "--seconds", "1"])
+        == 0
+    )
     assert "place1 seed 3: 5 steps" in (out := capsys.readouterr().out) and "score 0 of 1" in out
 
 
@@ -57,10 +80,14 @@ def test_a_goal_sets_the_scene_and_must_not_contradict_it(make_bundle, tmp_path,
 
 
 @pytest.mark.parametrize("backend", ["sim", "mock"])
-def test_a_goal_of_another_domain_is_refused(make_bundle, synthetic_store, tmp_path, capsys, backend: str) -> None:
+def test_a_goal_of_another_domain_is_refused(
+    make_bundle, synthetic_store, tmp_path, capsys, backend: str
+) -> None:
     goal = write_goal(tmp_path, "real")
     store = ["--episodes", str(synthetic_store)] if backend == "mock" else []
-    assert main(["run", "--backend", backend, "--policy", str(make_bundle()), "--goal", str(goal), *store]) == 1
+    assert (
+        main(["run", "--backend", backend, "--policy", str(make_bundle()), "--goal", str(goal), *store]) == 1
+    )
     assert "shows real images, but the policy was trained on sim images" in capsys.readouterr().err
 
 
@@ -69,14 +96,49 @@ def test_a_camera_of_another_domain_is_refused(make_bundle, synthetic_store, cap
     assert main(["run", "--backend", "mock", "--policy", policy, "--episodes", str(synthetic_store)]) == 1
     assert "camera of the backend mock shows sim images" in capsys.readouterr().err
     # Frames that are said to be real are another matter.
-    assert main(["run", "--backend", "mock", "--policy", policy, "--episodes", str(synthetic_store), "--domain", "real", "--seconds", "0.2"]) == 0
+    assert (
+        main(
+            [
+                "run",
+                "--backend",
+                "mock",
+                "--policy",
+                policy,
+                "--episodes",
+                str(synthetic_store),
+                "--domain",
+                "real",
+                "--seconds",
+                "0.2",
+            ]
+        )
+        == 0
+    )
     assert episode_frames(synthetic_store, 0).shape[0] == 12
 
 
 def test_the_mock_shows_the_goal_itself_where_there_are_no_episodes(make_bundle, tmp_path, capsys) -> None:
     goal = write_goal(tmp_path, "sim", task="place1", seed=6)
-    assert main(["run", "--backend", "mock", "--policy", str(make_bundle()), "--goal", str(goal), "--seconds", "0.6"]) == 0
-    assert "still picture of sim: 3 steps" in (out := capsys.readouterr().out) and "steps to goal 0.0 -> 0.0" in out
+    assert (
+        main(
+            [
+                "run",
+                "--backend",
+                "mock",
+                "--policy",
+                str(make_bundle()),
+                "--goal",
+                str(goal),
+                "--seconds",
+                "0.6",
+            ]
+        )
+        == 0
+    )
+    assert (
+        "still picture of sim: 3 steps" in (out := capsys.readouterr().out)
+        and "steps to goal 0.0 -> 0.0" in out
+    )
 
 
 def test_arguments_of_the_other_backend_are_refused(make_bundle, synthetic_store, capsys) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mqe_core.geometry import euler_to_rotation, make_pose
 from mqe_core.kinematics import forward_kinematics
-from mqe_core.runtime import safety
+from mqe_core.runtime import safety_rules as safety
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import MotorHealth
 from mqe_core.runtime.safety import SafeRobot, SafetyFilter
@@ -27,7 +27,12 @@ def refused(robot, command, **fields) -> str | None:
 
 
 def test_a_harmless_command_passes_unchanged(robot, command) -> None:
-    asked = command(robot.observe(), move=(0.01, -0.02, 0.005), turn=euler_to_rotation(np.array([0.05, -0.1, 0.2])), gripper=0.3)
+    asked = command(
+        robot.observe(),
+        move=(0.01, -0.02, 0.005),
+        turn=euler_to_rotation(np.array([0.05, -0.1, 0.2])),
+        gripper=0.3,
+    )
     sent = robot.send(asked)
     assert sent.refused is None and sent.clipped == () and sent.gripper == 0.3
     np.testing.assert_allclose(sent.pose, asked.pose, atol=1e-9)
@@ -74,7 +79,9 @@ def test_one_session_at_a_time_until_it_falls_silent(robot, command, clock, spec
     assert refused(robot, command, session="b", sequence=1) == safety.WRONG_SESSION
     assert refused(robot, command, session="a", sequence=6) is None
     clock.advance(spec.control.max_command_age_s + 0.01)
-    assert refused(robot, command, session="b", sequence=1) is None  # a restarted policy counts from one again
+    assert (
+        refused(robot, command, session="b", sequence=1) is None
+    )  # a restarted policy counts from one again
     clock.advance(0.2)
     assert refused(robot, command, session="a", sequence=7) == safety.WRONG_SESSION
 
@@ -93,7 +100,9 @@ def test_out_of_order_and_repeated_commands_are_refused(robot, command, clock) -
     assert refused(robot, command, sequence=10) == safety.OUT_OF_ORDER
     assert refused(robot, command, sequence=9) == safety.OUT_OF_ORDER
     clock.advance(10.0)
-    assert refused(robot, command, sequence=9) == safety.OUT_OF_ORDER  # silence does not make an old message new
+    assert (
+        refused(robot, command, sequence=9) == safety.OUT_OF_ORDER
+    )  # silence does not make an old message new
     assert refused(robot, command, sequence=11) is None
 
 
@@ -144,7 +153,9 @@ def walk(robot, command, clock, move, steps: int, **fields) -> list:
     return results
 
 
-@pytest.mark.parametrize("move", [(0.04, 0, 0), (-0.04, 0, 0), (0, 0.04, 0), (0, -0.04, 0), (0, 0, 0.04), (0, 0, -0.04)])
+@pytest.mark.parametrize(
+    "move", [(0.04, 0, 0), (-0.04, 0, 0), (0, 0.04, 0), (0, -0.04, 0), (0, 0, 0.04), (0, 0, -0.04)]
+)
 def test_the_target_stops_at_the_workspace_box(robot, command, clock, spec, move) -> None:
     results = walk(robot, command, clock, move, 12)
     sent = [r for r in results if r.refused is None]
@@ -161,7 +172,9 @@ def test_a_long_step_is_shortened_along_its_direction(robot, command, spec) -> N
     sent = robot.send(command(robot.observe(), move=(0.10, 0.05, -0.02)))
     step = sent.pose[:3, 3] - before
     assert sent.clipped == (safety.TRANSLATION_STEP,)
-    np.testing.assert_allclose(step, np.array([0.10, 0.05, -0.02]) * spec.control.max_translation_step_m / 0.10, atol=1e-6)
+    np.testing.assert_allclose(
+        step, np.array([0.10, 0.05, -0.02]) * spec.control.max_translation_step_m / 0.10, atol=1e-6
+    )
 
 
 def test_a_large_turn_is_shortened_about_its_axis(robot, command, spec) -> None:
@@ -177,7 +190,9 @@ def test_a_half_turn_is_shortened_too(robot, command, spec) -> None:
     sent = robot.send(command(robot.observe(), turn=euler_to_rotation(np.array([0, 0, np.pi]))))
     assert sent.clipped == (safety.ROTATION_STEP,)
     turned = sent.pose[:3, :3] @ before.T
-    assert abs(np.arctan2(turned[1, 0], turned[0, 0])) == pytest.approx(spec.control.max_rotation_step_rad, abs=1e-6)
+    assert abs(np.arctan2(turned[1, 0], turned[0, 0])) == pytest.approx(
+        spec.control.max_rotation_step_rad, abs=1e-6
+    )
 
 
 def test_steps_are_measured_from_what_was_sent_not_from_what_was_asked(robot, command, clock, spec) -> None:
@@ -196,14 +211,22 @@ def test_the_gripper_is_clipped_into_its_range(robot, command, clock) -> None:
         assert sent.gripper == expected and sent.clipped == (safety.GRIPPER,)
 
 
-def test_fast_joints_shorten_the_step_and_the_pose_stays_what_the_joints_reach(robot, command, clock, spec) -> None:
+def test_fast_joints_shorten_the_step_and_the_pose_stays_what_the_joints_reach(
+    robot, command, clock, spec
+) -> None:
     """Near the wrist's singularity (tool along the forearm) a small turn asks for a large forearm roll."""
     joints = np.array([0.0, -0.3, 0.3, 0.0, 0.02, 0.0])
     state = robot.observe()
     filter_ = SafetyFilter(spec)
-    state = dataclasses.replace(state, joints=joints, pose=forward_kinematics(spec, joints), target_pose=forward_kinematics(spec, joints))
+    state = dataclasses.replace(
+        state,
+        joints=joints,
+        pose=forward_kinematics(spec, joints),
+        target_pose=forward_kinematics(spec, joints),
+    )
     asked = command(state, turn=euler_to_rotation(np.array([0.0, 0.0, 0.2])))
-    # The pose lies outside the box (the arm points forward): bring the box there, so that only velocity is at stake.
+    # The pose lies outside the box (the arm points forward): bring the box there, so that only velocity is at
+    # stake.
     low, high = state.pose[:3, 3] - 0.2, state.pose[:3, 3] + 0.2
     wide = dataclasses.replace(spec, workspace=dataclasses.replace(spec.workspace, low_m=low, high_m=high))
     filter_ = SafetyFilter(wide)
@@ -215,7 +238,8 @@ def test_fast_joints_shorten_the_step_and_the_pose_stays_what_the_joints_reach(r
 
 
 def test_a_pose_out_of_reach_is_refused(robot, command, clock, spec) -> None:
-    # The far upper corner of the box with the tool down cannot be reached; the walk there must end by refusal, not by a wrong pose.
+    # The far upper corner of the box with the tool down cannot be reached; the walk there must end by
+    # refusal, not by a wrong pose.
     results = walk(robot, command, clock, (0.04, 0.0, 0.04), 10)
     assert results[-1].refused in (safety.UNREACHABLE, safety.JOINT_LIMITS)
     assert robot.counts[results[-1].refused] >= 1
@@ -225,7 +249,10 @@ def test_a_pose_beyond_a_joint_limit_is_named_so(spec, command, clock, robot) ->
     joints = spec.neutral_joints.copy()
     joints[4] = spec.joint_upper[4] - 0.02
     state = dataclasses.replace(
-        robot.observe(), joints=joints, pose=forward_kinematics(spec, joints), target_pose=forward_kinematics(spec, joints)
+        robot.observe(),
+        joints=joints,
+        pose=forward_kinematics(spec, joints),
+        target_pose=forward_kinematics(spec, joints),
     )
     box = dataclasses.replace(spec.workspace, low_m=state.pose[:3, 3] - 0.2, high_m=state.pose[:3, 3] + 0.2)
     over = joints.copy()
@@ -239,7 +266,9 @@ def test_outside_the_box_only_steps_back_into_it_are_sent(spec, command, clock) 
     """An arm that was found outside (pushed by hand) is led back in steps, not in one jump."""
     joints = np.array([0.9, 0.02201, 0.18310, 0.0, 1.36568, 0.0])  # y = 0.235 m
     edge = 0.12
-    narrow = dataclasses.replace(spec, workspace=dataclasses.replace(spec.workspace, high_m=np.array([0.45, edge, 0.25])))
+    narrow = dataclasses.replace(
+        spec, workspace=dataclasses.replace(spec.workspace, high_m=np.array([0.45, edge, 0.25]))
+    )
     robot = SafeRobot(LoopbackRobot(narrow, clock=clock, start_joints=joints), narrow, clock)
     beyond = [robot.observe().target_pose[1, 3] - edge]
     assert beyond[0] > 0.1
@@ -263,7 +292,9 @@ def test_filter_changes_nothing_until_the_result_is_committed(spec, mock, comman
 
 def test_what_the_sender_claims_is_not_trusted(robot, command) -> None:
     state = robot.observe()
-    sent = robot.send(command(state, move=(0.12, 0, 0), joints=np.ones(6), clipped=("nonsense",), refused="nonsense"))
+    sent = robot.send(
+        command(state, move=(0.12, 0, 0), joints=np.ones(6), clipped=("nonsense",), refused="nonsense")
+    )
     assert sent.refused is None and sent.clipped == (safety.TRANSLATION_STEP,)
     assert not np.allclose(sent.joints, 1.0)
 

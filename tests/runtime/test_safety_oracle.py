@@ -1,7 +1,8 @@
-"""Whatever is commanded, nothing that breaks a limit reaches the arm. The judge is PyBullet's kinematics of the sim's URDF.
+"""Whatever is commanded, nothing that breaks a limit reaches the arm. The judge is PyBullet's kinematics of
+the sim's URDF.
 
-The judge reads the spec's YAML numbers and the URDF, and shares no code with the filter: forward kinematics, rotations, joint names
-and limits are PyBullet's.
+The judge reads the spec's YAML numbers and the URDF, and shares no code with the filter: forward kinematics,
+rotations, joint names and limits are PyBullet's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import Command
-from mqe_core.runtime.safety import REFUSE_RULES, SafeRobot
+from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safety_rules import REFUSE_RULES
 from mqe_core.spec import RobotSpec, load_robot_spec
 
 pybullet = pytest.importorskip("pybullet")
@@ -33,10 +35,14 @@ class Judge:
         urdf.write_text(urdf_text(spec), encoding="utf-8")
         self._client = pybullet.connect(pybullet.DIRECT)
         self._body = pybullet.loadURDF(str(urdf), useFixedBase=True, physicsClientId=self._client)
-        info = [pybullet.getJointInfo(self._body, i, physicsClientId=self._client) for i in range(self._count())]
+        info = [
+            pybullet.getJointInfo(self._body, i, physicsClientId=self._client) for i in range(self._count())
+        ]
         revolute = [entry for entry in info if entry[2] == pybullet.JOINT_REVOLUTE]
         self._joints = [entry[0] for entry in revolute]
-        self.lower, self.upper, self.velocity = (np.array([entry[i] for entry in revolute]) for i in (8, 9, 11))
+        self.lower, self.upper, self.velocity = (
+            np.array([entry[i] for entry in revolute]) for i in (8, 9, 11)
+        )
         self._tool = next(entry[0] for entry in info if entry[12] == b"ee")
 
     def _count(self) -> int:
@@ -46,13 +52,17 @@ class Judge:
         """Position (3,) and quaternion of the end effector."""
         for index, value in zip(self._joints, joints):
             pybullet.resetJointState(self._body, index, float(value), physicsClientId=self._client)
-        state = pybullet.getLinkState(self._body, self._tool, computeForwardKinematics=1, physicsClientId=self._client)
+        state = pybullet.getLinkState(
+            self._body, self._tool, computeForwardKinematics=1, physicsClientId=self._client
+        )
         return np.array(state[4]), state[5]
 
     def turn(self, before: tuple, after: tuple) -> np.ndarray:
         """(3,) rotation vector in base axes that takes one orientation to the other."""
         inverse = pybullet.invertTransform([0, 0, 0], before)[1]
-        axis, angle = pybullet.getAxisAngleFromQuaternion(pybullet.multiplyTransforms([0, 0, 0], after, [0, 0, 0], inverse)[1])
+        axis, angle = pybullet.getAxisAngleFromQuaternion(
+            pybullet.multiplyTransforms([0, 0, 0], after, [0, 0, 0], inverse)[1]
+        )
         return np.array(axis) * ((angle + np.pi) % (2 * np.pi) - np.pi)
 
     def close(self) -> None:
@@ -80,7 +90,11 @@ def rotation_of(vector: np.ndarray) -> np.ndarray:
     angle = float(np.linalg.norm(vector))
     if angle < 1e-12:
         return np.eye(3)
-    return np.array(pybullet.getMatrixFromQuaternion(pybullet.getQuaternionFromAxisAngle((vector / angle).tolist(), angle))).reshape(3, 3)
+    return np.array(
+        pybullet.getMatrixFromQuaternion(
+            pybullet.getQuaternionFromAxisAngle((vector / angle).tolist(), angle)
+        )
+    ).reshape(3, 3)
 
 
 small, large = st.floats(-0.06, 0.06), st.floats(-1.0, 1.0)
@@ -101,16 +115,24 @@ starts = st.sampled_from(["neutral", "down", "sleep", "stretched"])
 
 def start_joints(spec: RobotSpec, name: str) -> np.ndarray:
     return {
-        "neutral": spec.neutral_joints, "sleep": spec.sleep_joints,
+        "neutral": spec.neutral_joints,
+        "sleep": spec.sleep_joints,
         "down": np.array([0.0, 0.02201, 0.18310, 0.0, 1.36568, 0.0]),
         "stretched": np.array([0.3, 0.9, -1.0, 0.0, 0.6, 0.0]),  # near the arm's reach
-    }[name]  # fmt: skip
+    }[name]
 
 
-def check_walk(judge: Judge, start: str, steps: list[dict], spec: RobotSpec | None = None) -> tuple[int, set[str]]:
-    """Send the walk through a SafeRobot and judge every command sent; returns how many were sent and the rules that spoke."""
+def check_walk(
+    judge: Judge, start: str, steps: list[dict], spec: RobotSpec | None = None
+) -> tuple[int, set[str]]:
+    """Send the walk through a SafeRobot and judge every command sent; returns how many were sent and the
+    rules that spoke.
+    """
     spec, clock = spec or load_robot_spec(), Clock()
-    low, high = np.array([0.10, -0.15, -0.01]), np.array([0.45, 0.25, 0.25])  # robot_configs/widowx250s.yaml, BD2 eval.py
+    low, high = (
+        np.array([0.10, -0.15, -0.01]),
+        np.array([0.45, 0.25, 0.25]),
+    )  # robot_configs/widowx250s.yaml, BD2 eval.py
     mock = LoopbackRobot(spec, clock=clock, start_joints=start_joints(spec, start))
     robot = SafeRobot(mock, spec, clock)
     last_joints = start_joints(spec, start)
@@ -133,7 +155,9 @@ def check_walk(judge: Judge, start: str, steps: list[dict], spec: RobotSpec | No
         rules.update(sent.clipped, [sent.refused] if sent.refused else [])
         if sent.refused is not None:
             assert sent.refused in REFUSE_RULES
-            np.testing.assert_array_equal(after.target_pose, state.target_pose)  # held: the last sent target stays
+            np.testing.assert_array_equal(
+                after.target_pose, state.target_pose
+            )  # held: the last sent target stays
             continue
         count += 1
         q = sent.joints
@@ -143,7 +167,11 @@ def check_walk(judge: Judge, start: str, steps: list[dict], spec: RobotSpec | No
         assert (np.abs(q - last_joints) <= judge.velocity * elapsed + 1e-8).all()
         before, here = judge.tool(last_joints), judge.tool(q)
         np.testing.assert_allclose(sent.pose[:3, 3], here[0], atol=TOLERANCE)
-        np.testing.assert_allclose(sent.pose[:3, :3], np.array(pybullet.getMatrixFromQuaternion(here[1])).reshape(3, 3), atol=TOLERANCE)
+        np.testing.assert_allclose(
+            sent.pose[:3, :3],
+            np.array(pybullet.getMatrixFromQuaternion(here[1])).reshape(3, 3),
+            atol=TOLERANCE,
+        )
         assert (np.abs(here[0] - before[0]) <= 0.05 + TOLERANCE).all()
         assert (np.abs(judge.turn(before[1], here[1])) <= 0.25 + TOLERANCE).all()
         # Inside the box, or (found outside it) not farther out than before.
@@ -163,18 +191,24 @@ def test_no_sent_command_breaks_a_limit(judge: Judge, start: str, steps: list[di
 def random_steps(rng: np.random.Generator, count: int, translation: float, rotation: float) -> list[dict]:
     return [
         {
-            "kind": "relative", "move": rng.normal(0, translation, 3), "turn": rng.normal(0, rotation, 3), "gripper": float(rng.uniform(-0.2, 1.2)),
-            "wait": PERIOD_S, "poison": (0.0, 0, 0),
+            "kind": "relative",
+            "move": rng.normal(0, translation, 3),
+            "turn": rng.normal(0, rotation, 3),
+            "gripper": float(rng.uniform(-0.2, 1.2)),
+            "wait": PERIOD_S,
+            "poison": (0.0, 0, 0),
         }
         for _ in range(count)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("start", ["neutral", "down", "sleep", "stretched"])
 def test_long_random_walks_break_no_limit(judge: Judge, start: str) -> None:
     rng = np.random.default_rng(sum(map(ord, start)))
     sent, rules = check_walk(judge, start, random_steps(rng, 300, 0.03, 0.12))
-    assert sent > 100 and {"workspace", "translation_step", "gripper"} <= rules  # the walk met the limits it is to prove
+    assert (
+        sent > 100 and {"workspace", "translation_step", "gripper"} <= rules
+    )  # the walk met the limits it is to prove
 
 
 def loosened(spec: RobotSpec, what: str) -> RobotSpec:
@@ -184,11 +218,15 @@ def loosened(spec: RobotSpec, what: str) -> RobotSpec:
     if what == "velocity":
         return replace(spec, joints=tuple(replace(joint, velocity_rad_per_s=100.0) for joint in spec.joints))
     if what == "position":
-        return replace(spec, joints=tuple(replace(joint, lower_rad=-3.2, upper_rad=3.2) for joint in spec.joints))
+        return replace(
+            spec, joints=tuple(replace(joint, lower_rad=-3.2, upper_rad=3.2) for joint in spec.joints)
+        )
     return replace(spec, control=replace(spec.control, **{f"max_{what}": 10.0}))
 
 
-@pytest.mark.parametrize("what", ["workspace", "velocity", "position", "translation_step_m", "rotation_step_rad"])
+@pytest.mark.parametrize(
+    "what", ["workspace", "velocity", "position", "translation_step_m", "rotation_step_rad"]
+)
 def test_the_judge_objects_where_a_limit_is_missing(judge: Judge, what: str) -> None:
     spec = loosened(load_robot_spec(), what)
     with pytest.raises(AssertionError):
@@ -200,4 +238,8 @@ def test_the_judge_objects_where_a_limit_is_missing(judge: Judge, what: str) -> 
 def test_very_long_walks_break_no_limit(judge: Judge) -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        check_walk(judge, ["neutral", "down", "sleep", "stretched"][seed % 4], random_steps(rng, 2000, rng.uniform(0.005, 0.08), rng.uniform(0.02, 0.5)))
+        check_walk(
+            judge,
+            ["neutral", "down", "sleep", "stretched"][seed % 4],
+            random_steps(rng, 2000, rng.uniform(0.005, 0.08), rng.uniform(0.02, 0.5)),
+        )

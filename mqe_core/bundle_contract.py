@@ -1,0 +1,112 @@
+"""What a policy bundle states about itself, and how exactly its answers must be reproduced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mqe_core import images
+
+ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
+ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
+ACTION_FRAME = "base axes; composed on the target commanded before, rotation about the measured position"
+GRIPPER_RULE = "sticky"  # binary, changed after `gripper_steps` answers in a row beyond `gripper_threshold`
+
+# How exactly another machine must reproduce the golden outputs; export asserts torch against onnxruntime with
+# the same figures.
+ACTION_TOLERANCE = 1e-3  # of the action's range, per dimension
+STEPS_TOLERANCE = 1e-2  # of the value
+STEPS_TOLERANCE_FLOOR = 1e-2  # control steps; near the goal one per cent of the value is less than rounding
+
+
+class BundleError(ValueError):
+    """A policy file that must not be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class BundleContract:
+    """What the deployment must know about a policy, and what it was made from."""
+
+    robot: str  # name of the robot spec
+    agent: str  # learning algorithm
+    domain: str  # what the images show: sim or real
+    image_size: int  # pixels, height and width of both inputs
+    control_hz: float
+    action_low: tuple[float, ...]  # (7,) physical value that the agent's -1 stands for
+    action_high: tuple[float, ...]  # (7,) and its +1
+    discount: float | None  # of the critic behind steps_to_goal; None where there is none
+    data_fingerprint: str  # of the EpisodeStore it was trained on
+    commit: str  # of the code it was trained with
+    metrics: dict[str, float] = field(default_factory=dict)  # last training metrics
+    resize_rule: str = images.RESIZE_RULE
+    action_names: tuple[str, ...] = ACTION_NAMES
+    action_units: tuple[str, ...] = ACTION_UNITS
+    action_frame: str = ACTION_FRAME
+    gripper_rule: str = GRIPPER_RULE
+    gripper_threshold: float = 0.5  # BridgeData V2's evaluation: below is closed
+    gripper_steps: int = 1
+
+    def __post_init__(self) -> None:
+        def require(ok: bool, key: str, expected: str) -> None:
+            if not ok:
+                raise BundleError(f"contract key {key}: expected {expected}, got {getattr(self, key)!r}")
+
+        texts = ("robot", "agent", "data_fingerprint", "commit", "action_frame")
+        for key in texts:
+            require(isinstance(getattr(self, key), str) and getattr(self, key) != "", key, "a text")
+        require(self.domain in ("sim", "real"), "domain", "'sim' or 'real'")
+        require(
+            type(self.image_size) is int and 8 <= self.image_size <= 4096,
+            "image_size",
+            "an integer from 8 to 4096",
+        )
+        require(_is_number(self.control_hz) and self.control_hz > 0, "control_hz", "a positive number")
+        require(
+            self.discount is None or (_is_number(self.discount) and 0 < self.discount < 1),
+            "discount",
+            "a number in (0, 1) or null",
+        )
+        for key in ("action_low", "action_high"):
+            value = getattr(self, key)
+            require(
+                isinstance(value, tuple) and len(value) == 7 and all(map(_is_number, value)),
+                key,
+                "7 finite numbers",
+            )
+        require(
+            all(a < b for a, b in zip(self.action_low, self.action_high)),
+            "action_low",
+            "values below action_high",
+        )
+        require(
+            isinstance(self.metrics, dict) and all(_is_number(v) for v in self.metrics.values()),
+            "metrics",
+            "finite numbers by name",
+        )
+        require(self.resize_rule == images.RESIZE_RULE, "resize_rule", repr(images.RESIZE_RULE))
+        require(
+            self.action_names == ACTION_NAMES,
+            "action_names",
+            f"{ACTION_NAMES}, the order that the robot applies",
+        )
+        require(self.action_units == ACTION_UNITS, "action_units", str(ACTION_UNITS))
+        require(self.action_frame == ACTION_FRAME, "action_frame", repr(ACTION_FRAME))
+        require(self.gripper_rule == GRIPPER_RULE, "gripper_rule", repr(GRIPPER_RULE))
+        require(
+            _is_number(self.gripper_threshold) and 0 < self.gripper_threshold < 1,
+            "gripper_threshold",
+            "a number in (0, 1)",
+        )
+        require(
+            type(self.gripper_steps) is int and self.gripper_steps >= 1, "gripper_steps", "a positive integer"
+        )
+
+    @property
+    def action_tolerance(self) -> np.ndarray:
+        """(7,) how far an action may be from the expected one: a thousandth of each dimension's range."""
+        return ACTION_TOLERANCE * (np.array(self.action_high) - np.array(self.action_low))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
