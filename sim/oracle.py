@@ -2,7 +2,8 @@
 
 It walks through waypoints above, at and away from the cube; a lost grasp sends it back to the start of the script. Noise is of three
 kinds: a slowly wandering velocity while moving freely, white noise on every step, and a random height, speed and offset per episode.
-The data is therefore a tube around many paths, not one line, and shows how errors are corrected.
+In stated shares of the episodes it also takes a detour first, or closes the gripper beside or above the cube and has to try again. The
+data is therefore a tube around many paths, not one line, and shows how errors are corrected.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ _RELEASE_HEIGHT_M = PLATE_HEIGHT_M + CUBE_EDGE_M / 2 + 0.006  # lets the cube dr
 _LIFTED_M = 0.015  # the cube's centre this far above its rest height counts as held
 _STEP_GAIN = 0.7  # share of the remaining way per step, so that it slows down before a waypoint
 _ROTATION_NOISE_RAD = 0.015
+_DETOUR_SHARE = 0.3  # of the episodes begin with a way to anywhere above the table
+_DETOUR_LOW_M, _DETOUR_HIGH_M = np.array([0.19, -0.11, 0.03]), np.array([0.40, 0.16, 0.20])
+_MISSED_GRASP_SHARE = 0.35  # of the episodes have one grasp that misses
 _STUCK_STEPS = 15  # no stage takes half as long; a cube wedged askew between the fingers does
 
 
@@ -28,7 +32,7 @@ class PlaceOracle:
         spec: the robot.
         task: the scene.
         rng: source of all its noise.
-        noise: scale of the noise; 0 gives the plain script.
+        noise: scale of the noise and of the shares; 0 gives the plain script.
     """
 
     def __init__(self, spec: RobotSpec, task: PlaceTask, rng: np.random.Generator, noise: float = 1.0) -> None:
@@ -37,7 +41,10 @@ class PlaceOracle:
         self._max_step_m = rng.uniform(0.028, 0.045)
         self._offset_m = noise * rng.normal(0.0, 0.002, 2)
         self._wander = np.zeros(3)
-        self._stage, self._steps_in_stage = 0, 0
+        self._detour_m = rng.uniform(_DETOUR_LOW_M, _DETOUR_HIGH_M)
+        self._miss_m = _miss(rng) if rng.random() < noise * _MISSED_GRASP_SHARE else np.zeros(3)
+        self._stage = -1 if rng.random() < noise * _DETOUR_SHARE else 0
+        self._steps_in_stage = 0
         self.done = False
 
     def act(self, target_pose: np.ndarray, measured_pose: np.ndarray) -> np.ndarray:
@@ -61,11 +68,13 @@ class PlaceOracle:
 
     def _waypoint(self, cube: np.ndarray, plate: np.ndarray) -> tuple[np.ndarray, float, bool]:
         """Where to go (3,), the gripper, and whether the way there is free of contact (so may wander)."""
-        over_cube, over_plate = cube[:2] + self._offset_m, plate[:2]
+        over_cube, over_plate = cube[:2] + self._offset_m + self._miss_m[:2], plate[:2]
+        grasp_height = _GRASP_HEIGHT_M + self._miss_m[2]
         return {
+            -1: (self._detour_m, 1.0, True),
             0: (np.array([*over_cube, self._hover_m]), 1.0, True),
-            1: (np.array([*over_cube, _GRASP_HEIGHT_M]), 1.0, False),
-            2: (np.array([*over_cube, _GRASP_HEIGHT_M]), 0.0, False),
+            1: (np.array([*over_cube, grasp_height]), 1.0, False),
+            2: (np.array([*over_cube, grasp_height]), 0.0, False),
             3: (np.array([*over_cube, self._hover_m]), 0.0, False),
             4: (np.array([*over_plate, self._hover_m]), 0.0, True),
             5: (np.array([*over_plate, _RELEASE_HEIGHT_M]), 0.0, False),
@@ -79,9 +88,11 @@ class PlaceOracle:
         held = cube[2] > CUBE_EDGE_M / 2 + _LIFTED_M
         gripper = self._task.world.arm.gripper()
         near = lambda xy, tolerance: float(np.linalg.norm(position[:2] - xy)) < tolerance  # noqa: E731
+        grasp = cube + self._miss_m
         reached = {
-            0: near(cube[:2], 0.02) and position[2] < self._hover_m + 0.03,
-            1: near(cube[:2], 0.008) and position[2] < _GRASP_HEIGHT_M + 0.006,
+            -1: float(np.linalg.norm(position - self._detour_m)) < 0.03,
+            0: near(grasp[:2], 0.02) and position[2] < self._hover_m + 0.03,
+            1: near(grasp[:2], 0.008) and position[2] < _GRASP_HEIGHT_M + self._miss_m[2] + 0.006,
             2: self._steps_in_stage >= 2 and gripper < 0.85,
             3: position[2] > self._hover_m - 0.025,
             4: near(plate[:2], 0.015),
@@ -96,7 +107,15 @@ class PlaceOracle:
         stuck = self._steps_in_stage > _STUCK_STEPS
         if lost or missed or stuck:
             self._stage, self._steps_in_stage = 0, 0
+            self._miss_m = np.zeros(3)
         elif reached and self._stage == 8:
             self.done = True
         elif reached:
             self._stage, self._steps_in_stage = self._stage + 1, 0
+
+
+def _miss(rng: np.random.Generator) -> np.ndarray:
+    """(3,) metres: where a missing grasp closes, from the right place: beside the cube (clear of it along x) or above it."""
+    if rng.random() < 0.5:
+        return np.array([rng.choice([-1.0, 1.0]) * rng.uniform(0.030, 0.045), rng.uniform(-0.012, 0.012), rng.uniform(0.0, 0.01)])
+    return np.array([*rng.uniform(-0.015, 0.015, 2), rng.uniform(0.022, 0.045)])
