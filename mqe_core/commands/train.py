@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="updates in total")
     parser.add_argument("--batch-size", type=int, help="rows per update")
     parser.add_argument("--seed", type=int, help="seed of weights, sampling and augmentation")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of keys, or a preset: sim_pixels")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of keys, or a preset: sim_pixels, bridge_cpu")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key; may be repeated")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; only --steps may change")
     parser.add_argument("--show-config", action="store_true", help="print the resulting configuration with meanings, and stop")

@@ -116,13 +116,13 @@ class Trainer:
         self.agent.to(self.device)
         self.optimiser = torch.optim.Adam(self.agent.parameters(), lr=train.learning_rate, fused=True)
 
-    def sample(self, transitions: TransitionIndex, rng: np.random.Generator) -> Batch:
+    def sample(self, transitions: TransitionIndex, rng: np.random.Generator, augment: bool = True) -> Batch:
         """One batch on the training device."""
         rows = self.sampler.sample(transitions, rng, self.config.train.batch_size)
         keys = np.stack([rows.observation, rows.waypoint, rows.value_goal, rows.actor_goal])  # (4, B)
         frames = self.observations.take(keys.reshape(-1))
         frames = frames.reshape(*keys.shape, *frames.shape[1:])
-        if self.observations.spec.kind == "pixels":
+        if augment and self.observations.spec.kind == "pixels":
             frames = self.augmentation(rng, frames)
         observations, waypoints, value_goals, actor_goals = torch.from_numpy(frames)
         return Batch(
@@ -152,13 +152,13 @@ class Trainer:
         self.means.add({"loss": loss.detach(), **metrics})
 
     def validate(self) -> dict[str, float]:
-        """Mean metrics on the held-out episodes, on the same rows each time; empty where nothing is held out."""
+        """Mean metrics on the held-out episodes, on the same rows each time, unshifted; empty where nothing is held out."""
         if self.validation_transitions is None:
             return {}
         means, rng = MetricMeans(), np.random.default_rng(self.config.train.seed + 1)
         with torch.no_grad():
             for _ in range(VALIDATION_BATCHES):
-                means.add(self.agent.loss(self.sample(self.validation_transitions, rng))[1])
+                means.add(self.agent.loss(self.sample(self.validation_transitions, rng, augment=False))[1])
         return {f"val/{name}": value for name, value in means.take().items()}
 
     def _learning_rate(self) -> float:
