@@ -37,8 +37,8 @@ class PlaceOracle:
 
     def __init__(self, spec: RobotSpec, task: PlaceTask, rng: np.random.Generator, noise: float = 1.0) -> None:
         self._spec, self._task, self._rng, self._noise = spec, task, rng, noise
-        self._hover_m = rng.uniform(0.08, 0.13)
-        self._max_step_m = rng.uniform(0.028, 0.045)
+        self._hover_m = rng.uniform(0.09, 0.11)
+        self._max_step_m = rng.uniform(0.034, 0.042)
         self._offset_m = noise * rng.normal(0.0, 0.002, 2)
         self._wander = np.zeros(3)
         self._detour_m = rng.uniform(_DETOUR_LOW_M, _DETOUR_HIGH_M)
@@ -56,7 +56,7 @@ class PlaceOracle:
         waypoint, gripper, free = self._waypoint(cube, plate)
         delta = _STEP_GAIN * (waypoint - target_pose[:3, 3])
         if free:
-            self._wander = 0.7 * self._wander + self._noise * self._rng.normal(0.0, 0.005, 3)
+            self._wander = 0.7 * self._wander + self._noise * self._rng.normal(0.0, 0.003, 3)
             delta += self._wander
         delta += self._noise * self._rng.normal(0.0, 0.0015, 3)
         longest = np.abs(delta).max()

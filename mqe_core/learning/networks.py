@@ -153,9 +153,16 @@ def impala_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers, nn.ReLU())
 
 
+class Centre(nn.Module):
+    """[0, 1] -> [-2, 2]. On images that are mostly one colour, uncentred inputs made behaviour cloning several times slower."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 4.0 * (x - 0.5)
+
+
 def strided_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
     """Encoder for CPUs: one 3x3 convolution and ReLU per width, the first three of stride 2 (64 -> 8 pixels)."""
-    layers: list[nn.Module] = []
+    layers: list[nn.Module] = [Centre()]
     for index, width in enumerate(widths):
         layers += [nn.Conv2d(channels, width, 3, stride=2 if index < 3 else 1, padding=1), nn.ReLU(inplace=True)]
         channels = width
