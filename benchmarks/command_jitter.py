@@ -1,9 +1,10 @@
-"""How evenly do the commands come? The interval between messages on /policy/command, against the control period.
+"""How evenly do the commands come? Intervals on /policy/command, against the control period.
 
-    python benchmarks/command_jitter.py [--seconds 60] [--policy FILE] [--size 640x480] [--camera-hz 30] [--json]
+    python benchmarks/command_jitter.py [--seconds 60] [--policy FILE] [--size 640x480] [--json]
 
-Real processes: the mock arm, the policy node, and a camera (this process) that publishes images of the given size and rate. The times are
-the messages' own stamps, taken where they are published. Without --policy the shipped one runs.
+Real processes: the mock arm, the policy node, and a camera (this process) that publishes images of the given
+size and rate. The times are the messages' own stamps, taken where they are published. Without --policy the
+shipped one runs.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     from mqe_core.spec import load_robot_spec
 
     graph: Graph = build_graph({"backend": "mock", "camera": "auto", "policy": policy})
-    os.environ.update(graph.environment)  # the image publisher, this process, needs the transport profile as well
+    os.environ.update(graph.environment)  # this process publishes images: it needs the transport profile
 
     import rclpy
     from rclpy.action import ActionClient
@@ -46,9 +47,14 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     executor.add_node(node)
     stamps, statuses = [], []
     node.create_subscription(
-        topics.COMMAND.type, topics.COMMAND.name, lambda m: stamps.append(m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec), topics.COMMAND.qos
+        topics.COMMAND.type,
+        topics.COMMAND.name,
+        lambda m: stamps.append(m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec),
+        topics.COMMAND.qos,
     )
-    node.create_subscription(topics.POLICY_STATUS.type, topics.POLICY_STATUS.name, statuses.append, topics.POLICY_STATUS.qos)
+    node.create_subscription(
+        topics.POLICY_STATUS.type, topics.POLICY_STATUS.name, statuses.append, topics.POLICY_STATUS.qos
+    )
     images = node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, topics.IMAGE.qos)
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     message = convert.array_to_image(pixels, node.get_clock().now().to_msg(), "camera")
@@ -97,11 +103,17 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to measure (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="how long to measure (default: %(default)s)"
+    )
     parser.add_argument("--policy", default="", help="policy file (default: the shipped one)")
     parser.add_argument("--size", default="640x480", help="of the camera's images (default: %(default)s)")
-    parser.add_argument("--camera-hz", type=float, default=30.0, help="images per second (default: %(default)s)")
+    parser.add_argument(
+        "--camera-hz", type=float, default=30.0, help="images per second (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     if importlib.util.find_spec("mqe_bringup") is None:  # once more, in the built workspace's environment

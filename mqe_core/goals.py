@@ -42,14 +42,18 @@ class Goal:
 
 
 def read_goal(path: str | Path) -> Goal:
-    """Read the PNG at `path` and its YAML. ValueError or FileNotFoundError, with the remedy, where something is missing or wrong."""
+    """Read the PNG at `path` and its YAML.
+
+    ValueError or FileNotFoundError, with the remedy, where something is missing or wrong.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such goal image")
     meaning_path = path.with_suffix(".yaml")
     if not meaning_path.is_file():
         raise FileNotFoundError(
-            f"{meaning_path}: a goal image needs a YAML beside it with the keys {', '.join(_REQUIRED)} (in the sim also {', '.join(_SIM)})"
+            f"{meaning_path}: a goal image needs a YAML beside it with the keys {', '.join(_REQUIRED)} "
+            f"(in the sim also {', '.join(_SIM)})"
         )
     try:
         meaning = yaml.safe_load(meaning_path.read_text(encoding="utf-8"))
@@ -70,17 +74,30 @@ def read_goal(path: str | Path) -> Goal:
     require(meaning["resize_rule"] == images.RESIZE_RULE, "resize_rule", images.RESIZE_RULE)
     require(isinstance(meaning["camera"], str) and meaning["camera"] != "", "camera", "a camera's name")
     pose = meaning["capture_pose"]
-    require(isinstance(pose, list) and len(pose) == 7 and all(_is_finite(v) for v in pose), "capture_pose", "7 numbers")
+    require(
+        isinstance(pose, list) and len(pose) == 7 and all(_is_finite(v) for v in pose),
+        "capture_pose",
+        "7 numbers",
+    )
     if meaning["domain"] == "sim":
         require(isinstance(meaning["task"], str) and meaning["task"] != "", "task", "a task's name")
         require(type(meaning["seed"]) is int and meaning["seed"] >= 0, "seed", "a whole number from 0")
     return Goal(
-        path, images.read(path), meaning["camera"], meaning["domain"], tuple(map(float, pose)), meaning.get("task"), meaning.get("seed")
+        path,
+        images.read(path),
+        meaning["camera"],
+        meaning["domain"],
+        tuple(map(float, pose)),
+        meaning.get("task"),
+        meaning.get("seed"),
     )
 
 
 def find_goal(name: str, folders: Sequence[Path]) -> Path:
-    """A path as it is, else the first folder's file of that name (with or without .png). FileNotFoundError says where it looked."""
+    """A path as it is, else the first folder's file of that name (with or without .png).
+
+    FileNotFoundError says where it looked.
+    """
     if Path(name).expanduser().is_file():
         return Path(name).expanduser().resolve()
     file = name if name.endswith(".png") else f"{name}.png"
@@ -89,7 +106,9 @@ def find_goal(name: str, folders: Sequence[Path]) -> Path:
             return folder / file
     places = ", ".join(map(str, folders))
     known = sorted({path.name for folder in folders if folder.is_dir() for path in folder.glob("*.png")})
-    raise FileNotFoundError(f"no goal {name!r}: not a file, and not in {places}; known goals: {', '.join(known) or 'none'}")
+    raise FileNotFoundError(
+        f"no goal {name!r}: not a file, and not in {places}; known goals: {', '.join(known) or 'none'}"
+    )
 
 
 def _is_finite(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Where a user's own goals and settings lie: `~/.mqe`, or the folder named by the environment variable MQE_HOME."""
+"""Where a user's own goals and settings lie: `~/.mqe`, or the folder that MQE_HOME names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def goal_folder() -> Path:
 
 
 def configured_policy() -> Path | None:
-    """The policy named under `policy:` in config.yaml, a path relative to that file; None where nothing is configured.
+    """The policy named under `policy:` in config.yaml (a path relative to that file), or None.
 
     Raises ValueError where the file cannot be understood.
     """
@@ -32,6 +32,12 @@ def configured_policy() -> Path | None:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(content, dict) or set(content) - _KEYS or not isinstance(content.get("policy", ""), str):
-        raise ValueError(f"{path}: expected at most the key policy with a path to an .onnx file, got {content!r}")
+    if (
+        not isinstance(content, dict)
+        or set(content) - _KEYS
+        or not isinstance(content.get("policy", ""), str)
+    ):
+        raise ValueError(
+            f"{path}: expected at most the key policy with a path to an .onnx file, got {content!r}"
+        )
     return path.parent / Path(content["policy"]).expanduser() if content.get("policy") else None

@@ -1,4 +1,4 @@
-"""What the tests of the ROS nodes share: the built workspace, here and in child processes, and the fixtures."""
+"""What the tests of the ROS nodes share: the built workspace, and the fixtures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ INSTALL = Path(__file__).parents[2] / "ros2_ws" / "install"
 
 
 def _enter_workspace() -> None:
-    """Make the built packages importable here, without having been started from a shell that sourced the workspace."""
+    """Make the built packages importable here, though this process's shell never sourced the workspace."""
     before = set(sys.path)
     os.environ.update(workspace_environment())
     sys.path[:0] = [entry for entry in os.environ["PYTHONPATH"].split(":") if entry and entry not in before]
-    # The loader read LD_LIBRARY_PATH when this process began; but a library that is loaded already is found without it.
+    # The loader read LD_LIBRARY_PATH when this process began; but a library that is loaded already is found
+    # without it.
     pending = list((INSTALL / "mqe_interfaces" / "lib").glob("*.so"))
     for _ in range(len(pending)):  # they need each other: as often as the longest chain
         for library in list(pending):
@@ -38,12 +39,16 @@ def _enter_workspace() -> None:
 
 
 if (INSTALL / "setup.bash").is_file():
-    os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"  # a wrong type in a message is an error here, not a surprise at the other end
+    os.environ["ROS_PYTHON_CHECK_FIELDS"] = (
+        "1"  # a wrong type in a message is an error here, not a surprise at the other end
+    )
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
     if importlib.util.find_spec("mqe_ros") is None:
         _enter_workspace()
-    os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(INSTALL / "mqe_bringup" / "share" / "mqe_bringup" / "config" / "fastdds.xml")
+    os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(
+        INSTALL / "mqe_bringup" / "share" / "mqe_bringup" / "config" / "fastdds.xml"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +67,8 @@ def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     image[:8, :8] = (200, 30, 30)
     (folder / "goals" / "corner.png").write_bytes(encode_png(image))
     (folder / "goals" / "corner.yaml").write_text(
-        "camera: over_shoulder\nresize_rule: squash-lanczos\ndomain: sim\ncapture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\ntask: place1\nseed: 4\n"
+        "camera: over_shoulder\nresize_rule: squash-lanczos\ndomain: sim\n"
+        "capture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\ntask: place1\nseed: 4\n"
     )
     before = os.environ.get("MQE_HOME")
     os.environ["MQE_HOME"] = str(folder)

@@ -15,7 +15,7 @@ from mqe_core.bundle import BundleContract, write_bundle
 IMAGE_SIZE = 16
 STEP_M = 0.002  # the constant policy's way along x in each command
 STEPS_TO_GOAL = 7.0
-PATIENCE_S = 40.0  # for processes to start on a busy machine; nothing waits longer than it must
+PATIENCE_S = 90.0  # for processes to start on a busy machine; nothing waits longer than it must
 
 
 def write_constant_policy(path: Path) -> None:
@@ -51,9 +51,17 @@ def write_constant_policy(path: Path) -> None:
     graph = helper.make_graph(nodes, "constant", [image("observation"), image("goal")], outputs, weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     contract = BundleContract(
-        robot="widowx250s", agent="constant", domain="sim", image_size=IMAGE_SIZE, control_hz=5.0, action_low=(-0.05,) * 3 + (-0.25,) * 3 + (0.0,),
-        action_high=(0.05,) * 3 + (0.25,) * 3 + (1.0,), discount=0.98, data_fingerprint="none", commit="none",
-    )  # fmt: skip
+        robot="widowx250s",
+        agent="constant",
+        domain="sim",
+        image_size=IMAGE_SIZE,
+        control_hz=5.0,
+        action_low=(-0.05,) * 3 + (-0.25,) * 3 + (0.0,),
+        action_high=(0.05,) * 3 + (0.25,) * 3 + (1.0,),
+        discount=0.98,
+        data_fingerprint="none",
+        commit="none",
+    )
     write_bundle(model, contract, path)
 
 

@@ -1,4 +1,5 @@
-"""Promise: the running nodes have the documented names and types, reach goals on request, and an operator's hold always wins.
+"""Promise: the running nodes have the documented names and types, reach goals on request, and an operator's
+hold always wins.
 
 Real processes on the mock backend, started once for the whole file.
 """
@@ -49,7 +50,9 @@ def running(
     supervisor.start(graph.processes)
     yield supervisor
     codes = supervisor.stop()
-    assert codes == {"arm_node": 0, "camera_node": 0, "policy_node": 0}, {name: supervisor.log_tail(name) for name in codes}
+    assert codes == {"arm_node": 0, "camera_node": 0, "policy_node": 0}, {
+        name: supervisor.log_tail(name) for name in codes
+    }
 
 
 class Goal:
@@ -60,7 +63,9 @@ class Goal:
         self.feedback: list[ReachGoal.Feedback] = []
         action = ActionClient(client.node, ReachGoal, "/reach_goal")
         client.wait(action.server_is_ready, "the action server's discovery")
-        accepted = action.send_goal_async(request, feedback_callback=lambda message: self.feedback.append(message.feedback))
+        accepted = action.send_goal_async(
+            request, feedback_callback=lambda message: self.feedback.append(message.feedback)
+        )
         client.wait(accepted.done, "the answer to a goal")
         self.handle = accepted.result()
         assert self.handle.accepted
@@ -106,9 +111,14 @@ def reach(client: Client, timeout_s: float = 30.0) -> Goal:
 
 
 def test_names_and_types_are_those_documented(arm: Client) -> None:
-    arm.wait(lambda: all(arm.node.count_publishers(name) for name in NAMES_AND_TYPES), "the discovery of all publishers")
+    arm.wait(
+        lambda: all(arm.node.count_publishers(name) for name in NAMES_AND_TYPES),
+        "the discovery of all publishers",
+    )
     found = dict(arm.node.get_topic_names_and_types())
-    assert {name: found[name] for name in NAMES_AND_TYPES} == {name: [kind] for name, kind in NAMES_AND_TYPES.items()}
+    assert {name: found[name] for name in NAMES_AND_TYPES} == {
+        name: [kind] for name, kind in NAMES_AND_TYPES.items()
+    }
     services = dict(arm.node.get_service_names_and_types())
     for name in ("/arm/hold", "/arm/resume", "/arm/home"):
         assert services[name] == ["std_srvs/srv/Trigger"]
@@ -124,7 +134,9 @@ def test_the_arms_messages_agree_with_each_other_and_with_the_spec(homed: Client
     arm.spin(0.5)
     joints, pose = arm.newest("/joint_states"), arm.newest("/arm/ee_pose")
     assert pose.header.frame_id == SPEC.base_frame
-    np.testing.assert_allclose(convert.pose_to_matrix(pose.pose), forward_kinematics(SPEC, np.array(joints.position[:6])), atol=1e-6)
+    np.testing.assert_allclose(
+        convert.pose_to_matrix(pose.pose), forward_kinematics(SPEC, np.array(joints.position[:6])), atol=1e-6
+    )
     np.testing.assert_allclose(target(arm), forward_kinematics(SPEC, SPEC.neutral_joints), atol=1e-3)
 
 
@@ -206,7 +218,8 @@ def test_hold_stops_the_arm_until_resume(arm: Client) -> None:
 def test_a_command_that_breaks_a_rule_is_refused_by_name_and_moves_nothing(homed: Client) -> None:
     arm = homed
     publisher = arm.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
-    arm.wait(lambda: publisher.get_subscription_count() >= 2, "the discovery of the arm")  # the arm, and this client's own
+    # Two subscribers: the arm, and this client itself.
+    arm.wait(lambda: publisher.get_subscription_count() >= 2, "the discovery of the arm")
     arm.spin(0.6)  # longer than a session lives without commands
     before = target(arm)
     below = convert.matrix_to_pose(before)
@@ -219,7 +232,8 @@ def test_a_command_that_breaks_a_rule_is_refused_by_name_and_moves_nothing(homed
         message.header.frame_id = frame
         publisher.publish(message)
         status = arm.wait(
-            lambda: (s := arm.newest("/arm/status")).session == session and s.sequence == sequence and s, f"an answer to {session} {sequence}"
+            lambda: (s := arm.newest("/arm/status")).session == session and s.sequence == sequence and s,
+            f"an answer to {session} {sequence}",
         )
         return status.refused
 
@@ -243,7 +257,9 @@ def test_a_command_that_breaks_a_rule_is_refused_by_name_and_moves_nothing(homed
     ],
     ids=["timeout", "nothing", "unknown"],
 )
-def test_a_goal_that_cannot_be_pursued_fails_with_the_reason(arm: Client, request_: ReachGoal.Goal, reason: str) -> None:
+def test_a_goal_that_cannot_be_pursued_fails_with_the_reason(
+    arm: Client, request_: ReachGoal.Goal, reason: str
+) -> None:
     result = Goal(arm, request_).result()
     assert result.outcome == ReachGoal.Result.FAILED and reason in result.reason
 
@@ -254,7 +270,9 @@ def test_a_goal_may_come_as_an_image_and_is_shown_to_late_listeners(arm: Client)
     goal = Goal(arm, ReachGoal.Goal(goal_image=message, timeout_s=30.0))
     goal.moving()
     late = []
-    arm.node.create_subscription(topics.GOAL_IMAGE.type, topics.GOAL_IMAGE.name, late.append, topics.GOAL_IMAGE.qos)
+    arm.node.create_subscription(
+        topics.GOAL_IMAGE.type, topics.GOAL_IMAGE.name, late.append, topics.GOAL_IMAGE.qos
+    )
     arm.wait(lambda: late, "the latched goal image")
     np.testing.assert_array_equal(convert.image_to_array(late[-1]), image)
     goal.cancel()
@@ -263,7 +281,9 @@ def test_a_goal_may_come_as_an_image_and_is_shown_to_late_listeners(arm: Client)
 
 def test_every_node_reports_diagnostics(arm: Client) -> None:
     arm.wait(
-        lambda: {status.name for message in arm.heard["/diagnostics"] for status in message.status}
-        >= {"arm_node: control", "camera_node: control", "policy_node: control"},
+        lambda: (
+            {status.name for message in arm.heard["/diagnostics"] for status in message.status}
+            >= {"arm_node: control", "camera_node: control", "policy_node: control"}
+        ),
         "diagnostics of all nodes",
     )

@@ -12,7 +12,9 @@ import pytest
 
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 if importlib.util.find_spec("launch_ros") is None:
-    pytest.skip("launch_ros is not on the package index; it comes with a ROS installation", allow_module_level=True)
+    pytest.skip(
+        "launch_ros is not on the package index; it comes with a ROS installation", allow_module_level=True
+    )
 
 from ament_index_python.packages import get_package_share_directory
 from ros_helpers import PATIENCE_S, Client
@@ -26,7 +28,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 path, *arguments = sys.argv[1:]
 service = LaunchService()
-included = IncludeLaunchDescription(PythonLaunchDescriptionSource(path), launch_arguments=[a.split(":=", 1) for a in arguments])
+source = PythonLaunchDescriptionSource(path)
+included = IncludeLaunchDescription(source, launch_arguments=[a.split(":=", 1) for a in arguments])
 service.include_launch_description(LaunchDescription([included]))
 sys.exit(service.run())
 """
@@ -34,13 +37,24 @@ sys.exit(service.run())
 
 def launch(*arguments: str) -> subprocess.Popen:
     path = Path(get_package_share_directory("mqe_bringup")) / "launch" / "widowx.launch.py"
-    return subprocess.Popen([sys.executable, "-c", RUN, str(path), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(path), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
-def test_the_graph_runs_and_ends_on_ctrl_c(constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client) -> None:
-    launched = launch("backend:=mock", f"policy:={constant_policy}", f"camera:={synthetic_store}", "goal:=corner")
+def test_the_graph_runs_and_ends_on_ctrl_c(
+    constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client
+) -> None:
+    launched = launch(
+        "backend:=mock", f"policy:={constant_policy}", f"camera:={synthetic_store}", "goal:=corner"
+    )
     try:
-        client.wait(lambda: launched.poll() is not None or client.heard["/policy/command"], "the first command")
+        client.wait(
+            lambda: launched.poll() is not None or client.heard["/policy/command"], "the first command"
+        )
     finally:
         launched.send_signal(signal.SIGINT)
         said, _ = launched.communicate(timeout=PATIENCE_S)

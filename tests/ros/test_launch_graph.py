@@ -1,4 +1,6 @@
-"""Promise: the arguments decide which processes run, auto never guesses silently, and what is missing is said before anything starts."""
+"""Promise: the arguments decide which processes run, auto never guesses silently, and what is missing is said
+before anything starts.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,17 @@ def test_the_default_is_the_sim_with_the_goals_own_scene(sim: dict[str, str]) ->
     processes = by_name(built)
     assert list(processes) == ["sim", "arm_node", "camera_node", "policy_node"]
     arguments = processes["sim"].arguments
-    assert arguments[arguments.index("--task") + 1] == "place1" and arguments[arguments.index("--seed") + 1] == "4"
+    assert (
+        arguments[arguments.index("--task") + 1] == "place1"
+        and arguments[arguments.index("--seed") + 1] == "4"
+    )
     address = arguments[arguments.index("--address") + 1]
-    assert processes["arm_node"].parameters["address"] == processes["camera_node"].parameters["address"] == built.sim_address == address
+    assert (
+        processes["arm_node"].parameters["address"]
+        == processes["camera_node"].parameters["address"]
+        == built.sim_address
+        == address
+    )
     assert any("backend: sim (auto: " in line for line in built.banner)
     assert any(line == "scene: place1, seed 4" for line in built.banner)
 
@@ -49,7 +59,10 @@ def test_a_scene_without_a_goal_waits_for_one(sim: dict[str, str]) -> None:
 def test_the_mock_replays_a_store_of_its_own_domain(sim: dict[str, str], synthetic_store: Path) -> None:
     processes = by_name(build_graph({**sim, "backend": "mock", "camera": str(synthetic_store)}))
     assert list(processes) == ["arm_node", "camera_node", "policy_node"]
-    assert processes["camera_node"].parameters["camera"] == "mock" and processes["camera_node"].parameters["domain"] == "sim"
+    assert (
+        processes["camera_node"].parameters["camera"] == "mock"
+        and processes["camera_node"].parameters["domain"] == "sim"
+    )
 
 
 def test_the_mock_replays_the_shipped_episode_by_default(sim: dict[str, str]) -> None:
@@ -72,7 +85,10 @@ def test_a_recorder_and_a_dry_run_are_added_on_request(sim: dict[str, str], tmp_
         ({"goal": "nowhere.png"}, "no goal 'nowhere.png'.*known goals: .*corner.png"),
         ({"policy": "/nowhere/policy.onnx"}, "/nowhere/policy.onnx: .*mqe export"),
         ({"camera": "/dev/nowhere"}, "no such device or folder"),
-        ({"camera": "none"}, "shows real images, but the policy .* was trained on sim images.*mqe train.*policy:=FILE"),
+        (
+            {"camera": "none"},
+            "shows real images, but the policy .* was trained on sim images.*mqe train.*policy:=FILE",
+        ),
         ({"backend": "mock", "camera": "sim"}, "the backend is mock"),
         ({"seed": "two"}, "seed must be a whole number"),
         ({"goal": ""}, "the sim needs a scene"),
@@ -80,20 +96,28 @@ def test_a_recorder_and_a_dry_run_are_added_on_request(sim: dict[str, str], tmp_
         ({"record": "/tmp"}, "exists already"),
     ],
 )
-def test_what_is_missing_or_wrong_stops_with_the_remedy(sim: dict[str, str], changes: dict[str, str], said: str) -> None:
+def test_what_is_missing_or_wrong_stops_with_the_remedy(
+    sim: dict[str, str], changes: dict[str, str], said: str
+) -> None:
     with pytest.raises((ValueError, OSError), match=said):
         build_graph({**sim, **changes})
 
 
-def test_a_real_goal_is_refused_by_a_policy_of_the_sim(sim: dict[str, str], user_folder: Path, tmp_path: Path) -> None:
+def test_a_real_goal_is_refused_by_a_policy_of_the_sim(
+    sim: dict[str, str], user_folder: Path, tmp_path: Path
+) -> None:
     image, meaning = tmp_path / "real.png", tmp_path / "real.yaml"
     image.write_bytes((user_folder / "goals" / "corner.png").read_bytes())
-    meaning.write_text("camera: wrist\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\n")
+    meaning.write_text(
+        "camera: wrist\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\n"
+    )
     with pytest.raises(ValueError, match="shows real images, but the policy was trained on sim images"):
         build_graph({**sim, "goal": str(image)})
 
 
-def test_auto_takes_the_hardware_only_where_backend_driver_and_device_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_hardware_only_where_backend_driver_and_device_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Entry:
         def __init__(self, name: str) -> None:
             self.name = name
@@ -102,7 +126,10 @@ def test_auto_takes_the_hardware_only_where_backend_driver_and_device_are(monkey
     monkeypatch.setattr(graph, "entry_points", lambda group: [Entry("mock"), Entry("sim"), Entry("hardware")])
     monkeypatch.setattr(graph, "DRIVER_MODULE", "json")
     monkeypatch.setattr(graph, "SERIAL_DEVICE", Path("/dev/nowhere"))
-    assert graph._choose_backend("auto") == ("sim", "auto: the arm's serial device /dev/nowhere does not exist")
+    assert graph._choose_backend("auto") == (
+        "sim",
+        "auto: the arm's serial device /dev/nowhere does not exist",
+    )
     monkeypatch.setattr(graph, "SERIAL_DEVICE", Path("/dev/null"))
     assert graph._choose_backend("auto")[0] == graph._choose_backend("hardware")[0] == "hardware"
     monkeypatch.setattr(graph, "DRIVER_MODULE", "no_such_module")
@@ -134,7 +161,15 @@ def test_arguments_are_name_value_pairs() -> None:
 
 
 def test_a_text_parameter_stays_a_text_on_the_command_line() -> None:
-    process = graph.Process("n", "m", package="p", executable="e", parameters={"device": "0", "dry_run": True, "rate": 2.5})
+    process = graph.Process(
+        "n", "m", package="p", executable="e", parameters={"device": "0", "dry_run": True, "rate": 2.5}
+    )
     assert process.command[:3] == [sys.executable, "-m", "m"]
-    given = dict(text.split(":=", 1) for text in process.command if ":=" in text and not text.startswith("__"))
-    assert {name: json.loads(value) for name, value in given.items()} == {"device": "0", "dry_run": True, "rate": 2.5}
+    given = dict(
+        text.split(":=", 1) for text in process.command if ":=" in text and not text.startswith("__")
+    )
+    assert {name: json.loads(value) for name, value in given.items()} == {
+        "device": "0",
+        "dry_run": True,
+        "rate": 2.5,
+    }

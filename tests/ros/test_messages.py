@@ -1,4 +1,6 @@
-"""Promise: messages carry poses, images and commands without loss, and what cannot be read is refused with the reason."""
+"""Promise: messages carry poses, images and commands without loss, and what cannot be read is refused with
+the reason.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ def test_an_image_survives() -> None:
 def test_other_encodings_and_padded_rows_are_read_as_rgb() -> None:
     image = np.random.default_rng(1).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     alpha = np.full((3, 4, 1), 9, np.uint8)
-    for encoding, pixels in {"bgr8": image[:, :, ::-1], "bgra8": np.concatenate([image[:, :, ::-1], alpha], 2)}.items():
+    for encoding, pixels in {
+        "bgr8": image[:, :, ::-1],
+        "bgra8": np.concatenate([image[:, :, ::-1], alpha], 2),
+    }.items():
         rows = np.pad(pixels.reshape(3, -1), ((0, 0), (0, 5)))
         message = Image(height=3, width=4, encoding=encoding, step=rows.shape[1], data=rows.tobytes())
         np.testing.assert_array_equal(convert.image_to_array(message), image)
@@ -81,14 +86,24 @@ def test_an_image_that_does_not_fit_its_header_is_refused(message: Image) -> Non
 
 def test_a_compressed_image_is_decoded() -> None:
     image = np.random.default_rng(2).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(convert.compressed_to_array(CompressedImage(format="png", data=encode_png(image))), image)
+    np.testing.assert_array_equal(
+        convert.compressed_to_array(CompressedImage(format="png", data=encode_png(image))), image
+    )
 
 
 def test_a_command_survives_but_for_its_stamp_which_is_the_receivers() -> None:
     pose = make_pose(euler_to_rotation(np.array([0.1, 0.2, 0.3])), np.array([0.3, 0.0, 0.1]))
     command = Command(pose=pose, gripper=0.25, stamp=1.0, session="a", sequence=7, frame_id="base")
-    message = convert.command_to_message(command, np.arange(7, dtype=np.float32), None, Time(sec=2), Time(sec=1))
+    message = convert.command_to_message(
+        command, np.arange(7, dtype=np.float32), None, Time(sec=2), Time(sec=1)
+    )
     assert message.action.tolist() == list(range(7)) and np.isnan(message.steps_to_goal)
     received = convert.message_to_command(message, 99.0)
     np.testing.assert_allclose(received.pose, pose, atol=1e-12)
-    assert (received.gripper, received.stamp, received.session, received.sequence, received.frame_id) == (0.25, 99.0, "a", 7, "base")
+    assert (received.gripper, received.stamp, received.session, received.sequence, received.frame_id) == (
+        0.25,
+        99.0,
+        "a",
+        7,
+        "base",
+    )

@@ -1,4 +1,5 @@
-"""Promise: where an input of the policy is missing, stale or unreadable, no command is sent, and the status says what is missing.
+"""Promise: where an input of the policy is missing, stale or unreadable, no command is sent, and the status
+says what is missing.
 
 The policy node alone, with this process as camera and arm.
 """
@@ -38,7 +39,9 @@ class World:
         self.image: Image | None = None
         self.arm = False
         self._image = client.node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, image_qos)
-        self._poses = [client.node.create_publisher(t.type, t.name, t.qos) for t in (topics.EE_POSE, topics.EE_TARGET)]
+        self._poses = [
+            client.node.create_publisher(t.type, t.name, t.qos) for t in (topics.EE_POSE, topics.EE_TARGET)
+        ]
         client.node.create_timer(0.05, self._publish)
 
     def until(self, state: str, reason: str) -> None:
@@ -55,7 +58,9 @@ class World:
             self._image.publish(self.image)
         if self.arm:
             for publisher in self._poses:
-                publisher.publish(convert.stamped_pose(forward_kinematics(SPEC, SPEC.neutral_joints), now, SPEC.base_frame))
+                publisher.publish(
+                    convert.stamped_pose(forward_kinematics(SPEC, SPEC.neutral_joints), now, SPEC.base_frame)
+                )
 
 
 @pytest.fixture
@@ -63,7 +68,17 @@ def policy(constant_policy: Path, user_folder: Path, tmp_path: Path) -> Iterator
     goal = str(user_folder / "goals" / "corner.png")
     parameters = {"policy": str(constant_policy), "camera_domain": "sim", "goal": goal}
     supervisor = Supervisor({}, log_folder=tmp_path)
-    supervisor.start([Process("policy_node", "mqe_ros.policy_node", package="mqe_ros", executable="policy_node", parameters=parameters)])
+    supervisor.start(
+        [
+            Process(
+                "policy_node",
+                "mqe_ros.policy_node",
+                package="mqe_ros",
+                executable="policy_node",
+                parameters=parameters,
+            )
+        ]
+    )
     yield
     assert supervisor.stop() == {"policy_node": 0}, supervisor.log_tail("policy_node")
 

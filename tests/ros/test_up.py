@@ -1,4 +1,6 @@
-"""Promise: `mqe up` starts the graph without a sourced workspace; Ctrl-C ends every process with exit code 0; nothing outlives it."""
+"""Promise: `mqe up` starts the graph without a sourced workspace; Ctrl-C ends every process with exit code 0;
+nothing outlives it.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ def start(*arguments: str) -> subprocess.Popen:
     """`mqe up` from an environment in which nothing was sourced."""
     environment = {name: value for name, value in os.environ.items() if name not in WORKSPACE_VARIABLES}
     return subprocess.Popen(
-        [sys.executable, "-m", "mqe_core.cli", "up", *arguments], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "mqe_core.cli", "up", *arguments],
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -43,11 +49,18 @@ def children(pid: int) -> set[int]:
 
 
 def alive(pids: set[int]) -> set[int]:
-    return {pid for pid in pids if Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[:1]}
+    return {
+        pid
+        for pid in pids
+        if Path(f"/proc/{pid}").exists()
+        and "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[:1]
+    }
 
 
 @pytest.fixture
-def mock(constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client) -> Iterator[subprocess.Popen]:
+def mock(
+    constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client
+) -> Iterator[subprocess.Popen]:
     """The mock graph pursuing a goal; the arm has been commanded."""
     up = start("backend:=mock", f"policy:={constant_policy}", f"camera:={synthetic_store}", "goal:=corner")
     client.wait(lambda: up.poll() is not None or client.heard["/policy/command"], "the first command")
@@ -96,7 +109,9 @@ def test_what_is_missing_is_one_line_with_the_remedy(constant_policy: Path, user
     assert "Traceback" not in said
 
 
-def test_the_simulated_arm_is_driven_and_recorded(constant_policy: Path, user_folder: Path, client: Client, tmp_path: Path) -> None:
+def test_the_simulated_arm_is_driven_and_recorded(
+    constant_policy: Path, user_folder: Path, client: Client, tmp_path: Path
+) -> None:
     pytest.importorskip("pybullet", reason="the simulator is not installed")
     from rosbags.rosbag2 import Reader
 
@@ -105,11 +120,23 @@ def test_the_simulated_arm_is_driven_and_recorded(constant_policy: Path, user_fo
     bag = tmp_path / "bag"
     up = start(f"policy:={constant_policy}", "goal:=corner", f"record:={bag}")
     try:
-        client.wait(lambda: up.poll() is not None or len(client.heard["/policy/command"]) > 10, "ten commands")
+        client.wait(
+            lambda: up.poll() is not None or len(client.heard["/policy/command"]) > 10, "ten commands"
+        )
         assert up.poll() is None, up.stderr.read()
-        begin, target, pose = (m.pose.position for m in (client.heard["/arm/ee_target"][0], client.newest("/arm/ee_target"), client.newest("/arm/ee_pose")))
+        begin, target, pose = (
+            m.pose.position
+            for m in (
+                client.heard["/arm/ee_target"][0],
+                client.newest("/arm/ee_target"),
+                client.newest("/arm/ee_pose"),
+            )
+        )
         assert target.x - begin.x > 9 * STEP_M and pose.x > begin.x
-        assert max(abs(target.x - pose.x), abs(target.y - pose.y), abs(target.z - pose.z)) < load_robot_spec().control.tracking_tolerance_m
+        assert (
+            max(abs(target.x - pose.x), abs(target.y - pose.y), abs(target.z - pose.z))
+            < load_robot_spec().control.tracking_tolerance_m
+        )
     finally:
         up.send_signal(signal.SIGINT)
         _, said = up.communicate(timeout=PATIENCE_S)

@@ -4,7 +4,14 @@ The processes stand in mqe_bringup/graph.py, which `mqe up` reads as well; this 
 """
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -13,14 +20,19 @@ from mqe_bringup.graph import ARGUMENTS, Process, build_graph
 
 
 def generate_launch_description() -> LaunchDescription:
-    declared = [DeclareLaunchArgument(a.name, default_value=a.default, description=a.description) for a in ARGUMENTS]
+    declared = [
+        DeclareLaunchArgument(a.name, default_value=a.default, description=a.description) for a in ARGUMENTS
+    ]
     return LaunchDescription([*declared, OpaqueFunction(function=_start)])
 
 
 def _start(context: LaunchContext) -> list:
     graph = build_graph({a.name: LaunchConfiguration(a.name).perform(context) for a in ARGUMENTS})
     banner = [LogInfo(msg=line) for line in graph.banner]
-    environment = [SetEnvironmentVariable(name, context.environment.get(name, value)) for name, value in graph.environment.items()]
+    environment = [
+        SetEnvironmentVariable(name, context.environment.get(name, value))
+        for name, value in graph.environment.items()
+    ]
     return [*banner, *environment, *(_action(process) for process in graph.processes)]
 
 
@@ -29,8 +41,14 @@ def _action(process: Process) -> ExecuteProcess:
     if process.package is None:
         return ExecuteProcess(cmd=process.command, name=process.name, output="screen", on_exit=end)
     parameters = {
-        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value for name, value in process.parameters.items()
+        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        for name, value in process.parameters.items()
     }
     return Node(
-        package=process.package, executable=process.executable, name=process.name, parameters=[parameters], output="screen", on_exit=end
+        package=process.package,
+        executable=process.executable,
+        name=process.name,
+        parameters=[parameters],
+        output="screen",
+        on_exit=end,
     )

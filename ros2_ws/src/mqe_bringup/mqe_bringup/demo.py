@@ -1,4 +1,4 @@
-"""`make demo`: start the graph with the simulated arm, drive it to a goal image, record it, and write a report.
+"""`make demo`: start the graph with the simulated arm, drive it to a goal image, record, and write a report.
 
 Writes runs/demo/<time>/: video.mp4, steps_to_goal.png, bag/ (MCAP), report.html, and the log of each process.
 """
@@ -30,7 +30,9 @@ def run(seed: int | None, policy: str, out: Path) -> int:
     os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=str(10 + os.getpid() % 90))
     out.mkdir(parents=True)
     goal = "place.png" if seed is None else str(_render_goal(seed, out))
-    graph = build_graph({"backend": "sim", "goal": goal, "policy": policy, "record": str(out / "bag"), "autostart": "false"})
+    graph = build_graph(
+        {"backend": "sim", "goal": goal, "policy": policy, "record": str(out / "bag"), "autostart": "false"}
+    )
     for line in graph.banner:
         say(line)
     os.environ.update(graph.environment)
@@ -68,7 +70,9 @@ def _watching(supervisor: Supervisor) -> Callable[[], None]:
     def check() -> None:
         ended = supervisor.ended()
         if ended is not None:
-            raise RuntimeError(f"{ended[0]} ended with exit code {ended[1]}:\n{supervisor.log_tail(ended[0])}")
+            raise RuntimeError(
+                f"{ended[0]} ended with exit code {ended[1]}:\n{supervisor.log_tail(ended[0])}"
+            )
 
     return check
 
@@ -87,7 +91,8 @@ def _drive(graph: Graph, goal: str, check: Callable[[], None]) -> dict[str, obje
     from mqe_ros import topics
     from mqe_sim.server import Client
 
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C is Python's: it ends the processes as well
+    # Ctrl-C stays Python's: it ends the processes as well.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("demo")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -96,7 +101,9 @@ def _drive(graph: Graph, goal: str, check: Callable[[], None]) -> dict[str, obje
         info = scene.info()
         client = ActionClient(node, ReachGoal, topics.REACH_GOAL_ACTION)
         arm_states = []
-        node.create_subscription(topics.ARM_STATUS.type, topics.ARM_STATUS.name, arm_states.append, topics.ARM_STATUS.qos)
+        node.create_subscription(
+            topics.ARM_STATUS.type, topics.ARM_STATUS.name, arm_states.append, topics.ARM_STATUS.qos
+        )
 
         def spin_until(done: Callable[[], bool], what: str, timeout_s: float) -> None:
             deadline = time.monotonic() + timeout_s
@@ -110,16 +117,29 @@ def _drive(graph: Graph, goal: str, check: Callable[[], None]) -> dict[str, obje
         spin_until(lambda: bool(arm_states), "the arm node's start", _START_TIMEOUT_S)
         period = load_robot_spec().control.period_s
         say(f"driving to the goal: at most {info['max_steps']} commands, one every {period} s")
-        with tqdm(total=info["max_steps"], unit="command", file=sys.stdout, mininterval=0.5 if sys.stdout.isatty() else 3.0) as bar:
+        with tqdm(
+            total=info["max_steps"],
+            unit="command",
+            file=sys.stdout,
+            mininterval=0.5 if sys.stdout.isatty() else 3.0,
+        ) as bar:
 
             def show(message: object) -> None:
                 feedback = message.feedback
-                distance = "" if math.isnan(feedback.steps_to_goal) else f"{feedback.steps_to_goal:.1f} steps to the goal"
-                bar.set_postfix_str(distance if feedback.state == PolicyStatus.RUNNING else feedback.reason, refresh=False)
+                distance = (
+                    ""
+                    if math.isnan(feedback.steps_to_goal)
+                    else f"{feedback.steps_to_goal:.1f} steps to the goal"
+                )
+                bar.set_postfix_str(
+                    distance if feedback.state == PolicyStatus.RUNNING else feedback.reason, refresh=False
+                )
                 bar.update(feedback.steps - bar.n)
 
             timeout = info["max_steps"] * period
-            accepted = client.send_goal_async(ReachGoal.Goal(goal_file=goal, timeout_s=timeout), feedback_callback=show)
+            accepted = client.send_goal_async(
+                ReachGoal.Goal(goal_file=goal, timeout_s=timeout), feedback_callback=show
+            )
             spin_until(accepted.done, "the answer to the goal", 10.0)
             result = accepted.result().get_result_async()
             spin_until(result.done, "the end of the motion", timeout + 10.0)
@@ -129,9 +149,15 @@ def _drive(graph: Graph, goal: str, check: Callable[[], None]) -> dict[str, obje
         say("letting the scene come to rest and scoring it")
         score = scene.score()
         return {
-            "task": info["task"], "seed": info["seed"], "score": score, "max_score": info["max_score"], "success": score >= info["max_score"],
-            "outcome": reached.outcome, "steps": reached.steps, "seconds": reached.seconds,
-        }  # fmt: skip
+            "task": info["task"],
+            "seed": info["seed"],
+            "score": score,
+            "max_score": info["max_score"],
+            "success": score >= info["max_score"],
+            "outcome": reached.outcome,
+            "steps": reached.steps,
+            "seconds": reached.seconds,
+        }
     finally:
         scene.close()
         executor.shutdown()
@@ -141,9 +167,16 @@ def _drive(graph: Graph, goal: str, check: Callable[[], None]) -> dict[str, obje
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--seed", type=int, help="another scene and goal (default: the shipped goal place.png)")
+    parser.add_argument(
+        "--seed", type=int, help="another scene and goal (default: the shipped goal place.png)"
+    )
     parser.add_argument("--policy", default="", help="policy file (default: as for mqe up)")
-    parser.add_argument("--out", type=Path, default=Path("runs/demo") / time.strftime("%Y-%m-%d_%H-%M-%S"), help="new folder to write")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/demo") / time.strftime("%Y-%m-%d_%H-%M-%S"),
+        help="new folder to write",
+    )
     args = parser.parse_args()
     try:
         sys.exit(run(args.seed, args.policy, args.out.absolute()))

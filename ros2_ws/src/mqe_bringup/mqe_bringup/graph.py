@@ -1,6 +1,7 @@
-"""The graph of processes for given arguments, as plain data; the launch file and `mqe up` both read it from here.
+"""The graph of processes for given arguments, as plain data, for the launch file and for `mqe up`.
 
-Everything that can be missing is looked for here, before anything starts: ValueError or FileNotFoundError say what and the remedy.
+Everything that can be missing is looked for here, before anything starts: ValueError or FileNotFoundError say
+what and the remedy.
 """
 
 from __future__ import annotations
@@ -38,13 +39,24 @@ class Argument:
 
 
 ARGUMENTS = (
-    Argument("goal", "", "goal image: a path, or a name in ~/.mqe/goals or in mqe_bringup/goals; empty: wait for /reach_goal"),
-    Argument("backend", "auto", "auto, hardware, sim or mock; auto: hardware where its driver and serial device are, else the sim"),
-    Argument("policy", "", "policy file; empty: the one in ~/.mqe/config.yaml, else the shipped one of the sim"),
+    Argument(
+        "goal",
+        "",
+        "goal image: a path, or a name in ~/.mqe/goals or in mqe_bringup/goals; empty: wait for /reach_goal",
+    ),
+    Argument(
+        "backend",
+        "auto",
+        "auto, hardware, sim or mock; auto: hardware where its driver and serial device are, else the sim",
+    ),
+    Argument(
+        "policy", "", "policy file; empty: the one in ~/.mqe/config.yaml, else the shipped one of the sim"
+    ),
     Argument(
         "camera",
         "auto",
-        "auto, sim, a video device (/dev/video0, 0), an EpisodeStore to replay, or none: a driver of your own publishes /camera/image_raw",
+        "auto, sim, a video device (/dev/video0, 0), an EpisodeStore to replay, or none: your own driver "
+        "publishes /camera/image_raw",
     ),
     Argument("task", "", "sim: the task; empty: the goal's"),
     Argument("seed", "", "sim: the scene's seed; empty: the goal's, or 0"),
@@ -73,7 +85,10 @@ class Process:
         if self.package is not None:
             command += ["--ros-args", "-r", f"__node:={self.name}"]
             for key, value in self.parameters.items():
-                command += ["-p", f"{key}:={json.dumps(value)}"]  # JSON is YAML: a text that looks like a number stays a text
+                command += [
+                    "-p",
+                    f"{key}:={json.dumps(value)}",
+                ]  # JSON is YAML: a text that looks like a number stays a text
         return command
 
 
@@ -103,7 +118,9 @@ def parse_arguments(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, mark, value = text.partition(":=")
         if not mark or name not in known:
-            raise ValueError(f"unknown argument {text!r}; known, each as name:=value: {', '.join(sorted(known))}")
+            raise ValueError(
+                f"unknown argument {text!r}; known, each as name:=value: {', '.join(sorted(known))}"
+            )
         values[name] = value
     return values
 
@@ -122,7 +139,7 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     goal = read_goal(find_goal(arguments["goal"], folders)) if arguments["goal"] else None
     if goal is not None:
         check_domain(contract.domain, goal.domain, f"the goal {goal.path}")
-    address = f"ipc://@mqe-sim-{os.getuid()}-{os.getpid()}"  # @: a name without a file, which nothing has to clean up
+    address = f"ipc://@mqe-sim-{os.getuid()}-{os.getpid()}"  # @: a name without a file to clean up
     camera = _choose_camera(arguments["camera"], backend, address, share)
     _check_camera(contract, camera, source)
 
@@ -175,10 +192,16 @@ def _choose_backend(requested: str) -> tuple[str, str]:
     missing = detect_hardware() if "hardware" in installed else "this version has no hardware backend"
     if requested == "hardware":
         if missing is not None:
-            raise ValueError(f"backend hardware cannot start: {missing}; use backend:=sim, or install what is missing")
+            raise ValueError(
+                f"backend hardware cannot start: {missing}; use backend:=sim, or install what is missing"
+            )
         return requested, "asked for"
     if requested == "auto":
-        return ("hardware", "auto: driver and serial device found") if missing is None else ("sim", f"auto: {missing}")
+        return (
+            ("hardware", "auto: driver and serial device found")
+            if missing is None
+            else ("sim", f"auto: {missing}")
+        )
     return requested, "asked for"
 
 
@@ -191,7 +214,9 @@ def _find_policy(given: str, share: Path) -> tuple[Path, str]:
         return configured, f"named in {user_folder() / 'config.yaml'}"
     shipped = share / "policies" / SHIPPED_POLICY
     if not shipped.is_file():
-        raise FileNotFoundError(f"{shipped} is missing: build the workspace again (make setup), or name a policy with policy:=FILE")
+        raise FileNotFoundError(
+            f"{shipped} is missing: build the workspace again (make setup), or name one with policy:=FILE"
+        )
     return shipped, "shipped"
 
 
@@ -201,13 +226,21 @@ def _choose_camera(requested: str, backend: str, address: str, share: Path) -> _
     if requested == "auto":
         episodes = share / "replay"
         if backend != "mock":
-            raise ValueError(f"backend {backend} needs a camera: camera:=/dev/video0, or camera:=none with a driver of your own")
+            raise ValueError(
+                f"backend {backend} needs a camera: camera:=/dev/video0, or camera:=none and your own driver"
+            )
         if not episodes.is_dir():
-            raise FileNotFoundError(f"{episodes} is missing: build the workspace again (make setup), or camera:=STORE names another episode")
+            raise FileNotFoundError(
+                f"{episodes} is missing: build the workspace again (make setup), or name a store to replay: "
+                f"camera:=STORE"
+            )
         requested = str(episodes)
     if requested == "sim":
         if backend != "sim":
-            raise ValueError(f"camera sim needs the simulated world, but the backend is {backend}; use backend:=sim or another camera")
+            raise ValueError(
+                f"camera sim needs the simulated world, but the backend is {backend}; use backend:=sim or "
+                f"another camera"
+            )
         return _Camera({"camera": "sim", "address": address}, "sim", "the sim's")
     if requested == "none":
         return _Camera(None, "real", "none started here: a driver of your own publishes /camera/image_raw")
@@ -215,22 +248,29 @@ def _choose_camera(requested: str, backend: str, address: str, share: Path) -> _
         from mqe_core.data.episode_store import EpisodeStore
 
         domain = EpisodeStore.open(requested).metadata["domain"]
-        return _Camera({"camera": "mock", "episodes": requested, "domain": domain}, domain, f"replays {requested}")
+        return _Camera(
+            {"camera": "mock", "episodes": requested, "domain": domain}, domain, f"replays {requested}"
+        )
     if requested.isdigit() or Path(requested).exists():
         return _Camera({"camera": "opencv", "device": requested}, "real", f"device {requested}")
-    raise FileNotFoundError(f"camera {requested!r}: no such device or folder; expected {_description('camera')}")
+    raise FileNotFoundError(
+        f"camera {requested!r}: no such device or folder; expected {_description('camera')}"
+    )
 
 
 def _check_camera(contract: BundleContract, camera: _Camera, source: str) -> None:
     if camera.domain != contract.domain:
         raise ValueError(
-            f"the camera shows {camera.domain} images, but the policy ({source}) was trained on {contract.domain} images and would act blindly. "
-            f"Train one on {camera.domain} data (mqe data import, mqe train, mqe export) and name it: policy:=FILE, or `policy: FILE` in "
+            f"the camera shows {camera.domain} images, but the policy ({source}) was trained on "
+            f"{contract.domain} images and would act blindly. Train one on {camera.domain} data "
+            f"(mqe data import, mqe train, mqe export) and name it: policy:=FILE, or `policy: FILE` in "
             f"{user_folder() / 'config.yaml'}"
         )
 
 
-def _scene(arguments: Mapping[str, str], goal: Goal | None, spec: RobotSpec, address: str) -> tuple[Process, str]:
+def _scene(
+    arguments: Mapping[str, str], goal: Goal | None, spec: RobotSpec, address: str
+) -> tuple[Process, str]:
     """The sim's process, and what the banner says about the scene."""
     task = arguments["task"] or (goal.task if goal is not None else None)
     if task is None:
@@ -245,13 +285,19 @@ def _scene(arguments: Mapping[str, str], goal: Goal | None, spec: RobotSpec, add
 
 
 def _node(executable: str, parameters: Mapping[str, bool | int | float | str]) -> Process:
-    return Process(executable, f"mqe_ros.{executable}", package="mqe_ros", executable=executable, parameters=parameters)
+    return Process(
+        executable, f"mqe_ros.{executable}", package="mqe_ros", executable=executable, parameters=parameters
+    )
 
 
 def _record_folder(value: str) -> Path | None:
     if value.lower() == "false":
         return None
-    folder = Path(time.strftime("runs/bags/%Y-%m-%d_%H-%M-%S") if value.lower() == "true" else value).expanduser().absolute()
+    folder = (
+        Path(time.strftime("runs/bags/%Y-%m-%d_%H-%M-%S") if value.lower() == "true" else value)
+        .expanduser()
+        .absolute()
+    )
     if folder.exists():
         raise ValueError(f"record: {folder} exists already; name a new folder")
     return folder

@@ -1,4 +1,4 @@
-"""The demo's report, made from its bag alone: a video beside the goal, the distance over time, and the figures."""
+"""The demo's report, made from its bag: a video beside the goal, the distance over time, and the figures."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from rosbags.rosbag2 import Reader
 from mqe_ros import convert, topics
 from mqe_ros.record_node import own_typestore
 
-_VIEW_WIDTH, _VIEW_HEIGHT, _CAPTION_HEIGHT = 480, 360, 28  # pixels of each of the two pictures, and of the line below them
+# Pixels of each of the two pictures, and of the line below them.
+_VIEW_WIDTH, _VIEW_HEIGHT, _CAPTION_HEIGHT = 480, 360, 28
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What the report needs of a bag. Times are seconds from the first command, by the messages' own stamps."""
+    """What the report needs of a bag. Times are seconds from the first command, by the messages' stamps."""
 
     frames: list[tuple[float, np.ndarray]]  # time, (H, W, 3) uint8 RGB
     goal: np.ndarray
@@ -41,7 +42,13 @@ def read_recording(folder: Path) -> Recording:
     with Reader(folder) as reader:
         for connection, _, raw in reader.messages():
             topic = connection.topic
-            if topic not in (topics.IMAGE.name, topics.GOAL_IMAGE.name, topics.COMMAND.name, topics.POLICY_STATUS.name, topics.ARM_STATUS.name):
+            if topic not in (
+                topics.IMAGE.name,
+                topics.GOAL_IMAGE.name,
+                topics.COMMAND.name,
+                topics.POLICY_STATUS.name,
+                topics.ARM_STATUS.name,
+            ):
                 continue
             message = types.deserialize_cdr(raw, connection.msgtype)
             if topic == topics.IMAGE.name:
@@ -55,7 +62,9 @@ def read_recording(folder: Path) -> Recording:
             else:
                 rules.update([*message.clipped, *([message.refused] if message.refused else [])])
     if not commands or not goals:
-        raise RuntimeError(f"{folder} holds {len(commands)} commands and {len(goals)} goal images: the policy never commanded the arm")
+        raise RuntimeError(
+            f"{folder} holds {len(commands)} commands and {len(goals)} goal images: nothing was driven"
+        )
     zero = commands[0][0]
     return Recording(
         frames=[(t - zero, image) for t, image in frames],
@@ -63,29 +72,34 @@ def read_recording(folder: Path) -> Recording:
         command_times=np.array([t - zero for t, _ in commands]),
         steps_to_goal=np.array([m.steps_to_goal for _, m in commands]),
         grippers=np.array([m.gripper for _, m in commands]),
-        latencies_ms=np.array([1e3 * (_seconds(m.header.stamp) - _seconds(m.observation_stamp)) for _, m in commands]),
+        latencies_ms=np.array(
+            [1e3 * (_seconds(m.header.stamp) - _seconds(m.observation_stamp)) for _, m in commands]
+        ),
         deadline_misses=misses,
         rules=rules,
     )
 
 
 def write_report(out: Path, banner: Sequence[str], outcome: dict) -> str:
-    """Write video.mp4, steps_to_goal.png and report.html into `out`, which holds the bag; returns the summary line."""
+    """Write video.mp4, steps_to_goal.png and report.html beside the bag in `out`; the summary line."""
     recording = read_recording(out / "bag")
     _write_video(recording, out / "video.mp4")
     _write_plot(recording, out / "steps_to_goal.png")
     intervals = 1e3 * np.diff(recording.command_times)
+    score = f"score {outcome['score']:g} of {outcome['max_score']:g}"
     figures = {
         "task and scene": f"{outcome['task']}, seed {outcome['seed']}",
-        "result": f"{'success' if outcome['success'] else 'no success'}, score {outcome['score']:g} of {outcome['max_score']:g}",
+        "result": f"{'success' if outcome['success'] else 'no success'}, {score}",
         "commands": f"{outcome['steps']} in {outcome['seconds']:.1f} s ({outcome['outcome']})",
         "interval between commands": _percentiles(intervals, "ms"),
         "image to command": _percentiles(recording.latencies_ms, "ms"),
         "deadline misses": str(recording.deadline_misses),
-        "limits applied": ", ".join(f"{name} {count}" for name, count in recording.rules.most_common()) or "none",
+        "limits applied": ", ".join(f"{name} {count}" for name, count in recording.rules.most_common())
+        or "none",
     }
     _write_html(out / "report.html", figures, banner)
-    return f"demo: {figures['result']}; {outcome['steps']} commands in {outcome['seconds']:.1f} s; report: {os.path.relpath(out / 'report.html')}"
+    drive = f"{outcome['steps']} commands in {outcome['seconds']:.1f} s"
+    return f"demo: {figures['result']}; {drive}; report: {os.path.relpath(out / 'report.html')}"
 
 
 def _seconds(stamp) -> float:
@@ -105,7 +119,9 @@ def _write_video(recording: Recording, path: Path) -> None:
     fps = 1.0 / max(np.median(np.diff(times)), 1e-3) if len(times) > 1 else 1.0
     goal = _view(recording.goal)
     width, height = 2 * _VIEW_WIDTH, _VIEW_HEIGHT + _CAPTION_HEIGHT
-    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=round(fps, 2), codec="libx264", macro_block_size=4)
+    writer = imageio_ffmpeg.write_frames(
+        str(path), (width, height), fps=round(fps, 2), codec="libx264", macro_block_size=4
+    )
     writer.send(None)
     for t, image in shown:
         canvas = Image.new("RGB", (width, height))
@@ -133,9 +149,15 @@ def _write_plot(recording: Recording, path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(8, 3.2), layout="constrained")
     axes.fill_between(
-        recording.command_times, 0, 1, where=recording.grippers < 0.5, step="post", transform=axes.get_xaxis_transform(), alpha=0.15,
+        recording.command_times,
+        0,
+        1,
+        where=recording.grippers < 0.5,
+        step="post",
+        transform=axes.get_xaxis_transform(),
+        alpha=0.15,
         label="gripper closed",
-    )  # fmt: skip
+    )
     if np.isnan(recording.steps_to_goal).all():
         axes.text(0.5, 0.5, "this policy has no critic", transform=axes.transAxes, ha="center")
     axes.plot(recording.command_times, recording.steps_to_goal, marker=".", label="critic's distance")
@@ -147,14 +169,17 @@ def _write_plot(recording: Recording, path: Path) -> None:
 
 
 def _write_html(path: Path, figures: dict[str, str], banner: Sequence[str]) -> None:
-    rows = "\n".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in figures.items())
+    rows = "\n".join(
+        f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in figures.items()
+    )
     lines = "\n".join(f"<li>{html.escape(line)}</li>" for line in banner)
     path.write_text(
         f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Demo report</title>
 <style>
 body {{ font: 15px/1.5 sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-video, img {{ max-width: 100% }} th {{ text-align: left; padding-right: 1.5rem; font-weight: 600 }} li {{ font-family: monospace }}
+video, img {{ max-width: 100% }} li {{ font-family: monospace }}
+th {{ text-align: left; padding-right: 1.5rem; font-weight: 600 }}
 </style>
 <h1>Drive to a goal image</h1>
 <table>
@@ -168,7 +193,8 @@ video, img {{ max-width: 100% }} th {{ text-align: left; padding-right: 1.5rem; 
 <ul>
 {lines}
 </ul>
-<p>Every message stands in <a href="bag/">bag/</a> (MCAP: open it in Foxglove, or with <code>rosbags</code>); the log of each process lies beside it.</p>
+<p>Every message stands in <a href="bag/">bag/</a> (MCAP: open it in Foxglove, or with <code>rosbags</code>);
+the log of each process lies beside it.</p>
 </html>
 """,
         encoding="utf-8",

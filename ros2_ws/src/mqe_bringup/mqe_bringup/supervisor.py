@@ -1,4 +1,4 @@
-"""Starts processes, watches them, and ends them together: SIGINT first, harder signals only where that does not help."""
+"""Starts processes, watches them, and ends them together: SIGINT first, harder signals where it fails."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _PR_SET_PDEATHSIG = 1
 class Supervisor:
     """The running processes of one graph.
 
-    Each child leads a session of its own, so that a Ctrl-C in the terminal reaches it once, through `stop`; and the kernel interrupts it
-    where this process dies without a word.
+    Each child leads a session of its own, so that a Ctrl-C in the terminal reaches it once, through `stop`;
+    and the kernel interrupts it where this process dies without a word.
 
     Args:
         environment: set on top of this process's; what the user has set already wins.
@@ -42,11 +42,18 @@ class Supervisor:
                 os._exit(1)
 
         for process in processes:
-            output = None if self._log_folder is None else (self._log_folder / f"{process.name}.log").open("wb")
+            output = (
+                None if self._log_folder is None else (self._log_folder / f"{process.name}.log").open("wb")
+            )
             self._children[process.name] = subprocess.Popen(
-                process.command, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT if output else None,
-                start_new_session=True, preexec_fn=die_with_parent,
-            )  # fmt: skip
+                process.command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
             if output is not None:
                 output.close()
 
@@ -73,7 +80,9 @@ class Supervisor:
                 if child.poll() is None:
                     child.send_signal(number)
             deadline = time.monotonic() + grace
-            while time.monotonic() < deadline and any(child.poll() is None for child in self._children.values()):
+            while time.monotonic() < deadline and any(
+                child.poll() is None for child in self._children.values()
+            ):
                 time.sleep(0.02)
         return {name: child.wait() for name, child in self._children.items()}
 

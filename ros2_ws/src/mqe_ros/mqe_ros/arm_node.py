@@ -1,11 +1,12 @@
 """The arm's side as a node: it owns the target, judges every command, and publishes what the arm really does.
 
-Parameters: `backend` (required: mock, sim, …), `robot`, `address` (of the sim's server), `state_hz`, `dry_run`.
-All limits live here (mqe_core.runtime.safety), whatever process sends the commands.
+Parameters: `backend` (required: mock, sim, …), `robot`, `address` (of the sim's server), `state_hz`,
+    `dry_run`. All limits live here (mqe_core.runtime.safety), whatever process sends the commands.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -44,7 +45,7 @@ class DryRunRobot:
 
 
 class ArmNode(ControlNode):
-    """Commands are judged and sent in their callback; the control thread ticks the state machine and publishes the state."""
+    """Commands are judged and sent in their callback; the control thread ticks the state machine."""
 
     def __init__(self) -> None:
         super().__init__("arm_node")
@@ -52,7 +53,7 @@ class ArmNode(ControlNode):
         backend = parameter(self, "backend", str)
         address = parameter(self, "address", str, "")
         self._dry_run = parameter(self, "dry_run", bool, False)
-        # State comes at a multiple of the control rate, so that the policy finds a pose that is at most 1/state_hz old.
+        # At a multiple of the control rate, so that the policy finds a pose that is at most 1/state_hz old.
         state_hz = parameter(self, "state_hz", float, 20.0)
         self._states_per_tick = max(1, round(state_hz / self._spec.control.control_hz))
         clock, options = MonotonicClock(), {"address": address} if address else {}
@@ -75,18 +76,24 @@ class ArmNode(ControlNode):
         self.create_service(Trigger, topics.HOLD_SERVICE, self._on_hold)
         self.create_service(Trigger, topics.RESUME_SERVICE, self._on_resume)
         self.create_service(Trigger, topics.HOME_SERVICE, self._on_home)
-        self.get_logger().info(f"arm {self._spec.name}, backend {backend}{', DRY RUN: nothing is sent' if self._dry_run else ''}")
+        self.get_logger().info(
+            f"arm {self._spec.name}, backend {backend}{', DRY RUN: nothing is sent' if self._dry_run else ''}"
+        )
 
     def control(self) -> None:
         """Publish the state at `state_hz`; tick the state machine once per control period."""
-        period = self._spec.control.period_s / self._states_per_tick
-        start, k = time.monotonic(), 0
-        while self.sleep_until(start + k * period):
-            if k % self._states_per_tick == 0:
+        tick_period = self._spec.control.period_s
+        state_period = tick_period / self._states_per_tick
+        start, k, last_tick = time.monotonic(), 0, -math.inf
+        while self.sleep_until(start + k * state_period):
+            # A late tick shortens no later one to less than half a period: homing sends once per tick, and
+            # that would be too soon.
+            if time.monotonic() - last_tick > tick_period - 0.5 * state_period:
+                last_tick = time.monotonic()
                 self._tick()
             else:
                 self._publish_newest_state()
-            k = max(k + 1, int((time.monotonic() - start) / period))
+            k = max(k + 1, int((time.monotonic() - start) / state_period))
 
     def stop(self) -> None:
         super().stop()
@@ -98,7 +105,11 @@ class ArmNode(ControlNode):
         with self._lock:
             state, reason, counts = self._side.state, self._side.reason, dict(self._robot.counts)
         level = {FAULT: DiagnosticStatus.ERROR, HELD: DiagnosticStatus.WARN}.get(state, DiagnosticStatus.OK)
-        return level, f"{state}: {reason}" if reason else state, {"commands": self._commands, "dry_run": self._dry_run, **counts}
+        return (
+            level,
+            f"{state}: {reason}" if reason else state,
+            {"commands": self._commands, "dry_run": self._dry_run, **counts},
+        )
 
     def _on_command(self, message: EndEffectorCommand) -> None:
         received = time.monotonic()
@@ -170,10 +181,15 @@ class ArmNode(ControlNode):
         newest = self._newest
         self._status.publish(
             ArmStatus(
-                header=Header(stamp=self.now_message(), frame_id=self._spec.base_frame), state=self._side.state, reason=self._side.reason,
-                clipped=list(newest.clipped) if newest else [], refused=(newest.refused or "") if newest else "",
-                session=newest.session if newest else "", sequence=newest.sequence if newest else 0, dry_run=self._dry_run,
-            )  # fmt: skip
+                header=Header(stamp=self.now_message(), frame_id=self._spec.base_frame),
+                state=self._side.state,
+                reason=self._side.reason,
+                clipped=list(newest.clipped) if newest else [],
+                refused=(newest.refused or "") if newest else "",
+                session=newest.session if newest else "",
+                sequence=newest.sequence if newest else 0,
+                dry_run=self._dry_run,
+            )
         )
 
 

@@ -1,7 +1,8 @@
-"""A camera as a node: the sim's, a replayed episode, or a video device; other cameras bring drivers of their own.
+"""A camera as a node: the sim's, a replayed episode, or a video device; others bring their own drivers.
 
-Parameters: `camera` (required: sim, mock, opencv), `robot`, `rate_hz`, and for sim `address`, for mock `episodes` and `domain`, for opencv
-`device`. Every image is published once, stamped with the moment it was taken.
+Parameters: `camera` (required: sim, mock, opencv), `robot`, `rate_hz`, and for sim `address`, for mock
+    `episodes` and `domain`, for opencv `device`. Every image is published once, stamped with the moment it
+    was taken.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ class CameraNode(ControlNode):
             frame = self._camera.read()
             if frame is not None and frame.stamp != self._newest:
                 self._newest = frame.stamp
-                self._image.publish(convert.array_to_image(frame.image, self.stamp_message(frame.stamp), self._spec.camera.name))
+                self._image.publish(
+                    convert.array_to_image(
+                        frame.image, self.stamp_message(frame.stamp), self._spec.camera.name
+                    )
+                )
                 self._published += 1
             k = max(k + 1, int((time.monotonic() - start) / self._period))
 
@@ -55,7 +60,9 @@ class CameraNode(ControlNode):
         if self._newest is None:
             return DiagnosticStatus.WARN, "no image yet", {"published": 0}
         age = time.monotonic() - self._newest
-        level, message = (DiagnosticStatus.OK, "ok") if age < _SILENCE_S else (DiagnosticStatus.WARN, "no new image")
+        level, message = (
+            (DiagnosticStatus.OK, "ok") if age < _SILENCE_S else (DiagnosticStatus.WARN, "no new image")
+        )
         return level, message, {"published": self._published, "age_s": f"{age:.3f}"}
 
 

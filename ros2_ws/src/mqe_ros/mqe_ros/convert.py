@@ -1,4 +1,4 @@
-"""Messages to and from the plain types of mqe_core. A message that cannot be read raises ValueError saying what was expected."""
+"""Messages to and from the plain types of mqe_core. What cannot be read raises ValueError."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from mqe_core.spec import RobotSpec
 from mqe_interfaces.msg import EndEffectorCommand
 
 # Channels per pixel, and which of them are red, green and blue.
-_ENCODINGS = {"rgb8": (3, [0, 1, 2]), "bgr8": (3, [2, 1, 0]), "rgba8": (4, [0, 1, 2]), "bgra8": (4, [2, 1, 0])}
+_ENCODINGS = {
+    "rgb8": (3, [0, 1, 2]),
+    "bgr8": (3, [2, 1, 0]),
+    "rgba8": (4, [0, 1, 2]),
+    "bgra8": (4, [2, 1, 0]),
+}
 
 
 def image_to_array(message: Image) -> np.ndarray:
@@ -27,7 +32,10 @@ def image_to_array(message: Image) -> np.ndarray:
     channels, order = _ENCODINGS[message.encoding]
     height, width, step = message.height, message.width, message.step
     if height < 1 or width < 1 or step < width * channels or len(message.data) != height * step:
-        raise ValueError(f"image {width}x{height} with step {step} and {len(message.data)} bytes does not fit its encoding {message.encoding}")
+        raise ValueError(
+            f"image {width}x{height} with step {step} and {len(message.data)} bytes does not fit its "
+            f"encoding {message.encoding}"
+        )
     rows = np.frombuffer(message.data, dtype=np.uint8).reshape(height, step)[:, : width * channels]
     return np.ascontiguousarray(rows.reshape(height, width, channels)[:, :, order])
 
@@ -39,17 +47,24 @@ def compressed_to_array(message: CompressedImage) -> np.ndarray:
 
 def array_to_image(image: np.ndarray, stamp: Time, frame_id: str) -> Image:
     """(H, W, 3) uint8 RGB → Image rgb8."""
-    # An array.array passes into the message without the per-element check that bytes and ndarrays get (tens of milliseconds).
+    # An array.array passes into the message without the per-element check that bytes and ndarrays get (tens
+    # of milliseconds).
     data = array.array("B")
     data.frombytes(memoryview(np.ascontiguousarray(image)).cast("B"))
     height, width = int(image.shape[0]), int(image.shape[1])
     return Image(
-        header=Header(stamp=stamp, frame_id=frame_id), height=height, width=width, encoding="rgb8", is_bigendian=0, step=3 * width, data=data
+        header=Header(stamp=stamp, frame_id=frame_id),
+        height=height,
+        width=width,
+        encoding="rgb8",
+        is_bigendian=0,
+        step=3 * width,
+        data=data,
     )
 
 
 def pose_to_matrix(pose: Pose) -> np.ndarray:
-    """Pose → (4, 4). ValueError where the quaternion is no rotation; NaNs pass, for the safety filter to refuse by name."""
+    """Pose → (4, 4). ValueError where the quaternion is no rotation; NaN passes, for the safety filter."""
     q = np.array([pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w])
     norm = float(np.linalg.norm(q))
     if abs(norm - 1.0) > 1e-2:
@@ -68,7 +83,7 @@ def pose_to_matrix(pose: Pose) -> np.ndarray:
 def matrix_to_pose(matrix: np.ndarray) -> Pose:
     """(4, 4) → Pose, quaternion with w ≥ 0."""
     r = matrix[:3, :3]
-    # The symmetric matrix whose largest eigenvector is the quaternion: stable for every rotation, half turns included.
+    # The symmetric matrix whose largest eigenvector is the quaternion: stable for half turns as well.
     k = np.array(
         [
             [r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0], r[2, 1] - r[1, 2]],
@@ -91,27 +106,37 @@ def joint_state(state: RobotState, spec: RobotSpec, stamp: Time) -> JointState:
     """Measured joints and the two fingers, which mirror each other (m)."""
     finger = spec.gripper.finger_position_m(state.gripper)
     return JointState(
-        header=Header(stamp=stamp), name=[*spec.joint_names, "left_finger", "right_finger"],
+        header=Header(stamp=stamp),
+        name=[*spec.joint_names, "left_finger", "right_finger"],
         position=[*state.joints.tolist(), float(finger), float(-finger)],
-    )  # fmt: skip
+    )
 
 
 def command_to_message(
     command: Command, action: np.ndarray, steps_to_goal: float | None, stamp: Time, observation_stamp: Time
 ) -> EndEffectorCommand:
     return EndEffectorCommand(
-        header=Header(stamp=stamp, frame_id=command.frame_id), observation_stamp=observation_stamp, session=command.session,
-        sequence=command.sequence, target=matrix_to_pose(command.pose), gripper=float(command.gripper),
-        action=[float(value) for value in action], steps_to_goal=number(steps_to_goal),
-    )  # fmt: skip
+        header=Header(stamp=stamp, frame_id=command.frame_id),
+        observation_stamp=observation_stamp,
+        session=command.session,
+        sequence=command.sequence,
+        target=matrix_to_pose(command.pose),
+        gripper=float(command.gripper),
+        action=[float(value) for value in action],
+        steps_to_goal=number(steps_to_goal),
+    )
 
 
 def message_to_command(message: EndEffectorCommand, received: float) -> Command:
     """`received` is the arm's side's monotonic time of receipt: the sender's stamps are not its clock's."""
     return Command(
-        pose=pose_to_matrix(message.target), gripper=message.gripper, stamp=received, session=message.session,
-        sequence=message.sequence, frame_id=message.header.frame_id,
-    )  # fmt: skip
+        pose=pose_to_matrix(message.target),
+        gripper=message.gripper,
+        stamp=received,
+        session=message.session,
+        sequence=message.sequence,
+        frame_id=message.header.frame_id,
+    )
 
 
 def number(value: float | None) -> float:

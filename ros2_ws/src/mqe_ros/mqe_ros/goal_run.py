@@ -13,7 +13,9 @@ from mqe_interfaces.action import ReachGoal
 
 
 class GoalRun:
-    """Pursuit of one goal image, from the request to exactly one outcome. `end` may be called from any thread; the first call counts.
+    """Pursuit of one goal image, from the request to exactly one outcome.
+
+    `end` may be called from any thread; the first call counts.
 
     Args:
         name: for people.
@@ -24,7 +26,12 @@ class GoalRun:
     """
 
     def __init__(
-        self, name: str, image: np.ndarray, domain: str, timeout_s: float | None, on_end: Callable[[ReachGoal.Result], None]
+        self,
+        name: str,
+        image: np.ndarray,
+        domain: str,
+        timeout_s: float | None,
+        on_end: Callable[[ReachGoal.Result], None],
     ) -> None:
         self.name, self.image, self.domain = name, image, domain
         self.handle: ServerGoalHandle | None = None  # of the action client that asked for it, if one did
@@ -43,7 +50,7 @@ class GoalRun:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def count_step(self, steps_to_goal: float | None, reached_steps: float, in_a_row: int) -> bool:
-        """Note one command; True where the distance has now been within `reached_steps` for `in_a_row` commands."""
+        """Note one command; True once `in_a_row` of them came with a distance within `reached_steps`."""
         self.steps += 1
         self.steps_to_goal = steps_to_goal
         near = steps_to_goal is not None and steps_to_goal <= reached_steps
@@ -55,7 +62,10 @@ class GoalRun:
             if self.result is not None:
                 return
             self.result = ReachGoal.Result(
-                outcome=outcome, reason=reason, steps=self.steps, seconds=time.monotonic() - self._begun,
+                outcome=outcome,
+                reason=reason,
+                steps=self.steps,
+                seconds=time.monotonic() - self._begun,
                 steps_to_goal=float("nan") if self.steps_to_goal is None else self.steps_to_goal,
-            )  # fmt: skip
+            )
         self._on_end(self.result)

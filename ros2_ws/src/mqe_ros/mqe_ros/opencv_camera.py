@@ -9,7 +9,10 @@ from mqe_core.spec import RobotSpec
 
 
 class OpenCvCamera:
-    """`device` is an index (`0`) or a path (`/dev/video0`, a video file). RuntimeError where it cannot be opened or stops delivering."""
+    """`device` is an index (`0`) or a path (`/dev/video0`, a video file).
+
+    RuntimeError where it cannot be opened or stops delivering.
+    """
 
     def __init__(self, spec: RobotSpec, *, clock: Clock, device: str) -> None:
         import cv2
@@ -20,7 +23,8 @@ class OpenCvCamera:
         self._to_rgb = lambda image: np.ascontiguousarray(image[:, :, ::-1])
         if not self._capture.isOpened():
             raise RuntimeError(
-                f"camera {device!r} cannot be opened: is it plugged in, and may this user read it (group video)? Other devices: ls /dev/video*"
+                f"camera {device!r} cannot be opened: is it plugged in, and may this user read it "
+                f"(group video)? Other devices: ls /dev/video*"
             )
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest image, not the oldest waiting one
 
@@ -28,7 +32,9 @@ class OpenCvCamera:
         """Waits for the device's next image."""
         ok, image = self._capture.read()
         if not ok:
-            raise RuntimeError(f"camera {self._device!r} stopped delivering images: check the cable, then start again")
+            raise RuntimeError(
+                f"camera {self._device!r} stopped delivering images: check the cable, then start again"
+            )
         return Frame(stamp=self._clock.now(), image=self._to_rgb(image), domain="real")
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """The policy as a node: camera images and the arm's poses in, absolute targets out at the control rate.
 
-Parameters: `policy` (required, a bundle), `camera_domain` (required: sim or real), `robot`, `goal` (a goal file to pursue at once, unless
-`autostart` is false), `goal_folders` (joined by ':'), `compressed` (read the compressed image topic), `slot_s`, `reached_steps`,
-`reached_in_a_row`, `max_pose_age_s`, `threads`.
+Parameters: `policy` (required, a bundle), `camera_domain` (required: sim or real), `robot`, `goal` (a goal
+    file to pursue at once, unless `autostart` is false), `goal_folders` (joined by ':'), `compressed` (read
+    the compressed image topic), `slot_s`, `reached_steps`, `reached_in_a_row`, `max_pose_age_s`, `threads`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.task import Future
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
@@ -39,6 +38,11 @@ from mqe_ros import convert, topics
 from mqe_ros.goal_run import GoalRun
 from mqe_ros.running import ControlNode, parameter, run_node
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble's name of it
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
 _OUTCOMES = ReachGoal.Result
 
 
@@ -51,26 +55,36 @@ class Stamped:
 
 
 class PolicyNode(ControlNode):
-    """Callbacks store the newest messages; the control thread computes at absolute deadlines and publishes `slot_s` after each."""
+    """Callbacks store the newest messages; the control thread computes, then publishes at a fixed slot."""
 
     def __init__(self) -> None:
         super().__init__("policy_node")
         self._spec = load_robot_spec(parameter(self, "robot", str, "widowx250s"))
-        bundle = PolicyBundle.open(parameter(self, "policy", str), self._spec, threads=parameter(self, "threads", int, 1))
+        bundle = PolicyBundle.open(
+            parameter(self, "policy", str), self._spec, threads=parameter(self, "threads", int, 1)
+        )
         self._domain = parameter(self, "camera_domain", str)
         check_domain(bundle.contract.domain, self._domain, "the camera")
-        self._folders = [Path(folder) for folder in parameter(self, "goal_folders", str, "").split(os.pathsep) if folder]
-        # A fixed slot hides the variance of the inference time; it has to be longer than nearly every inference.
+        self._folders = [
+            Path(folder) for folder in parameter(self, "goal_folders", str, "").split(os.pathsep) if folder
+        ]
+        # A fixed slot hides the variance of the inference time; it has to be longer than nearly every
+        # inference.
         self._slot_s = parameter(self, "slot_s", float, 0.05)
-        self._reached_steps = parameter(self, "reached_steps", float, 0.0)  # 0: a goal ends by timeout or cancellation only
+        self._reached_steps = parameter(
+            self, "reached_steps", float, 0.0
+        )  # 0: a goal ends by timeout or cancellation only
         self._reached_in_a_row = parameter(self, "reached_in_a_row", int, 3)
         self._max_pose_age_s = parameter(self, "max_pose_age_s", float, 0.5)
         if not 0.0 <= self._slot_s < self._spec.control.period_s:
-            raise ValueError(f"the parameter slot_s must lie within the control period of {self._spec.control.period_s} s; got {self._slot_s}")
+            raise ValueError(
+                f"the parameter slot_s must lie within the control period of "
+                f"{self._spec.control.period_s} s; got {self._slot_s}"
+            )
         policy = OnnxPolicy(bundle)
         self._policy = PolicySide(policy, self._spec, MonotonicClock(), gripper=policy.gripper_rule())
 
-        self._lock = threading.Lock()  # guards what callbacks and the control thread share: the newest messages and the goal
+        self._lock = threading.Lock()  # for what callbacks and the control thread share
         self._newest: dict[str, Stamped] = {}
         self._goal: GoalRun | None = None
         self._last_goal, self._last_end = "", ""
@@ -81,15 +95,24 @@ class PolicyNode(ControlNode):
         self._command = self.publish_on(topics.COMMAND)
         self._status = self.publish_on(topics.POLICY_STATUS)
         self._goal_image = self.publish_on(topics.GOAL_IMAGE)
-        self._image_topic = topics.COMPRESSED_IMAGE if parameter(self, "compressed", bool, False) else topics.IMAGE
+        self._image_topic = (
+            topics.COMPRESSED_IMAGE if parameter(self, "compressed", bool, False) else topics.IMAGE
+        )
         self._best_effort_only = False
         self._image_subscription = self._subscribe_to_images(self._image_topic.qos)
         self.subscribe_to(topics.EE_POSE, lambda message: self._store("pose", message))
         self.subscribe_to(topics.EE_TARGET, lambda message: self._store("target", message))
         self._action = ActionServer(
-            self, ReachGoal, topics.REACH_GOAL_ACTION, self._execute, cancel_callback=lambda _: CancelResponse.ACCEPT
+            self,
+            ReachGoal,
+            topics.REACH_GOAL_ACTION,
+            self._execute,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
         )
-        self.get_logger().info(f"policy {bundle.path} ({bundle.contract.agent}, {bundle.contract.domain} images), session {self._policy.session}")
+        self.get_logger().info(
+            f"policy {bundle.path} ({bundle.contract.agent}, {bundle.contract.domain} images), "
+            f"session {self._policy.session}"
+        )
         self._start_with(parameter(self, "goal", str, ""), parameter(self, "autostart", bool, True))
 
     def control(self) -> None:
@@ -98,7 +121,7 @@ class PolicyNode(ControlNode):
         while self.sleep_until(start + k * period):
             self._step(start + k * period + self._slot_s)
             due = max(k + 1, math.ceil((time.monotonic() - start) / period))
-            self.deadline_misses += due - (k + 1)  # periods that passed without a tick; a late slot counts itself
+            self.deadline_misses += due - (k + 1)  # periods without a tick; a late slot counts itself
             k = due
 
     def stop(self) -> None:
@@ -109,7 +132,8 @@ class PolicyNode(ControlNode):
         if self._best_effort_only:
             self._best_effort_only = False
             self.get_logger().warning(
-                f"the publisher of {self._image_topic.name} offers best effort only: reading it that way; large raw images may be lost"
+                f"the publisher of {self._image_topic.name} offers best effort only: reading it that way; "
+                f"large raw images may be lost"
             )
             self.destroy_subscription(self._image_subscription)
             self._image_subscription = self._subscribe_to_images(topics.NEWEST_BEST_EFFORT)
@@ -125,12 +149,17 @@ class PolicyNode(ControlNode):
 
     def _subscribe_to_images(self, qos):
         def incompatible(_: object) -> None:
-            self._best_effort_only = True  # subscribed anew from the timer: not from within the old subscription's own event
+            self._best_effort_only = (
+                True  # subscribed anew from the timer: not from within the old subscription's own event
+            )
 
         return self.create_subscription(
-            self._image_topic.type, self._image_topic.name, self._on_image, qos,
+            self._image_topic.type,
+            self._image_topic.name,
+            self._on_image,
+            qos,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
-        )  # fmt: skip
+        )
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self._images += 1
@@ -191,7 +220,7 @@ class PolicyNode(ControlNode):
             raise ValueError(f"timeout_s must be greater than 0, got {request.timeout_s}")
         if request.goal_image.height > 0:
             image = convert.image_to_array(request.goal_image)
-            name, domain = "(image)", self._domain  # a message does not say what it shows; the camera in use took it
+            name, domain = "(image)", self._domain  # a message does not say what it shows: the camera's
         elif request.goal_file:
             goal = read_goal(find_goal(request.goal_file, self._folders))
             name, image, domain = goal.name, goal.image, goal.domain
@@ -218,7 +247,12 @@ class PolicyNode(ControlNode):
         if time.monotonic() > slot:
             self.deadline_misses += 1
         self.sleep_until(slot)
-        if decision is not None and decision.command is not None and goal.result is None and not self.stopping.is_set():
+        if (
+            decision is not None
+            and decision.command is not None
+            and goal.result is None
+            and not self.stopping.is_set()
+        ):
             self._publish_command(goal, decision, newest["image"].message.header.stamp)
         self._publish_status(PolicyStatus.WAITING if reason else PolicyStatus.RUNNING, reason, goal)
         self._finish(goal)
@@ -241,7 +275,11 @@ class PolicyNode(ControlNode):
 
     def _decide(self, newest: dict[str, Stamped]) -> tuple[Decision | None, str]:
         """(decision, why there is no command)."""
-        for key, what in (("image", self._image_topic.name), ("pose", topics.EE_POSE.name), ("target", topics.EE_TARGET.name)):
+        for key, what in (
+            ("image", self._image_topic.name),
+            ("pose", topics.EE_POSE.name),
+            ("target", topics.EE_TARGET.name),
+        ):
             if key not in newest:
                 return None, f"nothing received on {what} yet"
         for key, what in (("pose", topics.EE_POSE.name), ("target", topics.EE_TARGET.name)):
@@ -250,7 +288,9 @@ class PolicyNode(ControlNode):
                 return None, f"{what} is {age:.1f} s old"
         try:
             image = newest["image"]
-            array = (convert.image_to_array if isinstance(image.message, Image) else convert.compressed_to_array)(image.message)
+            array = (
+                convert.image_to_array if isinstance(image.message, Image) else convert.compressed_to_array
+            )(image.message)
             frame = Frame(stamp=image.received, image=array, domain=self._domain)
             pose, target = (convert.pose_to_matrix(newest[key].message.pose) for key in ("pose", "target"))
             decision = self._policy.compute(frame, pose, target)
@@ -260,15 +300,24 @@ class PolicyNode(ControlNode):
 
     def _publish_command(self, goal: GoalRun, decision: Decision, observation_stamp: TimeMessage) -> None:
         now = self.get_clock().now()
-        self._latency_s = 1e-9 * (now - Time.from_msg(observation_stamp, clock_type=now.clock_type)).nanoseconds
+        self._latency_s = (
+            1e-9 * (now - Time.from_msg(observation_stamp, clock_type=now.clock_type)).nanoseconds
+        )
         self._sequence = decision.command.sequence
         self._command.publish(
             convert.command_to_message(
-                decision.command, decision.output.action, decision.output.steps_to_goal, now.to_msg(), observation_stamp
+                decision.command,
+                decision.output.action,
+                decision.output.steps_to_goal,
+                now.to_msg(),
+                observation_stamp,
             )
         )
         if goal.count_step(decision.output.steps_to_goal, self._reached_steps, self._reached_in_a_row):
-            goal.end(_OUTCOMES.REACHED, f"within {self._reached_steps} steps of the goal for {self._reached_in_a_row} commands")
+            goal.end(
+                _OUTCOMES.REACHED,
+                f"within {self._reached_steps} steps of the goal for {self._reached_in_a_row} commands",
+            )
 
     def _finish(self, goal: GoalRun | None) -> None:
         """Forget a goal that has ended, unless another one is in force already."""
@@ -283,10 +332,16 @@ class PolicyNode(ControlNode):
         steps_to_goal = convert.number(goal.steps_to_goal if goal else None)
         self._status.publish(
             PolicyStatus(
-                header=Header(stamp=self.now_message()), state=state, reason=reason, goal=goal.name if goal else self._last_goal,
-                session=self._policy.session, sequence=self._sequence, steps_to_goal=steps_to_goal,
-                latency_ms=convert.number(None if self._latency_s is None else 1e3 * self._latency_s), deadline_misses=self.deadline_misses,
-            )  # fmt: skip
+                header=Header(stamp=self.now_message()),
+                state=state,
+                reason=reason,
+                goal=goal.name if goal else self._last_goal,
+                session=self._policy.session,
+                sequence=self._sequence,
+                steps_to_goal=steps_to_goal,
+                latency_ms=convert.number(None if self._latency_s is None else 1e3 * self._latency_s),
+                deadline_misses=self.deadline_misses,
+            )
         )
         if goal is not None and goal.handle is not None and goal.result is None:
             goal.handle.publish_feedback(

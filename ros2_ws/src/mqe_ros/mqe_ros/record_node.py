@@ -1,6 +1,7 @@
 """The recorder: every topic of the graph into one MCAP bag, as the bytes that came.
 
-Parameter: `folder` (required, must not exist yet). MCAP, because what was written stays readable when the process is killed.
+Parameter: `folder` (required, must not exist yet). MCAP, because what was written stays readable when the
+    process is killed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ def own_typestore():
     store = get_typestore(Stores.ROS2_JAZZY)
     folder = Path(get_package_share_directory("mqe_interfaces")) / "msg"
     for name in _OWN_MESSAGES:
-        store.register(get_types_from_msg((folder / f"{name}.msg").read_text(encoding="utf-8"), f"mqe_interfaces/msg/{name}"))
+        store.register(
+            get_types_from_msg(
+                (folder / f"{name}.msg").read_text(encoding="utf-8"), f"mqe_interfaces/msg/{name}"
+            )
+        )
     return store
 
 
@@ -73,7 +78,8 @@ class RecordNode(ControlNode):
         def write(message: bytes) -> None:
             with self._lock:
                 if self._open:
-                    self._writer.write(connection, time.time_ns(), message)  # wall time: bags are read beside other records
+                    # Wall time: bags are read beside other records.
+                    self._writer.write(connection, time.time_ns(), message)
                     self.counts[connection.topic] += 1
 
         return write

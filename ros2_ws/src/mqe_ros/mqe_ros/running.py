@@ -1,4 +1,4 @@
-"""How every node starts, runs and ends: one single-threaded executor, one control thread, exit code 0 after SIGINT or SIGTERM."""
+"""How every node starts, runs and ends: one executor, one control thread, exit code 0 after a signal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from collections.abc import Callable
 import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException, ParameterUninitializedException
+from rclpy.exceptions import (
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+    ParameterUninitializedException,
+)
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -20,11 +24,15 @@ from std_msgs.msg import Header
 
 from mqe_ros import topics
 
-_EXPECTED = (ValueError, RuntimeError, OSError)  # mistakes of the outside world, said in one line; anything else is ours and shows a traceback
+# Mistakes of the outside world, said in one line; anything else is ours and shows a traceback.
+_EXPECTED = (ValueError, RuntimeError, OSError)
 
 
 class ControlNode(Node):
-    """A node with one control thread. Subclasses build everything in `__init__` and loop in `control`, until `stopping` is set."""
+    """A node with one control thread.
+
+    Subclasses build everything in `__init__` and loop in `control`, until `stopping` is set.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -80,7 +88,8 @@ class ControlNode(Node):
         try:
             self.control()
         except BaseException as error:  # carried to the main thread, which ends the process with it
-            # After a signal the context is shut down first, and whoever publishes at that moment fails: that is no failure.
+            # After a signal the context is shut down first, and whoever publishes at that moment fails: that
+            # is no failure.
             if not self.stopping.is_set() and self.context.ok():
                 self.failure = error
                 self.context.try_shutdown()
@@ -88,9 +97,12 @@ class ControlNode(Node):
     def _publish_diagnostics(self) -> None:
         level, message, values = self.diagnose()
         status = DiagnosticStatus(
-            level=level, name=f"{self.get_name()}: control", message=message, hardware_id="",
+            level=level,
+            name=f"{self.get_name()}: control",
+            message=message,
+            hardware_id="",
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-        )  # fmt: skip
+        )
         self._diagnostics.publish(DiagnosticArray(header=Header(stamp=self.now_message()), status=[status]))
 
 
@@ -131,11 +143,19 @@ def run_node(make: Callable[[], ControlNode]) -> int:
     return 1
 
 
-_TYPES = {str: Parameter.Type.STRING, float: Parameter.Type.DOUBLE, int: Parameter.Type.INTEGER, bool: Parameter.Type.BOOL}
+_TYPES = {
+    str: Parameter.Type.STRING,
+    float: Parameter.Type.DOUBLE,
+    int: Parameter.Type.INTEGER,
+    bool: Parameter.Type.BOOL,
+}
 
 
 def parameter(node: Node, name: str, kind: type, default: object = None):
-    """Declare and read a parameter of type `kind`; without a default it must be given. ValueError names what is missing or wrong."""
+    """Declare and read a parameter of type `kind`; without a default it must be given.
+
+    ValueError names what is missing or wrong.
+    """
     try:
         node.declare_parameter(name, _TYPES[kind] if default is None else default)
         return node.get_parameter(name).value

@@ -1,4 +1,6 @@
-"""Names, types and QoS of every topic, once. All are remappable in the usual way (`--ros-args -r /camera/image_raw:=/my/camera`)."""
+"""Names, types and QoS of every topic, once. All are remappable in the usual way (`--ros-args -r
+/camera/image_raw:=/my/camera`).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,19 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand, PolicyStatus
 
 
-def _qos(depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy = DurabilityPolicy.VOLATILE) -> QoSProfile:
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
+def _qos(
+    depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy = DurabilityPolicy.VOLATILE
+) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability
+    )
 
 
 NEWEST = _qos(1, ReliabilityPolicy.RELIABLE)  # what is acted on: only the newest counts
 NEWEST_BEST_EFFORT = _qos(1, ReliabilityPolicy.BEST_EFFORT)  # for camera drivers that offer nothing better
 HISTORY = _qos(10, ReliabilityPolicy.RELIABLE)  # what is watched and recorded
-LATCHED = _qos(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)  # a late subscriber gets the last one
+# A late subscriber gets the last one.
+LATCHED = _qos(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @dataclass(frozen=True)
@@ -47,4 +54,14 @@ RESUME_SERVICE = "/arm/resume"
 HOME_SERVICE = "/arm/home"
 REACH_GOAL_ACTION = "/reach_goal"
 
-RECORDED = (IMAGE, GOAL_IMAGE, COMMAND, POLICY_STATUS, EE_POSE, EE_TARGET, JOINT_STATES, ARM_STATUS, DIAGNOSTICS)
+RECORDED = (
+    IMAGE,
+    GOAL_IMAGE,
+    COMMAND,
+    POLICY_STATUS,
+    EE_POSE,
+    EE_TARGET,
+    JOINT_STATES,
+    ARM_STATUS,
+    DIAGNOSTICS,
+)
