@@ -77,7 +77,7 @@ def _loop(trainer: Trainer, out: Path, progress: bool) -> bool:
                 last_log, steps_since_log = now, 0
                 bar.set_postfix(loss=f"{metrics['loss']:.3f}", refresh=False)
             if train.snapshot_every and trainer.step % train.snapshot_every == 0:
-                snapshot = {"step": trainer.step, "agent": trainer.agent.state_dict()}
+                snapshot = {"step": trainer.step, "agent": trainer.policy_weights()}
                 save_checkpoint(latest.with_name(f"step_{trainer.step:08d}.pt"), snapshot)
             if trainer.step % train.checkpoint_every == 0:
                 save_checkpoint(latest, trainer.state())
@@ -167,6 +167,8 @@ def load_run(run_dir: str | Path, checkpoint: str = "latest") -> tuple[nn.Module
     agent = AGENTS[config.train.agent][0](config.agent, spec, len(metadata["action_low"]))
     state = load_checkpoint(run_dir / "checkpoints" / f"{checkpoint}.pt")
     agent.load_state_dict(state["agent"])
+    for parameter, mean in zip(agent.parameters(), state.get("average", ())):  # empty unless average_decay is on
+        parameter.data.copy_(mean)
     return agent.eval(), config, {**metadata, "step": state["step"]}
 
 

@@ -37,6 +37,7 @@ class TrainConfig:
     learning_rate: float = key(3e-4, "Adam's step size (betas 0.9 and 0.999, eps 1e-8, no weight decay)")
     schedule: str = key("constant", "learning rate over the run: constant, or cosine down to 0", choices=("constant", "cosine"))
     warmup_steps: int = key(0, "updates over which the learning rate rises from 0")
+    average_decay: float = key(0.0, "keep a running mean of the weights with this decay for evaluation and export, such as 0.999; 0 is off")
     seed: int = key(0, "seed of the initial weights, the sampling and the augmentation")
     augment_probability: float = key(0.0, "p_aug: probability that a batch of images is shifted (official value for manipulation from pixels: 0.5)")
     augment_padding: int = key(3, "largest shift in pixels")
@@ -56,6 +57,8 @@ class TrainConfig:
         for name in ("warmup_steps", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0.0 <= self.average_decay < 1.0:
+            raise ValueError(f"average_decay must lie in [0, 1), got {self.average_decay}")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         if not 0.0 <= self.augment_probability <= 1.0 or not 0.0 <= self.validation_fraction < 1.0:
@@ -115,6 +118,7 @@ class Trainer:
         self.agent = AGENTS[train.agent][0](config.agent, self.observations.spec, self.actions.shape[1], statistics)
         self.agent.to(self.device)
         self.optimiser = torch.optim.Adam(self.agent.parameters(), lr=train.learning_rate, fused=True)
+        self.average = [parameter.detach().clone() for parameter in self.agent.parameters()] if train.average_decay else []
 
     def sample(self, transitions: TransitionIndex, rng: np.random.Generator, augment: bool = True) -> Batch:
         """One batch on the training device."""
@@ -149,6 +153,12 @@ class Trainer:
         loss.backward()
         self.optimiser.step()
         self.step += 1
+        if self.average:
+            # Early on the mean is short, so that it forgets the initial weights.
+            decay = min(self.config.train.average_decay, (1 + self.step) / (10 + self.step))
+            with torch.no_grad():
+                for mean, parameter in zip(self.average, self.agent.parameters()):
+                    mean.lerp_(parameter, 1.0 - decay)
         self.means.add({"loss": loss.detach(), **metrics})
 
     def validate(self) -> dict[str, float]:
@@ -170,11 +180,17 @@ class Trainer:
             rate *= (self.step + 1) / train.warmup_steps
         return rate
 
+    def policy_weights(self) -> dict[str, torch.Tensor]:
+        """The agent's state for evaluation and export: with the running mean of its parameters where one is kept."""
+        names = [name for name, _ in self.agent.named_parameters()]
+        return {**self.agent.state_dict(), **dict(zip(names, self.average))}
+
     def state(self) -> dict[str, Any]:
         """Everything that ``restore`` needs to continue bit for bit."""
         return {
             "step": self.step,
             "agent": self.agent.state_dict(),
+            "average": self.average,
             "optimiser": self.optimiser.state_dict(),
             "numpy_rng": self.rng.bit_generator.state,
             "torch_rng": torch.get_rng_state(),
@@ -187,6 +203,7 @@ class Trainer:
         self.step = state["step"]
         self.agent.load_state_dict(state["agent"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.average = [mean.to(self.device) for mean in state.get("average", ())]
         self.rng.bit_generator.state = state["numpy_rng"]
         torch.set_rng_state(state["torch_rng"])
         self.means.sums, self.means.count = dict(state["metric_sums"]), state["metric_count"]

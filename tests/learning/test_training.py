@@ -154,6 +154,24 @@ def test_state_training_fits_the_actions(tmp_path: Path, tiny_config: Config) ->
     np.testing.assert_array_equal(scale.high[-1:], [1.0])
 
 
+def test_averaged_weights_are_what_a_run_loads(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
+    """The mean follows decay * mean + (1 - decay) * weights, is continued by a resume, and is what load_run gives."""
+    config = {"observation": "state", "average_decay": 0.25, "snapshot_every": 2}
+    trainer = Trainer(EpisodeStore.open(synthetic_store), tiny_config(**config), progress=False)
+    expected = trainer.agent.actor.head.weight.detach().clone()
+    for step in range(1, 5):
+        trainer.update()
+        decay = min(0.25, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * trainer.agent.actor.head.weight.detach()
+
+    train(synthetic_store, tmp_path / "run", tiny_config(steps=2, **config), progress=False)
+    train(synthetic_store, tmp_path / "run", tiny_config(steps=4, **config), resume=True, progress=False)
+    for checkpoint in ("latest", "step_00000004"):
+        loaded = load_run(tmp_path / "run", checkpoint)[0].actor.head.weight
+        torch.testing.assert_close(loaded, expected, rtol=1e-6, atol=1e-8)
+        assert not torch.equal(loaded, trainer.agent.actor.head.weight)
+
+
 def test_images_decoded_at_each_use_give_the_same_run(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
     train(synthetic_store, tmp_path / "cached", tiny_config(), progress=False)
     train(synthetic_store, tmp_path / "decoded", tiny_config(image_memory_mb=0.0), progress=False)
