@@ -166,7 +166,10 @@ def load_run(run_dir: str | Path, checkpoint: str = "latest") -> tuple[nn.Module
     spec = ObservationSpec(**metadata["observation"])
     agent = AGENTS[config.train.agent][0](config.agent, spec, len(metadata["action_low"]))
     state = load_checkpoint(run_dir / "checkpoints" / f"{checkpoint}.pt")
-    agent.load_state_dict(state["agent"])
+    try:
+        agent.load_state_dict(state["agent"])
+    except RuntimeError as error:
+        raise ValueError(f"the checkpoint in {run_dir} does not fit the networks of this version: train again ({error})") from error
     for parameter, mean in zip(agent.parameters(), state.get("average", ())):  # empty unless average_decay is on
         parameter.data.copy_(mean)
     return agent.eval(), config, {**metadata, "step": state["step"]}

@@ -237,6 +237,16 @@ def test_a_crash_while_writing_keeps_the_old_file(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_checkpoint_of_other_networks_is_refused_with_the_remedy(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config
+) -> None:
+    train(synthetic_store, tmp_path / "run", tiny_config(observation="state"), progress=False)
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("latent_dim: 16", "latent_dim: 32"))
+    with pytest.raises(ValueError, match="does not fit the networks.*train again"):
+        load_run(tmp_path / "run")
+
+
 def test_a_damaged_checkpoint_is_refused_with_the_remedy(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
     train(synthetic_store, tmp_path / "run", tiny_config(observation="state"), progress=False)
     path = tmp_path / "run" / "checkpoints" / "latest.pt"
