@@ -23,6 +23,7 @@ class GoalRun:
         domain: what the image shows, `sim` or `real`.
         timeout_s: seconds until it ends as timeout; None for no end.
         on_end: called once, with the result.
+        handle: of the action client that asked for it, if one did.
     """
 
     def __init__(
@@ -32,9 +33,10 @@ class GoalRun:
         domain: str,
         timeout_s: float | None,
         on_end: Callable[[ReachGoal.Result], None],
+        handle: ServerGoalHandle | None = None,
     ) -> None:
         self.name, self.image, self.domain = name, image, domain
-        self.handle: ServerGoalHandle | None = None  # of the action client that asked for it, if one did
+        self.handle = handle
         self.applied = False  # whether the policy pursues it already
         self.steps = 0
         self.steps_to_goal: float | None = None

@@ -1,0 +1,107 @@
+"""What the policy needs of the graph: the newest image and both poses of the arm, or the reason why not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Union
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import CompressedImage, Image
+
+from mqe_core.runtime.robot import Frame
+from mqe_ros import convert, topics
+from mqe_ros.running import ControlNode
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble's name of it
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+_Message = Union[Image, CompressedImage, PoseStamped]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """One set. `image_stamp` is the camera's own, by the ROS clock; `frame.stamp` is the receipt."""
+
+    frame: Frame
+    image_stamp: Time
+    measured_pose: np.ndarray  # (4, 4)
+    target_pose: np.ndarray  # (4, 4), really commanded
+
+
+class PolicyInputs:
+    """Subscriptions whose callbacks only store; `read` converts, in the control thread.
+
+    Args:
+        domain: what the camera shows, `sim` or `real`.
+        compressed: read the compressed image topic instead of the raw one.
+        max_pose_age_s: an older pose is none; the age of images is the policy's own business.
+    """
+
+    def __init__(self, node: ControlNode, domain: str, compressed: bool, max_pose_age_s: float) -> None:
+        self.images = 0  # received so far
+        self._node = node
+        self._domain = domain
+        self._max_pose_age_s = max_pose_age_s
+        self._lock = threading.Lock()
+        self._newest: dict[str, tuple[_Message, float]] = {}  # by topic: message, monotonic time of receipt
+        self._image_topic = topics.COMPRESSED_IMAGE if compressed else topics.IMAGE
+        self._best_effort_only = False
+        self._image_subscription = self._subscribe_to_images(self._image_topic.qos)
+        for topic in (topics.EE_POSE, topics.EE_TARGET):
+            node.subscribe_to(topic, lambda message, name=topic.name: self._store(name, message))
+
+    def read(self) -> Inputs:
+        """The newest of everything; ValueError says what is missing, too old or unreadable."""
+        with self._lock:
+            newest = dict(self._newest)
+        for name in (self._image_topic.name, topics.EE_POSE.name, topics.EE_TARGET.name):
+            if name not in newest:
+                raise ValueError(f"nothing received on {name} yet")
+        for name in (topics.EE_POSE.name, topics.EE_TARGET.name):
+            age = time.monotonic() - newest[name][1]
+            if age > self._max_pose_age_s:
+                raise ValueError(f"{name} is {age:.1f} s old")
+        message, received = newest[self._image_topic.name]
+        to_array = convert.image_to_array if isinstance(message, Image) else convert.compressed_to_array
+        return Inputs(
+            frame=Frame(stamp=received, image=to_array(message), domain=self._domain),
+            image_stamp=message.header.stamp,
+            measured_pose=convert.pose_to_matrix(newest[topics.EE_POSE.name][0].pose),
+            target_pose=convert.pose_to_matrix(newest[topics.EE_TARGET.name][0].pose),
+        )
+
+    def adapt(self) -> None:
+        """Read a publisher that offers best effort only as it offers. Call it now and then, from a timer."""
+        if not self._best_effort_only:
+            return
+        self._best_effort_only = False
+        self._node.get_logger().warning(
+            f"the publisher of {self._image_topic.name} offers best effort only: reading it that way; "
+            f"large raw images may be lost"
+        )
+        self._node.destroy_subscription(self._image_subscription)
+        self._image_subscription = self._subscribe_to_images(topics.NEWEST_BEST_EFFORT)
+
+    def _subscribe_to_images(self, qos):
+        def incompatible(_: object) -> None:
+            self._best_effort_only = True  # `adapt` subscribes anew: not within the old one's own event
+
+        topic = self._image_topic
+        events = SubscriptionEventCallbacks(incompatible_qos=incompatible)
+        return self._node.create_subscription(
+            topic.type, topic.name, self._store_image, qos, event_callbacks=events
+        )
+
+    def _store_image(self, message: Image | CompressedImage) -> None:
+        self.images += 1
+        self._store(self._image_topic.name, message)
+
+    def _store(self, name: str, message: _Message) -> None:
+        with self._lock:
+            self._newest[name] = (message, time.monotonic())
