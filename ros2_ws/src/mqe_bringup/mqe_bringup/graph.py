@@ -106,7 +106,7 @@ class Graph:
 class _Camera:
     """The camera node's parameters (None: no node), its domain, and its name for the banner."""
 
-    parameters: Mapping[str, str] | None
+    parameters: Mapping[str, str | float] | None
     domain: str
     description: str
 
@@ -241,7 +241,8 @@ def _choose_camera(requested: str, backend: str, address: str, share: Path) -> _
                 f"camera sim needs the simulated world, but the backend is {backend}; use backend:=sim or "
                 f"another camera"
             )
-        return _Camera({"camera": "sim", "address": address}, "sim", "the sim's")
+        # The sim's images come at their own rate; asking often costs little and finds each while it is new.
+        return _Camera({"camera": "sim", "address": address, "rate_hz": 100.0}, "sim", "the sim's")
     if requested == "none":
         return _Camera(None, "real", "none started here: a driver of your own publishes /camera/image_raw")
     if Path(requested).is_dir():

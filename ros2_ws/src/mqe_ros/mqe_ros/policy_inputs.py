@@ -49,6 +49,7 @@ class PolicyInputs:
         self._domain = domain
         self._max_pose_age_s = max_pose_age_s
         self._lock = threading.Lock()
+        self._image_came = threading.Event()
         self._newest: dict[str, tuple[_Message, float]] = {}  # by topic: message, monotonic time of receipt
         self._image_topic = topics.COMPRESSED_IMAGE if compressed else topics.IMAGE
         self._best_effort_only = False
@@ -76,6 +77,11 @@ class PolicyInputs:
             target_pose=convert.pose_to_matrix(newest[topics.EE_TARGET.name][0].pose),
         )
 
+    def wait_for_image(self, timeout_s: float) -> None:
+        """Return when the next image comes, or after `timeout_s`."""
+        self._image_came.clear()
+        self._image_came.wait(timeout_s)
+
     def adapt(self) -> None:
         """Read a publisher that offers best effort only as it offers. Call it now and then, from a timer."""
         if not self._best_effort_only:
@@ -101,6 +107,7 @@ class PolicyInputs:
     def _store_image(self, message: Image | CompressedImage) -> None:
         self.images += 1
         self._store(self._image_topic.name, message)
+        self._image_came.set()
 
     def _store(self, name: str, message: _Message) -> None:
         with self._lock:

@@ -88,6 +88,12 @@ class PolicyNode(ControlNode):
         period = self._spec.control.period_s
         start, k = time.monotonic(), 0
         while self.sleep_until(start + k * period):
+            goal = self._goals.current
+            if goal is not None and not goal.applied:
+                # A goal's ticks begin right after an image. Camera periods mostly divide the control period,
+                # so its images stay fresh; at a chance phase each could be a camera period older.
+                self._inputs.wait_for_image(period)
+                start, k = time.monotonic(), 0
             self._step(start + k * period + self._slot_s)
             due = max(k + 1, math.ceil((time.monotonic() - start) / period))
             self.deadline_misses += due - (k + 1)  # periods without a tick; a late slot counts itself
