@@ -56,11 +56,13 @@ def run(seed: int | None, policy: str, out: Path) -> int:
 
 
 def _render_goal(seed: int, out: Path) -> Path:
+    from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
     from mqe_sim.goal_file import write_goal
 
-    say(f"rendering the goal image of scene {seed}")
+    scene = FIRST_EVALUATION_SEED + seed  # as `mqe eval` counts: a scene that no training data holds
+    say(f"rendering the goal image of scene {scene}")
     path = out / "place.png"
-    write_goal("widowx250s", "place1", seed, path)
+    write_goal("widowx250s", "place1", scene, path)
     return path
 
 
