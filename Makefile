@@ -65,6 +65,7 @@ $(STAMPS)/project: setup.py pyproject.toml $(STAMPS)/runtime
 ros2_ws/install/.built: $(WORKSPACE_SOURCES) $(STAMPS)/runtime
 	@echo "== building the ROS workspace (colcon)"
 	@cd $(WORKSPACE) && $(CLEAN_ENV) PATH="$(BIN):/usr/local/bin:/usr/bin:/bin" AMENT_PREFIX_PATH="$(VENV)" \
+		MAKEFLAGS="-j$$(nproc)" \
 		colcon build --symlink-install --event-handlers console_start_end+ console_stderr+ summary+ status-
 	@touch $@
 
