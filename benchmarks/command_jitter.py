@@ -58,6 +58,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     images = node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, topics.IMAGE.qos)
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     message = convert.array_to_image(pixels, node.get_clock().now().to_msg(), "camera")
+    goal = convert.array_to_image(255 - pixels, node.get_clock().now().to_msg(), "camera")
 
     def publish_image() -> None:
         message.header.stamp = node.get_clock().now().to_msg()
@@ -73,7 +74,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
                 executor.spin_once(timeout_sec=0.1)
                 if supervisor.ended() is not None:
                     raise RuntimeError(supervisor.log_tail(supervisor.ended()[0]))
-            client.send_goal_async(ReachGoal.Goal(goal_image=message, timeout_s=2.0 * seconds + 60.0))
+            client.send_goal_async(ReachGoal.Goal(goal_image=goal, timeout_s=2.0 * seconds + 60.0))
             while not stamps:
                 executor.spin_once(timeout_sec=0.1)
             end = time.monotonic() + seconds

@@ -17,7 +17,7 @@ pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setu
 
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile
-from ros_helpers import Client
+from ros_helpers import STEPS_TO_GOAL, Client
 from sensor_msgs.msg import Image
 
 from mqe_bringup.graph import Process
@@ -64,9 +64,13 @@ class World:
 
 
 @pytest.fixture
-def policy(constant_policy: Path, user_folder: Path, tmp_path: Path) -> Iterator[None]:
+def policy(
+    constant_policy: Path, user_folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """The policy node pursuing a goal at once; `request.param` are further parameters."""
     goal = str(user_folder / "goals" / "corner.png")
     parameters = {"policy": str(constant_policy), "camera_domain": "sim", "goal": goal}
+    parameters.update(getattr(request, "param", {}))
     supervisor = Supervisor({}, log_folder=tmp_path)
     supervisor.start(
         [
@@ -113,3 +117,13 @@ def test_a_camera_that_offers_best_effort_only_is_read_all_the_same(policy: None
     world = World(client, topics.NEWEST_BEST_EFFORT)
     world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
     world.until(PolicyStatus.RUNNING, "")
+
+
+@pytest.mark.parametrize(
+    "policy", [{"reached_steps": STEPS_TO_GOAL + 0.5, "reached_in_a_row": 4}], indirect=True
+)
+def test_a_goal_is_reached_once_the_distance_stays_small(policy: None, client: Client) -> None:
+    world = World(client, topics.IMAGE.qos)
+    world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
+    world.until(PolicyStatus.IDLE, "reached: within 7.5 steps of the goal for 4 commands")
+    assert [command.sequence for command in client.heard["/policy/command"]] == [1, 2, 3, 4]

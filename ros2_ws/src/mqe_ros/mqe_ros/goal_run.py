@@ -52,10 +52,13 @@ class GoalRun:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def count_step(self, steps_to_goal: float | None, reached_steps: float, in_a_row: int) -> bool:
-        """Note one command; True once `in_a_row` of them came with a distance within `reached_steps`."""
+        """Note one command; True once `in_a_row` of them came with a distance within `reached_steps`.
+
+        With `reached_steps` 0 no distance counts as reached, not even that of equal images.
+        """
         self.steps += 1
         self.steps_to_goal = steps_to_goal
-        near = steps_to_goal is not None and steps_to_goal <= reached_steps
+        near = steps_to_goal is not None and 0.0 < reached_steps >= steps_to_goal
         self._near = self._near + 1 if near else 0
         return self._near >= in_a_row
 
