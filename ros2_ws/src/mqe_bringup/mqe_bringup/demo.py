@@ -17,6 +17,7 @@ from mqe_bringup.graph import Graph, build_graph
 from mqe_bringup.supervisor import Supervisor
 
 _START_TIMEOUT_S = 60.0
+_TASK = "place1"  # of the scenes that --seed makes
 
 
 def say(text: str) -> None:
@@ -28,13 +29,13 @@ def run(seed: int | None, policy: str, out: Path) -> int:
     """Drive one scene. Returns the process exit code; what happened stands in the summary line."""
     # A demo never talks to another robot, nor to another demo on this machine.
     os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=str(10 + os.getpid() % 90))
+    scene = {"goal": "place.png"} if seed is None else {"task": _TASK, "seed": str(seed)}
+    recorded = {"record": str(out / "bag"), "autostart": "false"}
+    graph = build_graph({"backend": "sim", "policy": policy, **scene, **recorded})
     out.mkdir(parents=True)
-    goal = "place.png" if seed is None else str(_render_goal(seed, out))
-    graph = build_graph(
-        {"backend": "sim", "goal": goal, "policy": policy, "record": str(out / "bag"), "autostart": "false"}
-    )
     for line in graph.banner:
         say(line)
+    goal = "place.png" if seed is None else str(_render_goal(seed, out))
     os.environ.update(graph.environment)
     supervisor = Supervisor(graph.environment, log_folder=out)
     try:
