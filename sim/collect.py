@@ -33,7 +33,7 @@ _DATED_FOLDER = "2026-01-01_00-00-00"  # fixed, so that the same seed gives the 
 
 
 def run_oracle(world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT)) -> dict:
-    """One demonstration in scene `seed`.
+    """One demonstration in scene `seed`, from the oracle's `record_from` on.
 
     Returns a dict: `images` list of (H, W, 3) uint8 (empty where `size` is None), `full_state`, `desired_state` (T, 7) Bridge states
     measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`.
@@ -68,7 +68,8 @@ def run_oracle(world: World, task_name: str, seed: int, size: tuple[int, int] | 
         record["actions"].append(action)
         pose = observe()
     task.settle()
-    return {**{k: (v if k == "images" else np.array(v)) for k, v in record.items()}, "score": task.score()}
+    kept = {key: values[oracle.record_from :] for key, values in record.items()}
+    return {**{k: (v if k == "images" else np.array(v)) for k, v in kept.items()}, "score": task.score()}
 
 
 def _solve(spec: RobotSpec, target: np.ndarray, seed_joints: np.ndarray, scene: int) -> np.ndarray:

@@ -2,8 +2,11 @@
 
 It walks through waypoints above, at and away from the cube; a lost grasp sends it back to the start of the script. Noise is of three
 kinds: a slowly wandering velocity while moving freely, white noise on every step, and a random height, speed and offset per episode.
-In stated shares of the episodes it also takes a detour first, or closes the gripper beside or above the cube and has to try again. The
-data is therefore a tube around many paths, not one line, and shows how errors are corrected.
+The data is therefore a tube around many paths, not one line.
+
+In stated shares of the episodes it also makes a detour or a mistake first: it goes anywhere above the table, or closes the gripper beside
+or above the cube. Only what follows is worth imitating, so `record_from` is the step at which the way back begins: the data shows how errors
+are corrected, not how they are made.
 """
 
 from __future__ import annotations
@@ -44,7 +47,8 @@ class PlaceOracle:
         self._detour_m = rng.uniform(_DETOUR_LOW_M, _DETOUR_HIGH_M)
         self._miss_m = _miss(rng) if rng.random() < noise * _MISSED_GRASP_SHARE else np.zeros(3)
         self._stage = -1 if rng.random() < noise * _DETOUR_SHARE else 0
-        self._steps_in_stage = 0
+        self._steps_in_stage, self._steps = 0, 0
+        self.record_from = 0
         self.done = False
 
     def act(self, target_pose: np.ndarray, measured_pose: np.ndarray) -> np.ndarray:
@@ -64,6 +68,7 @@ class PlaceOracle:
             delta *= self._max_step_m / longest
         rotation = -0.5 * pose_to_state(target_pose, 0.0)[3:6] + self._noise * self._rng.normal(0.0, _ROTATION_NOISE_RAD, 3)
         self._steps_in_stage += 1
+        self._steps += 1
         return np.concatenate([delta, rotation, [gripper]])
 
     def _waypoint(self, cube: np.ndarray, plate: np.ndarray) -> tuple[np.ndarray, float, bool]:
@@ -112,6 +117,10 @@ class PlaceOracle:
             self.done = True
         elif reached:
             self._stage, self._steps_in_stage = self._stage + 1, 0
+            detour_over = self._stage == 0
+            mistake_over = self._stage == 3 and bool(self._miss_m.any())
+            if detour_over or mistake_over:
+                self.record_from = self._steps
 
 
 def _miss(rng: np.random.Generator) -> np.ndarray:
