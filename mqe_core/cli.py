@@ -42,6 +42,11 @@ def main(argv: list[str] | None = None) -> int:
             raise
         sys.stderr.write(f"mqe {args.command}: {error}\n")
         return 1
+    except ModuleNotFoundError as error:
+        if args.debug or (error.name or "").startswith("mqe"):
+            raise
+        sys.stderr.write(f"mqe {args.command}: {error}; `make learn` installs what training needs, `make setup` the rest\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"mqe {args.command}: interrupted\n")
         return 130

@@ -163,7 +163,7 @@ def _outcomes(
         return
     # spawn, not fork: a simulator's client and onnxruntime's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    settings = (str(bundle.path), spec.name, backend, task)
+    settings = (str(bundle.path), spec.source, backend, task)
     with ProcessPoolExecutor(min(workers, len(scene_seeds)), context, _start_worker, settings) as pool:
         yield from pool.map(_work, scene_seeds)
 

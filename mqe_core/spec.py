@@ -179,6 +179,7 @@ class RobotSpec:
     workspace: WorkspaceSpec
     control: ControlSpec
     camera: CameraSpec
+    source: str = ""  # the file it was loaded from; what a process hands to its children, so that they load the same one
 
     @cached_property
     def home_pose(self) -> np.ndarray:
@@ -248,14 +249,14 @@ def load_robot_spec(path_or_name: str | Path = "widowx250s") -> RobotSpec:
         raise ValueError(f"{path}: not valid YAML: {error}") from error
     spec = _build(RobotSpec, content, str(path), "")
     _check_ranges(spec, str(path))
-    return spec
+    return dataclasses.replace(spec, source=str(path.resolve()))
 
 
 def _build(cls: type, content: object, file: str, where: str):
     """Build dataclass `cls` from a mapping with exactly its fields; `where` is the dotted key so far."""
     if not isinstance(content, dict):
         raise ValueError(f"{file}: {where or 'top level'}: expected a mapping of keys, got {type(content).__name__}")
-    fields = {field.name for field in dataclasses.fields(cls)}
+    fields = {field.name for field in dataclasses.fields(cls) if field.default is dataclasses.MISSING}
     hints = typing.get_type_hints(cls)
     for key in content:
         if key not in fields:
@@ -319,8 +320,16 @@ def _check_ranges(spec: RobotSpec, file: str) -> None:
     require(bool((spec.workspace.low_m < spec.workspace.high_m).all()), "workspace.low_m", "must be below high_m on every axis")
     gripper = spec.gripper
     require(gripper.closed_m < gripper.open_m, "gripper.closed_m", "must be below open_m")
-    require(gripper.travel_lower_m < gripper.travel_upper_m, "gripper.travel_lower_m", "must be below travel_upper_m")
+    require(gripper.travel_lower_m <= gripper.closed_m, "gripper.closed_m", "must not be below travel_lower_m")
+    require(gripper.open_m <= gripper.travel_upper_m, "gripper.open_m", "must not be above travel_upper_m")
+    require(spec.joint_friction >= 0, "joint_friction", "must not be negative")
+    require(spec.joint_damping >= 0, "joint_damping", "must not be negative")
+    across = np.cross(spec.camera.look_direction, [0.0, 0.0, 1.0])
+    require(np.linalg.norm(across) > 1e-6, "camera.look_direction", "must not be vertical: which way is up would be undetermined")
     for name in (field.name for field in dataclasses.fields(LinksSpec)):
+        ixx, iyy, izz, ixy, ixz, iyz = getattr(spec.links, name).inertia_kg_m2
+        inertia = np.array([[ixx, ixy, ixz], [ixy, iyy, iyz], [ixz, iyz, izz]])
+        require(bool((np.linalg.eigvalsh(inertia) > 0).all()), f"links.{name}.inertia_kg_m2", "must be positive definite")
         for j, shape in enumerate(getattr(spec.links, name).shapes):
             require(shape.kind == "box", f"links.{name}.shapes[{j}].kind", f"known kinds: box; got {shape.kind!r}")
             require(bool((shape.size_m > 0).all()), f"links.{name}.shapes[{j}].size_m", "must be greater than 0")

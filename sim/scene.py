@@ -70,7 +70,7 @@ class RealtimeScene:
         self._folder = tempfile.TemporaryDirectory(prefix="mqe-sim-")
         address = f"ipc://{Path(self._folder.name) / 'world'}"
         command = [sys.executable, "-m", "mqe_sim.server", "--address", address, "--task", task, "--seed", str(seed)]
-        self._process = subprocess.Popen([*command, "--robot", spec.name])
+        self._process = subprocess.Popen([*command, "--robot", spec.source, "--end-with-parent"])
         try:
             self._client = Client(address)
             info = self._client.info()

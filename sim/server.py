@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import os
 import signal
 import struct
 import time
@@ -35,7 +36,10 @@ logger = logging.getLogger(__name__)
 class Server:
     """Owns the world and its sockets; `serve` runs until `stop` is called or a signal arrives."""
 
-    def __init__(self, spec: RobotSpec, address: str, task: str, seed: int, width: int, height: int, camera_hz: float) -> None:
+    def __init__(
+        self, spec: RobotSpec, address: str, task: str, seed: int, width: int, height: int, camera_hz: float,
+        *, end_with_parent: bool = False,
+    ) -> None:
         from mqe_sim.world import World  # here, so that clients of this module do not load PyBullet
 
         _check_address(address)
@@ -47,6 +51,7 @@ class Server:
         self._commands = _bind(self._context, zmq.PULL, f"{address}.commands")
         self._requests = _bind(self._context, zmq.REP, f"{address}.requests")
         self._running = True
+        self._parent = os.getppid() if end_with_parent else None
         self._commanded_s = 0.0
         self._reset(task, seed)
 
@@ -56,7 +61,8 @@ class Server:
         poller.register(self._commands, zmq.POLLIN)
         poller.register(self._requests, zmq.POLLIN)
         next_state = next_frame = time.monotonic()
-        while self._running:
+        # A parent that was killed cannot stop its children: without it this process has another parent.
+        while self._running and self._parent in (None, os.getppid()):
             poller.poll(max(0.0, 1e3 * (min(next_state, next_frame) - time.monotonic())))
             self._take_commands()
             self._answer()
@@ -96,7 +102,7 @@ class Server:
         newest = None
         while self._commands.poll(0):
             newest = json.loads(self._commands.recv())
-        if newest is not None:
+        if newest is not None and newest["sent_s"] > self._commanded_s:  # older ones were meant for the scene before a reset
             self._step_to(time.monotonic())
             self._world.arm.command(np.array(newest["joints"]), newest["gripper"])
             self._commanded_s = newest["sent_s"]
@@ -123,6 +129,8 @@ class Server:
         request = json.loads(self._requests.recv())
         try:
             reply = self._handle(request)
+        except KeyError as error:
+            reply = {"error": f"the request lacks {error}"}
         except ValueError as error:
             reply = {"error": str(error)}
         if isinstance(reply, bytes):
@@ -272,8 +280,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=FRAME_WIDTH, help="pixels (default: %(default)s)")
     parser.add_argument("--height", type=int, default=FRAME_HEIGHT, help="pixels (default: %(default)s)")
     parser.add_argument("--camera-hz", type=float, default=CAMERA_HZ, help="frames per second (default: %(default)s)")
+    parser.add_argument("--end-with-parent", action="store_true", help="end when the process that started this one has ended")
     args = parser.parse_args(argv)
-    server = Server(load_robot_spec(args.robot), args.address, args.task, args.seed, args.width, args.height, args.camera_hz)
+    server = Server(
+        load_robot_spec(args.robot), args.address, args.task, args.seed, args.width, args.height, args.camera_hz,
+        end_with_parent=args.end_with_parent,
+    )  # fmt: skip
     signal.signal(signal.SIGTERM, server.stop)
     signal.signal(signal.SIGINT, server.stop)
     server.serve()

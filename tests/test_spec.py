@@ -57,6 +57,13 @@ def test_the_camera_looks_along_its_direction_with_the_image_upright():
     assert rotation[2, 0] == pytest.approx(0)  # and the horizon is level
 
 
+def test_a_loaded_file_is_remembered_for_child_processes(tmp_path, content):
+    content["workspace"]["low_m"] = [0.1, -0.15, 0.05]
+    spec = load(tmp_path, content)
+    assert load_robot_spec(spec.source).workspace.low[2] == 0.05
+    assert load_robot_spec(load_robot_spec().source).workspace.low[2] == -0.01
+
+
 def test_an_unknown_name_lists_the_shipped_robots():
     with pytest.raises(FileNotFoundError, match="widowx250s"):
         load_robot_spec("widowx200")
@@ -85,6 +92,10 @@ def test_a_missing_key_is_named(tmp_path, content):
         (("workspace", "low_m"), [1, 1, 1], r"workspace\.low_m: must be below high_m"),
         (("camera", "width_px"), 640.5, r"camera\.width_px: expected a whole number"),
         (("gripper", "closed_m"), 0.05, r"gripper\.closed_m: must be below open_m"),
+        (("gripper", "closed_m"), -1.0, r"gripper\.closed_m: must not be below travel_lower_m"),
+        (("camera", "look_direction"), [0, 0, -1], r"camera\.look_direction: must not be vertical"),
+        (("links", "base", "inertia_kg_m2"), [-1, 1, 1, 0, 0, 0], r"links\.base\.inertia_kg_m2: must be positive definite"),
+        (("joint_friction",), -0.1, r"joint_friction: must not be negative"),
         (("neutral_rad",), [9, 0, 0, 0, 0, 0], r"neutral_rad: outside the joint limits at joint 0"),
         (("joints",), [], r"joints: expected a list"),
         (("name",), "", r"name: expected a text"),

@@ -93,14 +93,15 @@ def export_run(
     )
     observations, goals = _image_pairs(metadata, data, size)
     model = to_onnx(module, size)
-    write_bundle(model, contract, out, example=(observations[0], goals[0]))
-    bundle = PolicyBundle.open(out, spec)
+    # Beside `out` first: a policy that does not fit or is not the trained one neither lies around nor replaces a good one.
+    candidate = Path(f"{out}.partial")
     try:
-        assert_parity(module, bundle, observations, goals)
-    except RuntimeError:
-        Path(out).unlink()  # a policy that is not the trained one must not lie around
-        raise
-    return bundle
+        write_bundle(model, contract, candidate, example=(observations[0], goals[0]))
+        assert_parity(module, PolicyBundle.open(candidate, spec), observations, goals)
+        candidate.replace(out)
+    finally:
+        candidate.unlink(missing_ok=True)
+    return PolicyBundle.open(out, spec)
 
 
 def to_onnx(module: nn.Module, size: int) -> onnx.ModelProto:

@@ -16,12 +16,14 @@ from mqe_core.geometry import make_pose, rotation_angle
 from mqe_core.kinematics import forward_kinematics
 from mqe_core.runtime.robot import Clock, Command, RobotState
 from mqe_core.runtime.safety import SafeRobot
-from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE_STATE
+from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE_STATE, TOO_SOON
 from mqe_core.spec import RobotSpec
 
 READY, MOVING, HELD, FAULT = "ready", "moving", "held", "fault"
 _FAULT_RULES = (MOTORS, JOINT_STATE, STALE_STATE)
 _homing_sessions = itertools.count(1)
+# Homing rises to this height first: above what stands on the table, and still within reach at the far end of the workspace.
+_CLEARANCE_M = 0.12
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +132,9 @@ class ArmSide:
             self._end_homing(READY, "")
             return
         result = self._send(command)
-        if result.refused is not None:
+        if result.refused == TOO_SOON:  # the policy's last command came just before; the next tick is a period away
+            self._set(MOVING, "homing")
+        elif result.refused is not None:
             self._end_homing(
                 self.state if self.state == FAULT else HELD,
                 f"homing stopped: {result.refused}: {result.detail}",
@@ -168,8 +172,8 @@ class ArmSide:
 
 
 class HomeMotion:
-    """Commands that lead to the neutral joints' pose: first straight up to its height where the tool is
-    lower, then straight there.
+    """Commands that lead to the neutral joints' pose: first straight up to a clearance height where the
+    tool is lower, then straight there.
     """
 
     def __init__(self, spec: RobotSpec) -> None:
@@ -188,8 +192,8 @@ class HomeMotion:
         ):
             return None
         position = goal[:3, 3]
-        if here[2, 3] < goal[2, 3] - 1e-4:
-            position = np.array([here[0, 3], here[1, 3], goal[2, 3]])
+        if here[2, 3] < _CLEARANCE_M - 1e-4:
+            position = np.array([here[0, 3], here[1, 3], _CLEARANCE_M])
         step = position - here[:3, 3]
         length = float(np.linalg.norm(step))
         step *= min(1.0, control.max_translation_step_m / length) if length > 0 else 1.0

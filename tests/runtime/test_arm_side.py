@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mqe_core.kinematics import forward_kinematics
-from mqe_core.runtime.arm_side import FAULT, HELD, MOVING, READY, ArmSide
+from mqe_core.geometry import state_to_pose
+from mqe_core.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.runtime.arm_side import _CLEARANCE_M, FAULT, HELD, MOVING, READY, ArmSide
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import MotorHealth
 from mqe_core.runtime.safety import SafeRobot
@@ -148,7 +149,7 @@ def test_an_unreadable_arm_is_a_fault_not_an_exception(side, command, clock, moc
 
 
 def test_homing_goes_up_first_and_ends_at_neutral(side, command, clock, robot, spec) -> None:
-    for _ in range(3):
+    for _ in range(5):
         step(side, command, clock, move=(0.0, 0.03, -0.03))
     low = robot.observe().target_pose[2, 3]
     side.home()
@@ -166,10 +167,40 @@ def test_homing_goes_up_first_and_ends_at_neutral(side, command, clock, robot, s
     np.testing.assert_allclose(robot.observe().target_pose, neutral, atol=2e-3)
     moved = np.abs(np.diff(positions, axis=0)).max(1)
     assert moved.max() <= spec.control.max_translation_step_m + 1e-6
-    rising = np.array(heights) < neutral[2, 3] - 1e-3
+    rising = np.array(heights) < _CLEARANCE_M - 1e-3
+    assert rising.any()
     sideways = np.linalg.norm(np.array(positions)[:, :2] - positions[0][:2], axis=1)
-    assert (sideways[rising] < 1e-3).all()  # while below neutral's height it only rises
+    assert (sideways[rising] < 1e-3).all()  # while below the clearance height it only rises
     assert step(side, command, clock).refused is None  # the policy's session goes on
+
+
+def test_homing_arrives_from_anywhere_in_the_workspace(clock, spec) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        state = [*rng.uniform(spec.workspace.low, spec.workspace.high), *rng.normal(0.0, 0.1, 3)]
+        joints = inverse_kinematics(spec, state_to_pose(state), spec.neutral_joints)
+        if joints is None:
+            continue
+        side = ArmSide(SafeRobot(LoopbackRobot(spec, clock=clock, start_joints=joints), spec, clock), clock)
+        side.tick()
+        side.home()
+        for _ in range(60):
+            clock.advance(0.2)
+            side.tick()
+            if not side.homing:
+                break
+        assert side.state == READY, (state, side.reason)
+
+
+def test_homing_asked_for_right_after_a_command_waits_for_the_next_tick(side, command, clock) -> None:
+    step(side, command, clock)
+    clock.advance(0.02)
+    side.home()
+    side.tick()
+    assert side.homing
+    clock.advance(0.2)
+    side.tick()
+    assert side.homing and side.state == MOVING
 
 
 def test_hold_ends_homing(side, command, clock) -> None:

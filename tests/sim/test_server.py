@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,3 +78,23 @@ def test_no_server_is_said_plainly(monkeypatch):
     monkeypatch.setattr("mqe_sim.server._REPLY_TIMEOUT_MS", 200)
     with pytest.raises(RuntimeError, match="no simulation answers"):
         Client("ipc:///tmp/mqe-sim-nobody")
+
+
+def test_a_malformed_request_does_not_end_the_world(scene):
+    assert b"lacks 'kind'" in scene._client._ask({})
+    assert scene._client.info()["task"] == "place1"
+
+
+def test_the_server_ends_with_a_killed_parent(tmp_path):
+    address = f"ipc://{tmp_path / 'world'}"
+    start = (
+        "import subprocess, sys, time; "
+        f"p = subprocess.Popen([sys.executable, '-m', 'mqe_sim.server', '--address', {address!r}, '--end-with-parent']); "
+        "print(p.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    Client(address).close()
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2])

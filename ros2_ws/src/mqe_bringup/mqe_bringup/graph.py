@@ -149,14 +149,14 @@ def build_graph(given: Mapping[str, str]) -> Graph:
         scene, said = _scene(arguments, goal, spec, address)
         banner.append(said)
         processes.append(scene)
-    arm = {"backend": backend, "robot": spec.name, "dry_run": dry_run}
+    arm = {"backend": backend, "robot": spec.source, "dry_run": dry_run}
     processes.append(_node("arm_node", {**arm, "address": address} if backend == "sim" else arm))
     if camera.parameters is not None:
-        processes.append(_node("camera_node", {**camera.parameters, "robot": spec.name}))
+        processes.append(_node("camera_node", {**camera.parameters, "robot": spec.source}))
     policy_parameters = {
         "policy": str(policy),
         "camera_domain": camera.domain,
-        "robot": spec.name,
+        "robot": spec.source,
         "goal": str(goal.path) if goal is not None else "",
         "goal_folders": os.pathsep.join(map(str, folders)),
         "autostart": autostart,
@@ -281,13 +281,13 @@ def _scene(
         raise ValueError(f"seed must be a whole number from 0, got {seed!r}")
     own = goal is not None and (task, int(seed)) == (goal.task, goal.seed)
     said = f"scene: {task}, seed {seed}" + ("" if own or goal is None else " (NOT the goal's own scene)")
-    command = ("--address", address, "--task", task, "--seed", seed, "--robot", spec.name)
+    command = ("--address", address, "--task", task, "--seed", seed, "--robot", spec.source)
     return Process("sim", "mqe_sim.server", arguments=command), said
 
 
 def _node(executable: str, parameters: Mapping[str, bool | int | float | str]) -> Process:
     return Process(
-        executable, f"mqe_ros.{executable}", package="mqe_ros", executable=executable, parameters=parameters
+        executable, "mqe_ros.start", "mqe_ros", executable, parameters=parameters, arguments=(executable,)
     )
 
 
