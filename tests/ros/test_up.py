@@ -84,7 +84,7 @@ def test_a_signal_ends_every_process_cleanly(mock: subprocess.Popen, number: sig
 
 def test_a_node_that_dies_ends_the_rest_and_is_named(mock: subprocess.Popen) -> None:
     pids = children(mock.pid)
-    victim = next(pid for pid in pids if b"mqe_ros.camera_node" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    victim = next(pid for pid in pids if b"camera_node" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(victim, signal.SIGKILL)
     _, said = mock.communicate(timeout=PATIENCE_S)
     assert mock.returncode == 1 and "camera_node ended with exit code -9" in said

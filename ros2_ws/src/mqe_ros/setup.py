@@ -19,10 +19,10 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "policy_node = mqe_ros.policy_node:main",
-            "arm_node = mqe_ros.arm_node:main",
-            "camera_node = mqe_ros.camera_node:main",
-            "record_node = mqe_ros.record_node:main",
+            "policy_node = mqe_ros.start:policy_node",
+            "arm_node = mqe_ros.start:arm_node",
+            "camera_node = mqe_ros.start:camera_node",
+            "record_node = mqe_ros.start:record_node",
         ],
         "mqe.cameras": ["opencv = mqe_ros.opencv_camera:OpenCvCamera"],
     },

@@ -69,14 +69,14 @@ ARGUMENTS = (
 
 @dataclass(frozen=True)
 class Process:
-    """One process: a ROS node (`parameters`) or a plain Python module (`arguments`)."""
+    """One process: a ROS node (its `parameters` are ROS's), or a plain Python module."""
 
     name: str
     module: str
     package: str | None = None  # ROS package and executable for ros2 launch; None: not a ROS node
     executable: str | None = None
     parameters: Mapping[str, bool | int | float | str] = field(default_factory=dict)
-    arguments: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()  # of the module
 
     @property
     def command(self) -> list[str]:

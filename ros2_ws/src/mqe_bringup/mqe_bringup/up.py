@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-
-from mqe_bringup.graph import ARGUMENTS, build_graph, parse_arguments
-from mqe_bringup.supervisor import Supervisor
 
 
 def run(texts: list[str]) -> int:
     """Start, wait, stop. 0 after Ctrl-C or SIGTERM with every process ended cleanly; 1 where one failed."""
+    from mqe_bringup.graph import build_graph, parse_arguments
+    from mqe_bringup.supervisor import Supervisor
+
     graph = build_graph(parse_arguments(texts))
     for line in graph.banner:
         sys.stderr.write(f"mqe up: {line}\n")
@@ -39,7 +40,11 @@ def run(texts: list[str]) -> int:
 
 
 def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))  # nothing has been started yet
     if sys.argv[1:] == ["--list-arguments"]:
+        from mqe_bringup.graph import ARGUMENTS
+
         sys.stdout.writelines(f"{a.name + ':=' + a.default:20} {a.description}\n" for a in ARGUMENTS)
         return
     try:

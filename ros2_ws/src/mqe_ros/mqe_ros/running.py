@@ -106,12 +106,31 @@ class ControlNode(Node):
         self._diagnostics.publish(DiagnosticArray(header=Header(stamp=self.now_message()), status=[status]))
 
 
+class _Signals:
+    """Handler of SIGINT and SIGTERM under rclpy's own, which shuts the context down and so ends `spin`.
+
+    Until then it raises KeyboardInterrupt, so that a node that still waits for something ends at once; after
+    that, and from the second signal on, it does nothing: the clean-up must not be interrupted.
+    """
+
+    def __init__(self) -> None:
+        self.raising = True
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self)
+
+    def __call__(self, *_: object) -> None:
+        if self.raising:
+            self.raising = False
+            raise KeyboardInterrupt
+
+
 def run_node(make: Callable[[], ControlNode]) -> int:
     """Run the node until a signal (exit code 0) or until it fails (1, with the reason in one line)."""
     node: ControlNode | None = None
     executor: SingleThreadedExecutor | None = None
     failure: BaseException | None = None
     name = make.__name__
+    signals = _Signals()
     try:
         rclpy.init()
         node = make()
@@ -119,13 +138,16 @@ def run_node(make: Callable[[], ControlNode]) -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         node.start()
+        signals.raising = False
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except _EXPECTED as error:
-        failure = error
+        # After a signal the context is gone, and what still uses it may fail: that is the end, not a failure.
+        failure = error if rclpy.ok() else None
     finally:
-        # A second Ctrl-C must not interrupt the clean-up: launchers often deliver one more.
+        signals.raising = False
+        # Nor may a late signal meet the interpreter's own end, where no handler runs any more.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:
