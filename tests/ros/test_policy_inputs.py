@@ -124,6 +124,9 @@ def test_a_camera_that_offers_best_effort_only_is_read_all_the_same(policy: None
 )
 def test_a_goal_is_reached_once_the_distance_stays_small(policy: None, client: Client) -> None:
     world = World(client, topics.IMAGE.qos)
+    world.until(PolicyStatus.WAITING, "nothing received on /camera/image_raw")  # the node is found before it commands
     world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
     world.until(PolicyStatus.IDLE, "reached: within 7.5 steps of the goal for 4 commands")
-    assert [command.sequence for command in client.heard["/policy/command"]] == [1, 2, 3, 4]
+    sequences = [command.sequence for command in client.heard["/policy/command"]]
+    # Discovery is per topic: the first command may pass before this subscription is matched, a fifth may not come.
+    assert sequences in ([1, 2, 3, 4], [2, 3, 4])
