@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mqe_bringup.graph import Graph, build_graph
 from mqe_bringup.supervisor import Supervisor
+from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 
 _START_TIMEOUT_S = 60.0
 _TASK = "place1"  # of the scenes that --seed makes
@@ -57,13 +58,11 @@ def run(seed: int | None, policy: str, out: Path) -> int:
 
 
 def _render_goal(seed: int, out: Path) -> Path:
-    from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
     from mqe_sim.goal_file import write_goal
 
-    scene = FIRST_EVALUATION_SEED + seed  # as `mqe eval` counts: a scene that no training data holds
-    say(f"rendering the goal image of scene {scene}")
+    say(f"rendering the goal image of scene {seed}")
     path = out / "place.png"
-    write_goal("widowx250s", "place1", scene, path)
+    write_goal("widowx250s", _TASK, seed, path)
     return path
 
 
@@ -182,7 +181,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     try:
-        sys.exit(run(args.seed, args.policy, args.out.absolute()))
+        # As `mqe eval` counts: scenes that no training data holds.
+        scene = None if args.seed is None else FIRST_EVALUATION_SEED + args.seed
+        sys.exit(run(scene, args.policy, args.out.absolute()))
     except (ValueError, RuntimeError, OSError) as error:
         sys.stderr.write(f"demo: {error}\n")
         sys.exit(1)

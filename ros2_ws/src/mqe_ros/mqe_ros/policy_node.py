@@ -47,7 +47,7 @@ class PolicyNode(ControlNode):
         check_domain(bundle.contract.domain, domain, "the camera")
         folders = [Path(f) for f in parameter(self, "goal_folders", str, "").split(os.pathsep) if f]
         # A fixed slot hides the variance of the inference time; it has to be longer than nearly every one.
-        self._slot_s = parameter(self, "slot_s", float, 0.05)
+        self._slot_s = parameter(self, "slot_s", float, 0.02)
         if not 0.0 <= self._slot_s < self._spec.control.period_s:
             raise ValueError(
                 f"the parameter slot_s must lie within the control period of "
