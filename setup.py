@@ -21,6 +21,13 @@ setup(
     package_dir={"mqe_sim": "sim", "mqe_robot_configs": "robot_configs"},
     package_data={"mqe_robot_configs": ["*.yaml"], "mqe_core.learning": ["presets/*.yaml"]},
     install_requires=["numpy>=2.0,<2.3", "PyYAML>=6", "Pillow>=11", "onnx>=1.17", "onnxruntime>=1.20", "tqdm>=4.66"],
+    # Ranges for other environments; requirements/ pins what `make` installs. ROS 2's packages are named in each package.xml.
+    extras_require={
+        "data": ["google-crc32c>=1.6", "protobuf>=5"],
+        "sim": ["pybullet>=3.2.6", "pyzmq>=26", "opencv-python-headless>=4.10", "imageio-ffmpeg>=0.5"],
+        "learn": ["torch>=2.6", "onnxscript>=0.3", "tensorboard>=2.18"],
+    },
+    license="Apache-2.0",
     entry_points={
         "console_scripts": ["mqe = mqe_core.cli:main"],
         # A command is a module with add_arguments(parser) and run(args); see mqe_core/cli.py.

@@ -42,12 +42,62 @@ def rotation_angle(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.arctan2(sine, 0.5 * (np.trace(difference) - 1.0)))
 
 
+def rotation_to_quaternion(rotation: np.ndarray) -> np.ndarray:
+    """(3, 3) → (4,) unit x, y, z, w with w ≥ 0, from its largest component, so that half turns lose no digits."""
+    r = rotation
+    xx, yy, zz = r[0, 0], r[1, 1], r[2, 2]
+    squares = np.array([1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz, 1 + xx + yy + zz])
+    largest = int(squares.argmax())
+    columns = np.array(
+        [
+            [squares[0], r[0, 1] + r[1, 0], r[2, 0] + r[0, 2], r[2, 1] - r[1, 2]],
+            [r[0, 1] + r[1, 0], squares[1], r[1, 2] + r[2, 1], r[0, 2] - r[2, 0]],
+            [r[2, 0] + r[0, 2], r[1, 2] + r[2, 1], squares[2], r[1, 0] - r[0, 1]],
+            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], squares[3]],
+        ]
+    )
+    quaternion = columns[largest] / np.linalg.norm(columns[largest])
+    return quaternion if quaternion[3] >= 0 else -quaternion
+
+
+def quaternion_to_rotation(quaternion: np.ndarray) -> np.ndarray:
+    """(4,) unit x, y, z, w → (3, 3)."""
+    x, y, z, w = quaternion
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def rotation_vector(rotation: np.ndarray) -> np.ndarray:
+    """(3, 3) → (3,) axis times angle, angle in [0, π], exact at half turns too."""
+    quaternion = rotation_to_quaternion(rotation)
+    sine = float(np.linalg.norm(quaternion[:3]))
+    return quaternion[:3] * (2.0 * np.arctan2(sine, quaternion[3]) / sine) if sine > 1e-15 else np.zeros(3)
+
+
 def make_pose(rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
     """(3, 3), (3,) → (4, 4)."""
     pose = np.eye(4)
     pose[:3, :3] = rotation
     pose[:3, 3] = position
     return pose
+
+
+def part_way(start: np.ndarray, end: np.ndarray, translation: float, rotation: float) -> np.ndarray:
+    """Pose (4, 4) the given fractions of the way from `start` to `end`: straight in position, about one fixed axis in rotation."""
+    position = start[:3, 3] + translation * (end[:3, 3] - start[:3, 3])
+    if rotation == 1.0:
+        return make_pose(end[:3, :3], position)
+    vector = rotation * rotation_vector(end[:3, :3] @ start[:3, :3].T)
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-12:
+        return make_pose(start[:3, :3], position)
+    part = np.array([*(np.sin(angle / 2) / angle * vector), np.cos(angle / 2)])
+    return make_pose(quaternion_to_rotation(part) @ start[:3, :3], position)
 
 
 def state_to_pose(state: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from mqe_core.geometry import rotation_angle
+from mqe_core.geometry import rotation_angle, rotation_vector
 from mqe_core.spec import RobotSpec
 
 POSITION_TOLERANCE_M = 1e-3  # what counts as solved; bridge_data_robot's IK uses the same two figures
@@ -130,7 +130,7 @@ def _damped_steps(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray, steps: in
         if _reaches(spec, joints, pose):
             return joints
         current = forward_kinematics(spec, joints)
-        error = np.concatenate([pose[:3, 3] - current[:3, 3], _rotation_vector(pose[:3, :3] @ current[:3, :3].T)])
+        error = np.concatenate([pose[:3, 3] - current[:3, 3], rotation_vector(pose[:3, :3] @ current[:3, :3].T)])
         j = jacobian(spec, joints)
         joints = np.clip(joints + j.T @ np.linalg.solve(j @ j.T + damping * np.eye(6), error), lower, upper)
     return None
@@ -142,14 +142,6 @@ def _reaches(spec: RobotSpec, joints: np.ndarray, pose: np.ndarray) -> bool:
         np.linalg.norm(reached[:3, 3] - pose[:3, 3]) < POSITION_TOLERANCE_M
         and rotation_angle(reached[:3, :3], pose[:3, :3]) < ROTATION_TOLERANCE_RAD
     )
-
-
-def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
-    """(3, 3) → axis times angle (3,); near a half turn the axis loses digits, which the iteration outlives."""
-    vector = 0.5 * np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    sine = np.linalg.norm(vector)
-    angle = np.arctan2(sine, 0.5 * (np.trace(rotation) - 1.0))
-    return vector if sine < 1e-9 else vector * (angle / sine)
 
 
 def _wrap(joints: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ STILL_STEPS = 4  # recorded after the retreat: what to do at the goal is to stay
 JPEG_QUALITY = 95
 _GROUP_SIZE = 1000  # BridgeData V2: traj_group<k> holds trajectories 1000 k to 1000 k + 999
 _ORACLE_STREAM = 1  # keeps the oracle's noise apart from the scene's own random numbers
+_COMMAND_DELAY_STREAM, _COMMAND_DELAY_S = 2, 0.08  # a command reaches the motors so long after its image, as over ROS; uniform from 0 per step
 _DATED_FOLDER = "2026-01-01_00-00-00"  # fixed, so that the same seed gives the same tree; the layout wants a date here
 
 
@@ -41,6 +42,7 @@ def run_oracle(world: World, task_name: str, seed: int, size: tuple[int, int] | 
     spec = world.spec
     task = make_task(task_name, world, seed)
     oracle = PlaceOracle(spec, task, np.random.default_rng([seed, _ORACLE_STREAM]))
+    delay_rng = np.random.default_rng([seed, _COMMAND_DELAY_STREAM])
     joints, gripper = task.start_joints, 1.0
     target = forward_kinematics(spec, joints)
     start_s, period_s = world.time_s, spec.control.period_s
@@ -54,15 +56,16 @@ def run_oracle(world: World, task_name: str, seed: int, size: tuple[int, int] | 
         record["desired_state"].append(pose_to_state(target, gripper))
         record["time_stamp"].append(world.time_s - start_s)
         if size is not None:
-            record["images"].append(world.render(*size))
+            record["images"].append(world.render(*size) if len(record["qpos"]) > oracle.record_from else None)
         return pose
 
     pose, still = observe(), 0
-    while still < STILL_STEPS and len(record["actions"]) < task.max_steps:
-        still += oracle.done
+    while still < STILL_STEPS and len(record["actions"]) < oracle.record_from + task.max_steps:
+        still = still + oracle.done if len(record["actions"]) >= oracle.record_from else 0
         action = oracle.act(target, pose)
         target = apply_action(target, action, pose)
         joints, gripper = _solve(spec, target, joints, seed), float(action[6])
+        world.advance_to(world.time_s + delay_rng.uniform(0.0, _COMMAND_DELAY_S))
         world.arm.command(joints, gripper)
         world.advance_to(start_s + (len(record["actions"]) + 1) * period_s)
         record["actions"].append(action)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from mqe_core.kinematics import forward_kinematics
 from mqe_core.runtime.robot import Clock, Command, Frame, MotorHealth, RobotState
 from mqe_core.spec import RobotSpec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
-from mqe_sim.world import World
+
+if TYPE_CHECKING:  # a client of a world in another process does not load PyBullet
+    from mqe_sim.world import World
 
 
 class BulletRobot:

@@ -195,7 +195,7 @@ class Client:
         return _unpack_frame(self._ask({"kind": "goal"}))[1]
 
     def arm_state(self) -> ArmState:
-        """The newest published state, with the newest target, even one that the server has yet to take; waits for the first state.
+        """The newest published state (the caller's own copy), with the newest target, even one that the server has yet to take; waits for the first state.
 
         RuntimeError when the server has fallen silent.
         """
@@ -207,9 +207,10 @@ class Client:
             self._commanded_s = fields["commanded_s"]
         if self._arm is None or time.monotonic() - self._arm.stamp > _SILENCE_S:
             raise RuntimeError(f"the simulation at {self._address} has not published its state for {_SILENCE_S:.0f} s; is it still running?")
+        arm = dataclasses.replace(self._arm, joints=self._arm.joints.copy(), target_joints=self._arm.target_joints.copy())
         if self._sent is not None and self._sent[0] > self._commanded_s:
-            return dataclasses.replace(self._arm, target_joints=self._sent[1], target_gripper=self._sent[2])
-        return self._arm
+            arm = dataclasses.replace(arm, target_joints=self._sent[1].copy(), target_gripper=self._sent[2])
+        return arm
 
     def frame(self) -> tuple[float, np.ndarray] | None:
         """The newest (stamp, image), or None before the first."""

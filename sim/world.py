@@ -86,6 +86,12 @@ class World:
         """(3,) metres: centre of a body."""
         return np.array(self.bullet.getBasePositionAndOrientation(body)[0])
 
+    def yaw(self, body: int) -> float:
+        """Rad in ±π/4: how far a body's most level axis is turned from the table's, up to quarter turns (a box looks the same after one)."""
+        axes = np.array(self.bullet.getMatrixFromQuaternion(self.bullet.getBasePositionAndOrientation(body)[1])).reshape(3, 3)
+        level = axes[:, np.argmin(np.abs(axes[2]))]
+        return float((np.arctan2(level[1], level[0]) + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+
     def place_body(self, body: int, position_m) -> None:
         """Move a body, upright and at rest. For building scenes only, never while a policy runs."""
         self.bullet.resetBasePositionAndOrientation(body, list(position_m), [0, 0, 0, 1])

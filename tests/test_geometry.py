@@ -13,9 +13,13 @@ from mqe_core.geometry import (
     apply_action,
     euler_to_rotation,
     make_pose,
+    part_way,
     pose_to_state,
+    quaternion_to_rotation,
     rotation_angle,
     rotation_to_euler,
+    rotation_to_quaternion,
+    rotation_vector,
     state_to_pose,
 )
 
@@ -94,3 +98,36 @@ def test_a_rotation_turns_the_tracking_lag_too():
 @given(angle)
 def test_rotation_angle_measures_the_turn(theta):
     assert rotation_angle(np.eye(3), axis_rotation(1, theta)) == pytest.approx(abs(theta), abs=1e-7)
+
+
+def rodrigues(axis: np.ndarray, angle: float) -> np.ndarray:
+    """The textbook formula, as an independent check."""
+    x, y, z = axis
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * cross @ cross
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 0.3, 3.0, np.pi - 1e-9, np.pi])
+def test_rotation_vectors_and_quaternions_keep_their_digits_up_to_half_turns(angle):
+    rng = np.random.default_rng(0)
+    for axis in [*np.eye(3), *rng.normal(size=(20, 3))]:
+        axis = axis / np.linalg.norm(axis)
+        rotation = rodrigues(axis, angle)
+        vector = rotation_vector(rotation)
+        assert np.linalg.norm(vector) == pytest.approx(angle, abs=1e-12)
+        # At a half turn an axis and its opposite are the same rotation.
+        assert min(np.abs(vector - angle * axis).max(), np.abs(vector + angle * axis).max() if angle > 3.1 else 1.0) < 1e-8
+        quaternion = rotation_to_quaternion(rotation)
+        assert quaternion[3] >= 0 and np.linalg.norm(quaternion) == pytest.approx(1.0)
+        np.testing.assert_allclose(quaternion_to_rotation(quaternion), rotation, atol=1e-12)
+
+
+def test_part_of_the_way_turns_about_one_axis():
+    axis = np.array([2.0, -1.0, 2.0]) / 3.0
+    start = make_pose(rodrigues(np.array([0.0, 1.0, 0.0]), 1.0), np.array([0.1, 0.2, 0.3]))
+    end = make_pose(rodrigues(axis, 0.8) @ start[:3, :3], np.array([0.3, 0.2, 0.1]))
+    part = part_way(start, end, 0.5, 0.25)
+    np.testing.assert_allclose(part[:3, 3], [0.2, 0.2, 0.2])
+    np.testing.assert_allclose(part[:3, :3], rodrigues(axis, 0.2) @ start[:3, :3], atol=1e-12)
+    np.testing.assert_allclose(part_way(start, end, 1.0, 1.0), end)
+    np.testing.assert_allclose(part_way(start, start, 0.3, 0.3), start)

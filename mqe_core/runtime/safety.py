@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mqe_core.geometry import make_pose, rotation_angle
+from mqe_core.geometry import make_pose, part_way, rotation_angle, rotation_vector
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
-from mqe_core.runtime.pose_steps import between, rotation_vector
 from mqe_core.runtime.robot import Clock, Command, Robot, RobotState
 from mqe_core.runtime.safety_rules import (
     GRIPPER,
@@ -216,7 +215,7 @@ class SafetyFilter:
         if turn > 1.0 + _ROUNDING:
             clipped.append(ROTATION_STEP)
         shorter, smaller = 1.0 / max(1.0, step), 1.0 / max(1.0, turn)
-        return between(last.pose, wanted, shorter, smaller), clipped
+        return part_way(last.pose, wanted, shorter, smaller), clipped
 
     def _solve(
         self, pose: np.ndarray, last: _Sent, elapsed: float
@@ -238,7 +237,7 @@ class SafetyFilter:
         # fastest where the arm is near singular.
         fraction = 0.98 / excess
         for _ in range(8):
-            shorter = self._reach(between(last.pose, pose, fraction, fraction), last.joints)
+            shorter = self._reach(part_way(last.pose, pose, fraction, fraction), last.joints)
             if shorter is not None and (np.abs(shorter - last.joints) <= allowed).all():
                 return shorter, JOINT_VELOCITY, ""
             fraction *= 0.5

@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mqe_core.geometry import apply_action
+from mqe_core.kinematics import forward_kinematics
 from mqe_core.spec import load_robot_spec
 from mqe_sim.collect import FIRST_EVALUATION_SEED, run_oracle
+from mqe_sim.oracle import PlaceOracle
+from mqe_sim.tasks import make_task
+from mqe_sim.tasks.place import HOME_SPREAD_M, HOME_STATE
 from mqe_sim.world import World
 
 
@@ -25,6 +30,32 @@ def test_the_oracle_places_the_cube():
 @pytest.mark.slow
 def test_the_oracle_places_at_least_98_of_100():
     assert sum(score_of(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + 100))) >= 98
+
+
+def test_what_is_recorded_begins_where_the_disturbance_ends_and_ends_at_home():
+    world = World(load_robot_spec())
+    records = [run_oracle(world, "place1", seed, size=None) for seed in range(12)]
+    world.close()
+    starts = np.array([record["full_state"][0, :3] for record in records])
+    disturbed = np.linalg.norm(starts - HOME_STATE[:3], axis=1) > 3 * HOME_SPREAD_M
+    assert 2 <= disturbed.sum() <= 11  # both kinds
+    for record in records:
+        assert record["time_stamp"][0] >= 0.0 and len(record["actions"]) == len(record["full_state"]) - 1
+        assert np.linalg.norm(record["full_state"][-1, :3] - HOME_STATE[:3]) < 0.04
+
+
+def test_the_script_is_a_function_of_what_is_visible():
+    """Same hand, fingers, cube and plate: same action, whatever happened before. A memory would label one image twice."""
+    world = World(load_robot_spec())
+    task = make_task("place1", world, 3)
+    pose = forward_kinematics(world.spec, task.start_joints)
+    fresh = PlaceOracle(world.spec, task, np.random.default_rng(0), noise=0.0)
+    used = PlaceOracle(world.spec, task, np.random.default_rng(1), noise=0.0)
+    elsewhere = apply_action(pose, np.array([0.05, 0.05, -0.1, 0, 0, 0, 1]), pose)
+    for _ in range(20):
+        used.act(elsewhere, elsewhere)
+    np.testing.assert_array_equal(used.act(pose, pose), fresh.act(pose, pose))
+    world.close()
 
 
 def test_a_demonstration_is_shaped_like_bridge_data():

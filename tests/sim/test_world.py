@@ -45,6 +45,21 @@ def test_the_urdf_has_the_masses_and_limits_of_the_spec(world):
         np.testing.assert_allclose(info[8:12], [joint.lower_rad, joint.upper_rad, joint.effort_nm, joint.velocity_rad_per_s])
 
 
+def test_nothing_but_the_gear_between_the_fingers_is_held_by_a_constraint(world):
+    make_task("place1", world, 0)
+    bullet = world.bullet
+    assert bullet.getNumConstraints() == 1
+    constraint = bullet.getConstraintInfo(bullet.getConstraintUniqueId(0))
+    fingers = {world.arm.links["left_finger"], world.arm.links["right_finger"]}
+    assert constraint[0] == constraint[2] == world.arm.body and {constraint[1], constraint[3]} == fingers
+
+
+@pytest.mark.parametrize("turn, seen", [(0.0, 0.0), (0.3, 0.3), (-0.7, -0.7), (np.pi / 2 + 0.2, 0.2), (1.0, 1.0 - np.pi / 2)])
+def test_the_yaw_of_a_box_is_known_up_to_quarter_turns(world, turn, seen):
+    box = world.add_box([0.02] * 3, [0.3, 0.0, 0.02], rgba=(1, 0, 0, 1), mass_kg=0.05, friction=0.8, yaw_rad=turn)
+    assert world.yaw(box) == pytest.approx(seen, abs=1e-9)
+
+
 def test_the_motors_stay_within_the_spec_s_velocity(world):
     target = SPEC.neutral_joints + [1.5, 0.5, -0.5, 1.0, -1.0, 1.0]
     world.arm.command(target, 1.0)

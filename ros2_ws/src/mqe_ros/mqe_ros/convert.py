@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Header
 
 from mqe_core import images
-from mqe_core.geometry import make_pose
+from mqe_core.geometry import make_pose, quaternion_to_rotation, rotation_to_quaternion
 from mqe_core.runtime.robot import Command, RobotState
 from mqe_core.spec import RobotSpec
 from mqe_interfaces.msg import EndEffectorCommand
@@ -69,31 +69,12 @@ def pose_to_matrix(pose: Pose) -> np.ndarray:
     norm = float(np.linalg.norm(q))
     if abs(norm - 1.0) > 1e-2:
         raise ValueError(f"quaternion of length {norm:.4g}; expected 1")
-    x, y, z, w = q / norm
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    return make_pose(rotation, np.array([pose.position.x, pose.position.y, pose.position.z]))
+    return make_pose(quaternion_to_rotation(q / norm), np.array([pose.position.x, pose.position.y, pose.position.z]))
 
 
 def matrix_to_pose(matrix: np.ndarray) -> Pose:
     """(4, 4) → Pose, quaternion with w ≥ 0."""
-    r = matrix[:3, :3]
-    # The symmetric matrix whose largest eigenvector is the quaternion: stable for half turns as well.
-    k = np.array(
-        [
-            [r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0], r[2, 1] - r[1, 2]],
-            [r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1], r[0, 2] - r[2, 0]],
-            [r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1], r[1, 0] - r[0, 1]],
-            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], r[0, 0] + r[1, 1] + r[2, 2]],
-        ]
-    )
-    q = np.linalg.eigh(k)[1][:, -1]
-    x, y, z, w = (q if q[3] >= 0 else -q).tolist()
+    x, y, z, w = rotation_to_quaternion(matrix[:3, :3]).tolist()
     px, py, pz = matrix[:3, 3].tolist()
     return Pose(position=Point(x=px, y=py, z=pz), orientation=Quaternion(x=x, y=y, z=z, w=w))
 
