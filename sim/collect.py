@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mqe_core.geometry import apply_action, pose_to_state
+from mqe_core.geometry import apply_action, make_pose, pose_to_state
 from mqe_core.images import encode_jpeg
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.spec import RobotSpec, load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
-from mqe_sim.oracle import PlaceOracle
+from mqe_sim.oracles import make_oracle
 from mqe_sim.tasks import make_task
 from mqe_sim.world import World
 
@@ -30,6 +30,9 @@ JPEG_QUALITY = 95
 _GROUP_SIZE = 1000  # BridgeData V2: traj_group<k> holds trajectories 1000 k to 1000 k + 999
 _ORACLE_STREAM = 1  # keeps the oracle's noise apart from the scene's own random numbers
 _COMMAND_DELAY_STREAM, _COMMAND_DELAY_S = 2, 0.08  # a command reaches the motors so long after its image, as over ROS; uniform from 0 per step
+# The arm misses its targets by a few millimetres that wander, as play in the joints and sagging make a real one do: the hand is seen off
+# its way at every point of it, and the actions show the way back.
+_MISS_STREAM, _MISS_M, _MISS_MEMORY = 3, 0.004, 0.8
 _DATED_FOLDER = "2026-01-01_00-00-00"  # fixed, so that the same seed gives the same tree; the layout wants a date here
 
 
@@ -37,12 +40,13 @@ def run_oracle(world: World, task_name: str, seed: int, size: tuple[int, int] | 
     """One demonstration in scene `seed`, from the oracle's `record_from` on.
 
     Returns a dict: `images` list of (H, W, 3) uint8 (empty where `size` is None), `full_state`, `desired_state` (T, 7) Bridge states
-    measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`.
+    measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`, `language`.
     """
     spec = world.spec
     task = make_task(task_name, world, seed)
-    oracle = PlaceOracle(spec, task, np.random.default_rng([seed, _ORACLE_STREAM]))
-    delay_rng = np.random.default_rng([seed, _COMMAND_DELAY_STREAM])
+    oracle = make_oracle(task, np.random.default_rng([seed, _ORACLE_STREAM]))
+    delay_rng, miss_rng = (np.random.default_rng([seed, stream]) for stream in (_COMMAND_DELAY_STREAM, _MISS_STREAM))
+    miss_m = np.zeros(3)
     joints, gripper = task.start_joints, 1.0
     target = forward_kinematics(spec, joints)
     start_s, period_s = world.time_s, spec.control.period_s
@@ -64,7 +68,9 @@ def run_oracle(world: World, task_name: str, seed: int, size: tuple[int, int] | 
         still = still + oracle.done if len(record["actions"]) >= oracle.record_from else 0
         action = oracle.act(target, pose)
         target = apply_action(target, action, pose)
-        joints, gripper = _solve(spec, target, joints, seed), float(action[6])
+        miss_m = _MISS_MEMORY * miss_m + miss_rng.normal(0.0, _MISS_M, 3)
+        reached = make_pose(target[:3, :3], target[:3, 3] + miss_m)
+        joints, gripper = _solve(spec, reached, joints, seed), float(action[6])
         world.advance_to(world.time_s + delay_rng.uniform(0.0, _COMMAND_DELAY_S))
         world.arm.command(joints, gripper)
         world.advance_to(start_s + (len(record["actions"]) + 1) * period_s)
@@ -72,7 +78,7 @@ def run_oracle(world: World, task_name: str, seed: int, size: tuple[int, int] | 
         pose = observe()
     task.settle()
     kept = {key: values[oracle.record_from :] for key, values in record.items()}
-    return {**{k: (v if k == "images" else np.array(v)) for k, v in kept.items()}, "score": task.score()}
+    return {**{k: (v if k == "images" else np.array(v)) for k, v in kept.items()}, "score": task.score(), "language": task.language}
 
 
 def _solve(spec: RobotSpec, target: np.ndarray, seed_joints: np.ndarray, scene: int) -> np.ndarray:
@@ -134,8 +140,8 @@ def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
     observations = {key: record[key] for key in ("full_state", "desired_state", "qpos")}
     observations |= {"state": record["full_state"], "time_stamp": record["time_stamp"].tolist()}
     (partial / "obs_dict.pkl").write_bytes(pickle.dumps(observations, protocol=4))
-    policy_out = [{"actions": action, "policy_type": "PlaceOracle"} for action in record["actions"]]
+    policy_out = [{"actions": action, "policy_type": "oracle"} for action in record["actions"]]
     (partial / "policy_out.pkl").write_bytes(pickle.dumps(policy_out, protocol=4))
-    (partial / "lang.txt").write_text("put the red cube on the blue plate\n", encoding="utf-8")
+    (partial / "lang.txt").write_text(record["language"] + "\n", encoding="utf-8")
     (partial / "outcome.json").write_text(json.dumps({"task": task, "seed": seed, "score": record["score"]}), encoding="utf-8")
     partial.rename(folder)
