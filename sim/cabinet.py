@@ -14,11 +14,11 @@ from mqe_sim.world import World
 
 TRAVEL_M = 0.10  # from closed to the stop
 FRONT_Y_M = 0.165  # of the closed drawer's front
-WIDTH_M, DEPTH_M, HEIGHT_M = 0.14, 0.12, 0.07  # of the body, along x, y and z
+WIDTH_M, DEPTH_M, HEIGHT_M = 0.14, 0.12, 0.052  # of the body, along x, y and z
 INSIDE_M = np.array([0.120, 0.100])  # of the drawer, along x and y
 FLOOR_M = 0.010  # height of the drawer's floor above the table
 BAR_OFF_M = 0.048  # from the front to the bar's middle: room for one open finger
-BAR_HEIGHT_M = 0.030
+BAR_HEIGHT_M = 0.040  # the hand above it must pass over the cabinet
 _WALL_M, _SIDE_M = 0.004, 0.034  # thickness; height of the drawer's walls
 _FRICTION_N = 0.6
 _DRAWER_KG = 0.25
@@ -86,7 +86,7 @@ def _drawer_parts() -> list[Part]:
     x, y = INSIDE_M
     middle = _WALL_M + y / 2
     wall_z = FLOOR_M + _SIDE_M / 2
-    front_height = 0.050
+    front_height = 0.042
     bar = 0.010
     arm = (bar, BAR_OFF_M, bar)
     return [

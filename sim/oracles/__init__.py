@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from mqe_sim.oracles import place
+from mqe_sim.oracles import drawer, place, reach
 from mqe_sim.oracles.oracle import Oracle
 from mqe_sim.tasks import Task
+from mqe_sim.tasks.drawer import DrawerTask
 from mqe_sim.tasks.place import PlaceTask
+from mqe_sim.tasks.reach import ReachTask
 
-_PLANNERS = {PlaceTask: place.plan}
+_PLANNERS = {PlaceTask: place.plan, DrawerTask: drawer.plan, ReachTask: reach.plan}
 
 
 def make_oracle(task: Task, rng: np.random.Generator, noise: float = 1.0) -> Oracle:

@@ -8,7 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
+from mqe_sim.tasks.drawer import DrawerTask
 from mqe_sim.tasks.place import PlaceTask
+from mqe_sim.tasks.reach import ReachTask
 from mqe_sim.world import World
 
 
@@ -29,17 +31,30 @@ class Task(Protocol):
     def score(self) -> float:
         """0 to `max_score` at this instant; let the world settle first."""
 
+    def stages(self) -> tuple[bool, ...]:
+        """Which parts of what can be done in this scene are done now, wanted or not."""
+
+    def things_m(self) -> np.ndarray:
+        """(n,) metres: where everything that matters is now, in an order that is the task's own."""
+
     def settle(self) -> None:
         """Let everything come to rest; the arm keeps its last target."""
 
 
-TASKS: dict[str, Callable[[World, int], Task]] = {f"place{count}": partial(PlaceTask, count=count) for count in (1, 2, 3, 4)}
+TASKS: dict[str, Callable[..., Task]] = {
+    **{f"place{count}": partial(PlaceTask, count=count) for count in (1, 2, 3, 4)},
+    **{name: partial(DrawerTask, name=name) for name in ("drawer_open", "drawer_close", "drawer_place")},
+    "reach": ReachTask,
+}
 
 
-def make_task(name: str, world: World, seed: int) -> Task:
-    """Build the scene of task `name` for `seed` in `world` (which is reset); ValueError lists the known names."""
+def make_task(name: str, world: World, seed: int, stage: bool = False) -> Task:
+    """Build the scene of task `name` for `seed` in `world` (which is reset); ValueError lists the known names.
+
+    With `stage` a single stage of the task is left to do: what training data shows.
+    """
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}; known: {', '.join(sorted(TASKS))}")
     if seed < 0:
         raise ValueError(f"a scene seed must not be negative, got {seed}")
-    return TASKS[name](world, seed)
+    return TASKS[name](world, seed, stage=stage)

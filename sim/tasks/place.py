@@ -27,15 +27,14 @@ _REGION_M = {
 
 
 class PlaceTask:
-    """The scene of one seed. `score()` counts the objects that rest on their targets, let go of.
+    """The scene of one seed. `score()` counts the wanted objects that rest on their targets, let go of.
 
-    `objects` and `targets` are body ids in the order of `mqe_sim.objects.PAIRS`.
+    `objects` and `targets` are body ids in the order of `mqe_sim.objects.PAIRS`; `wanted` are the indices of those to be moved: all, or with
+    `stage` a single one, any number of the others standing on their targets already.
     """
 
-    def __init__(self, world: World, seed: int, count: int = 1) -> None:
+    def __init__(self, world: World, seed: int, count: int = 1, stage: bool = False) -> None:
         self.world, self.seed, self.pairs = world, seed, PAIRS[:count]
-        self.name, self.max_steps, self.max_score = f"place{count}", _STEPS_PER_OBJECT * count, float(count)
-        self.language = " and ".join(f"put the {kind.name} on the {target.name}" for kind, target in self.pairs)
         rng = np.random.default_rng(seed)
         world.reset()
         low_m, high_m, spare_m = _REGION_M[count]
@@ -46,13 +45,21 @@ class PlaceTask:
             kind.add(world, xy, float(rng.uniform(-YAW_RAD, YAW_RAD))) for (kind, _), xy in zip(self.pairs, places[::2])
         ]
         self.start_joints = start_joints(world, rng)
+        self.wanted = list(range(count))
+        if stage:
+            order = rng.permutation(count).tolist()
+            self.wanted, already = order[:1], order[1 : 1 + int(rng.integers(count))]
+            for index in already:
+                self.put_on_target(index)
+        self.name, self.max_steps, self.max_score = f"place{count}", _STEPS_PER_OBJECT * len(self.wanted), float(len(self.wanted))
+        self.language = " and ".join(f"put the {self.pairs[i][0].name} on the {self.pairs[i][1].name}" for i in self.wanted)
         world.arm.reset(self.start_joints, 1.0)
         self.settle()
 
     def solve(self) -> None:
         """Turn this world into the solved scene that the goal image shows. The world is no start scene any more."""
         self.world.arm.reset(solve_joints(self.world, HOME_STATE), 1.0)
-        for index in range(len(self.pairs)):
+        for index in self.wanted:
             self.put_on_target(index)
         self.settle()
 
@@ -77,7 +84,15 @@ class PlaceTask:
 
     def score(self) -> float:
         """Score at this instant; let the world settle first (`settle`)."""
-        return float(sum(self.placed(index) for index in range(len(self.pairs))))
+        return float(sum(self.placed(index) for index in self.wanted))
+
+    def stages(self) -> tuple[bool, ...]:
+        """For every object, wanted or not, whether it is on its target."""
+        return tuple(self.placed(index) for index in range(len(self.pairs)))
+
+    def things_m(self) -> np.ndarray:
+        """(6 · count,): positions of the objects, then of the targets."""
+        return np.concatenate([self.world.position(body) for body in [*self.objects, *self.targets]])
 
     def settle(self) -> None:
         """Let the objects come to rest before judging; the arm keeps its last target."""

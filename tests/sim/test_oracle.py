@@ -37,6 +37,7 @@ def test_the_oracle_places_at_least_98_of_100():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_the_oracle_solves_at_least_95_of_100(task):
     """Through disturbances and with the arm missing its targets, as in collections."""
