@@ -15,6 +15,7 @@ setup(
         "mqe_core.learning.agents",
         "mqe_core.runtime",
         "mqe_sim",
+        "mqe_sim.oracles",
         "mqe_sim.tasks",
         "mqe_robot_configs",
     ],
@@ -24,7 +25,7 @@ setup(
     # Ranges for other environments; requirements/ pins what `make` installs. ROS 2's packages are named in each package.xml.
     extras_require={
         "data": ["google-crc32c>=1.6", "protobuf>=5"],
-        "sim": ["pybullet>=3.2.6", "pyzmq>=26", "opencv-python-headless>=4.10", "imageio-ffmpeg>=0.5"],
+        "sim": ["pybullet>=3.2.6", "pyzmq>=26", "gymnasium>=1.0", "opencv-python-headless>=4.10", "imageio-ffmpeg>=0.5"],
         "learn": ["torch>=2.6", "onnxscript>=0.3", "tensorboard>=2.18"],
     },
     license="Apache-2.0",

@@ -157,3 +157,7 @@ class Arm:
     def finger_contacts(self, body: int) -> int:
         """How many of the two fingers touch `body` now."""
         return sum(bool(self._bullet.getContactPoints(self.body, body, finger)) for finger in self._fingers)
+
+    def touches(self, body: int) -> bool:
+        """Whether any part of the arm touches `body` now."""
+        return bool(self._bullet.getContactPoints(self.body, body))

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mqe_core.geometry import apply_action, pose_to_state
+from mqe_core.geometry import apply_action, make_pose, pose_to_state
 from mqe_core.images import encode_jpeg
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.spec import RobotSpec, load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
-from mqe_sim.oracle import PlaceOracle
+from mqe_sim.oracles import make_oracle
 from mqe_sim.tasks import make_task
 from mqe_sim.world import World
 
@@ -30,19 +30,28 @@ JPEG_QUALITY = 95
 _GROUP_SIZE = 1000  # BridgeData V2: traj_group<k> holds trajectories 1000 k to 1000 k + 999
 _ORACLE_STREAM = 1  # keeps the oracle's noise apart from the scene's own random numbers
 _COMMAND_DELAY_STREAM, _COMMAND_DELAY_S = 2, 0.08  # a command reaches the motors so long after its image, as over ROS; uniform from 0 per step
+# The arm misses its targets by a few millimetres that wander, as play in the joints and sagging make a real one do: the hand is seen off
+# its way at every point of it, and the actions show the way back.
+_MISS_STREAM, _MISS_M, _MISS_MEMORY = 3, 0.004, 0.8
+_STREAMS = 10  # of random numbers for each attempt
+_ATTEMPTS = 8  # at an episode that shows exactly one stage
 _DATED_FOLDER = "2026-01-01_00-00-00"  # fixed, so that the same seed gives the same tree; the layout wants a date here
 
 
-def run_oracle(world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT)) -> dict:
-    """One demonstration in scene `seed`, from the oracle's `record_from` on.
+def run_oracle(
+    world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT), *, stage: bool = False, attempt: int = 0
+) -> dict:
+    """One demonstration in scene `seed`, from the oracle's `record_from` on; another `attempt` draws other noise.
 
     Returns a dict: `images` list of (H, W, 3) uint8 (empty where `size` is None), `full_state`, `desired_state` (T, 7) Bridge states
-    measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`.
+    measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`, `language`, and
+    `stages_before` and `stages_after`: which parts of the task were done where the record begins and ends.
     """
     spec = world.spec
-    task = make_task(task_name, world, seed)
-    oracle = PlaceOracle(spec, task, np.random.default_rng([seed, _ORACLE_STREAM]))
-    delay_rng = np.random.default_rng([seed, _COMMAND_DELAY_STREAM])
+    task = make_task(task_name, world, seed, stage=stage)
+    oracle = make_oracle(task, np.random.default_rng([seed, _ORACLE_STREAM + _STREAMS * attempt]))
+    delay_rng, miss_rng = (np.random.default_rng([seed, stream]) for stream in (_COMMAND_DELAY_STREAM, _MISS_STREAM))
+    miss_m = np.zeros(3)
     joints, gripper = task.start_joints, 1.0
     target = forward_kinematics(spec, joints)
     start_s, period_s = world.time_s, spec.control.period_s
@@ -60,19 +69,25 @@ def run_oracle(world: World, task_name: str, seed: int, size: tuple[int, int] | 
         return pose
 
     pose, still = observe(), 0
+    stages_before = task.stages()
     while still < STILL_STEPS and len(record["actions"]) < oracle.record_from + task.max_steps:
         still = still + oracle.done if len(record["actions"]) >= oracle.record_from else 0
         action = oracle.act(target, pose)
         target = apply_action(target, action, pose)
-        joints, gripper = _solve(spec, target, joints, seed), float(action[6])
+        miss_m = _MISS_MEMORY * miss_m + miss_rng.normal(0.0, _MISS_M, 3)
+        reached = make_pose(target[:3, :3], target[:3, 3] + miss_m)
+        joints, gripper = _solve(spec, reached, joints, seed), float(action[6])
         world.advance_to(world.time_s + delay_rng.uniform(0.0, _COMMAND_DELAY_S))
         world.arm.command(joints, gripper)
         world.advance_to(start_s + (len(record["actions"]) + 1) * period_s)
         record["actions"].append(action)
         pose = observe()
+        if len(record["actions"]) == oracle.record_from:
+            stages_before = task.stages()
     task.settle()
+    outcome = {"score": task.score(), "language": task.language, "stages_before": stages_before, "stages_after": task.stages()}
     kept = {key: values[oracle.record_from :] for key, values in record.items()}
-    return {**{k: (v if k == "images" else np.array(v)) for k, v in kept.items()}, "score": task.score()}
+    return {**{k: (v if k == "images" else np.array(v)) for k, v in kept.items()}, **outcome}
 
 
 def _solve(spec: RobotSpec, target: np.ndarray, seed_joints: np.ndarray, scene: int) -> np.ndarray:
@@ -82,8 +97,14 @@ def _solve(spec: RobotSpec, target: np.ndarray, seed_joints: np.ndarray, scene: 
     return joints
 
 
-def collect(spec_name: str, task: str, episodes: int, out: Path, *, seed: int = 0, workers: int = 1, size=(FRAME_WIDTH, FRAME_HEIGHT)) -> dict:
+def collect(
+    spec_name: str, task: str, episodes: int, out: Path, *, stage: bool = False, seed: int = 0, workers: int = 1,
+    size: tuple[int, int] = (FRAME_WIDTH, FRAME_HEIGHT),
+) -> dict:
     """Write `episodes` demonstrations under `out`; returns counts and the mean score of all episodes in the tree.
+
+    With `stage` every episode shows a single stage of the task, begun with any number of the others done: start and end differ by exactly
+    that one; an attempt that does not is made again, and a scene in which all attempts fail is skipped and counted.
 
     Raises ValueError where the scenes would reach the evaluation seeds, or where `out` holds a collection of other settings.
     """
@@ -92,15 +113,17 @@ def collect(spec_name: str, task: str, episodes: int, out: Path, *, seed: int = 
     if seed < 0 or seed + episodes > FIRST_EVALUATION_SEED:
         raise ValueError(f"scenes {seed} to {seed + episodes - 1} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")
     root = Path(out) / "bridge_data_v2" / "sim_kitchen" / task / "00" / _DATED_FOLDER
-    _write_settings(root, {"robot": spec_name, "task": task, "seed": seed, "width": size[0], "height": size[1]})
+    _write_settings(root, {"robot": spec_name, "task": task, "stage": stage, "seed": seed, "width": size[0], "height": size[1]})
     folders = [root / "raw" / f"traj_group{i // _GROUP_SIZE}" / f"traj{i}" for i in range(episodes)]
-    jobs = [(spec_name, task, seed + i, folder, size) for i, folder in enumerate(folders) if not folder.exists()]
+    jobs = [(spec_name, task, stage, seed + i, folder, size) for i, folder in enumerate(folders) if not folder.exists()]
     # spawn, not fork: PyBullet's client and a parent's threads do not survive a fork.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for _ in tqdm(pool.imap_unordered(_collect_one, jobs), total=len(jobs), desc=f"collecting {task}", unit="episode"):
             pass
-    scores = [json.loads((folder / "outcome.json").read_text(encoding="utf-8"))["score"] for folder in folders]
-    return {"episodes": episodes, "written": len(jobs), "mean_score": float(np.mean(scores))}
+    there = [folder for folder in folders if folder.exists()]
+    scores = [json.loads((folder / "outcome.json").read_text(encoding="utf-8"))["score"] for folder in there]
+    skipped = episodes - len(there)
+    return {"episodes": len(there), "written": len(jobs) - skipped, "skipped": skipped, "mean_score": float(np.mean(scores))}
 
 
 def _write_settings(root: Path, settings: dict) -> None:
@@ -119,10 +142,30 @@ _worlds: dict[str, World] = {}  # one per worker process and robot: building a c
 
 
 def _collect_one(job: tuple) -> None:
-    spec_name, task, seed, folder, size = job
+    spec_name, task, stage, seed, folder, size = job
     if spec_name not in _worlds:
         _worlds[spec_name] = World(load_robot_spec(spec_name))
-    _write_episode(folder, run_oracle(_worlds[spec_name], task, seed, size), task, seed)
+    for attempt in range(_ATTEMPTS if stage else 1):
+        record = run_oracle(_worlds[spec_name], task, seed, size, stage=stage, attempt=attempt)
+        if not stage or stages_changed(record) == 1:
+            _write_episode(folder, record, task, seed)
+            return
+
+
+def stages_changed(outcome: dict) -> int:
+    """How many parts of the task differ between an episode's start and end, by its record or its outcome.json."""
+    return sum(before != after for before, after in zip(outcome["stages_before"], outcome["stages_after"]))
+
+
+def check_stages(root: Path) -> dict[int, list[Path]]:
+    """Every episode of a tree, by how many stages it changes; the proof that training data never shows a chain is {1: all}."""
+    found: dict[int, list[Path]] = {}
+    for path in sorted(Path(root).rglob("outcome.json")):
+        outcome = json.loads(path.read_text(encoding="utf-8"))
+        found.setdefault(stages_changed(outcome), []).append(path.parent)
+    if not found:
+        raise ValueError(f"{root} holds no episodes of `mqe sim collect`")
+    return found
 
 
 def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
@@ -134,8 +177,8 @@ def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
     observations = {key: record[key] for key in ("full_state", "desired_state", "qpos")}
     observations |= {"state": record["full_state"], "time_stamp": record["time_stamp"].tolist()}
     (partial / "obs_dict.pkl").write_bytes(pickle.dumps(observations, protocol=4))
-    policy_out = [{"actions": action, "policy_type": "PlaceOracle"} for action in record["actions"]]
+    policy_out = [{"actions": action, "policy_type": "oracle"} for action in record["actions"]]
     (partial / "policy_out.pkl").write_bytes(pickle.dumps(policy_out, protocol=4))
-    (partial / "lang.txt").write_text("put the red cube on the blue plate\n", encoding="utf-8")
-    (partial / "outcome.json").write_text(json.dumps({"task": task, "seed": seed, "score": record["score"]}), encoding="utf-8")
+    (partial / "lang.txt").write_text(record["language"] + "\n", encoding="utf-8")
+    (partial / "outcome.json").write_text(json.dumps({"task": task, "seed": seed, **{key: record[key] for key in ("score", "stages_before", "stages_after")}}), encoding="utf-8")
     partial.rename(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`mqe sim collect` and `mqe sim goal`."""
+    """`mqe sim collect`, `mqe sim check` and `mqe sim goal`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     collect = actions.add_parser("collect", help="write demonstrations as a raw BridgeData V2 tree")
     collect.add_argument("--task", default="place1", help="task name (default: %(default)s)")
@@ -16,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     collect.add_argument("--seed", type=int, default=0, help="scene of the first episode (default: %(default)s)")
     collect.add_argument("--workers", type=int, default=1, help="processes; the bytes do not depend on it (default: %(default)s)")
     collect.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
+    collect.add_argument("--stage", action="store_true", help="show a single stage of the task in each episode, the others done already or not")
+    check = actions.add_parser("check", help="check that every episode of a tree changes exactly one stage")
+    check.add_argument("tree", type=Path, help="folder written by `mqe sim collect --stage`")
     goal = actions.add_parser("goal", help="render a goal image with its YAML")
     goal.add_argument("--task", default="place1", help="task name (default: %(default)s)")
     goal.add_argument("--seed", type=int, required=True, help="scene")
@@ -28,8 +31,17 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "collect":
         from mqe_sim.collect import collect
 
-        report = collect(args.robot, args.task, args.episodes, args.out, seed=args.seed, workers=args.workers)
-        print(f"{args.out}: {report['episodes']} episodes ({report['written']} new), mean score {report['mean_score']:.3f}")
+        report = collect(args.robot, args.task, args.episodes, args.out, stage=args.stage, seed=args.seed, workers=args.workers)
+        print(f"{args.out}: {report['episodes']} episodes ({report['written']} new, {report['skipped']} skipped), mean score {report['mean_score']:.3f}")
+    elif args.action == "check":
+        from mqe_sim.collect import check_stages
+
+        found = check_stages(args.tree)
+        for changed, folders in sorted(found.items()):
+            print(f"{len(folders)} episodes change {changed} stage{'' if changed == 1 else 's'}")
+            if changed != 1:
+                print("\n".join(f"  {folder}" for folder in folders))
+        return 0 if set(found) == {1} else 1
     else:
         from mqe_sim.goal_file import write_goal
 

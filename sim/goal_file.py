@@ -9,7 +9,7 @@ import yaml
 from mqe_core.images import RESIZE_RULE, encode_png
 from mqe_core.spec import load_robot_spec
 from mqe_sim.scene import render_goal
-from mqe_sim.tasks.place import HOME_STATE
+from mqe_sim.tasks.home import HOME_STATE
 
 
 def write_goal(robot: str, task: str, seed: int, path: Path) -> None:

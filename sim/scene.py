@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mqe_core.geometry import pose_to_state
+from mqe_core.kinematics import forward_kinematics
 from mqe_core.runtime.robot import MonotonicClock
 from mqe_core.spec import RobotSpec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
@@ -32,30 +34,44 @@ class SimClock:
 
 def render_goal(spec: RobotSpec, task: str, seed: int, width: int = FRAME_WIDTH, height: int = FRAME_HEIGHT) -> np.ndarray:
     """(height, width, 3) uint8 RGB of the scene of `seed`, solved, in a world of its own."""
+    return _solved(spec, task, seed, width, height)[0]
+
+
+def _solved(spec: RobotSpec, task: str, seed: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """The solved scene's image, and its state: Bridge state (7,) and where the things are."""
     world = World(spec)
     try:
-        make_task(task, world, seed).solve()
-        return world.render(width, height)
+        scene = make_task(task, world, seed)
+        scene.solve()
+        pose = forward_kinematics(spec, world.arm.joints())
+        return world.render(width, height), np.concatenate([pose_to_state(pose, world.arm.gripper()), scene.things_m()])
     finally:
         world.close()
 
 
 class SimScene:
-    """A scene in this process: deterministic by seed, its clock is the simulation's own."""
+    """A scene in this process: deterministic by seed, its clock is the simulation's own.
+
+    `tabletop` is the task's scene itself; `goal_state` says in numbers what `goal` shows. No policy on the robot can see either.
+    """
 
     def __init__(self, spec: RobotSpec, task: str, seed: int) -> None:
-        self.goal = render_goal(spec, task, seed)
+        self.goal, self.goal_state = _solved(spec, task, seed, FRAME_WIDTH, FRAME_HEIGHT)
         self._world = World(spec)
-        self._task = make_task(task, self._world, seed)
-        self.task, self.max_steps, self.max_score = task, self._task.max_steps, self._task.max_score
+        self.tabletop = make_task(task, self._world, seed)
+        self.task, self.max_steps, self.max_score = task, self.tabletop.max_steps, self.tabletop.max_score
         self.clock = SimClock(self._world)
         self.robot = BulletRobot(spec, clock=self.clock, world=self._world)
         self.camera = BulletCamera(spec, clock=self.clock, world=self._world)
 
+    def render(self, width: int, height: int) -> np.ndarray:
+        """(height, width, 3) uint8 RGB: the view now, at any size."""
+        return self._world.render(width, height)
+
     def score(self) -> float:
         """Score once everything has come to rest."""
-        self._task.settle()
-        return self._task.score()
+        self.tabletop.settle()
+        return self.tabletop.score()
 
     def close(self) -> None:
         self._world.close()

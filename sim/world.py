@@ -6,15 +6,19 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pybullet
 from pybullet_utils.bullet_client import BulletClient
 
 from mqe_core.spec import RobotSpec
+from mqe_sim import urdf
 from mqe_sim.arm import PHYSICS_HZ, Arm, ArmState
 from mqe_sim.camera import render
+from mqe_sim.urdf import Part
 
 _TABLE_SIZE_M = (2.0, 2.4, 0.04)  # its top is z = 0, the plane the base stands on
 _TABLE_RGBA = (0.70, 0.60, 0.47, 1.0)
@@ -60,27 +64,55 @@ class World:
 
     def add_box(self, half_m, position_m, *, rgba, mass_kg: float, friction: float, yaw_rad: float = 0.0) -> int:
         """A box body; returns its id."""
-        shape = {"shapeType": self.bullet.GEOM_BOX, "halfExtents": list(half_m)}
-        return self._add(shape, shape, position_m, rgba, mass_kg, friction, yaw_rad)
-
-    def add_cylinder(self, radius_m: float, height_m: float, position_m, *, rgba, mass_kg: float, friction: float) -> int:
-        """An upright cylinder body; returns its id."""
-        cylinder = self.bullet.GEOM_CYLINDER
-        visual = {"shapeType": cylinder, "radius": radius_m, "length": height_m}
-        collision = {"shapeType": cylinder, "radius": radius_m, "height": height_m}
-        return self._add(visual, collision, position_m, rgba, mass_kg, friction, 0.0)
-
-    def _add(self, visual: dict, collision: dict, position_m, rgba, mass_kg: float, friction: float, yaw_rad: float) -> int:
         bullet = self.bullet
         body = bullet.createMultiBody(
             mass_kg,
-            bullet.createCollisionShape(**collision),
-            bullet.createVisualShape(**visual, rgbaColor=list(rgba), specularColor=[0, 0, 0]),
+            bullet.createCollisionShape(bullet.GEOM_BOX, halfExtents=list(half_m)),
+            bullet.createVisualShape(bullet.GEOM_BOX, halfExtents=list(half_m), rgbaColor=list(rgba), specularColor=[0, 0, 0]),
             list(position_m),
             bullet.getQuaternionFromEuler([0, 0, yaw_rad]),
         )
-        bullet.changeDynamics(body, -1, lateralFriction=friction, spinningFriction=0.002, rollingFriction=0.0005)
+        self._set_friction(body, friction)
         return body
+
+    def add_body(self, parts: Sequence[Part], position_m, *, mass_kg: float, friction: float, yaw_rad: float = 0.0) -> int:
+        """A free body of several parts, its frame at `position_m`; returns its id."""
+        bullet = self.bullet
+        shapes = {
+            "shapeTypes": [bullet.GEOM_BOX if len(part.size_m) == 3 else bullet.GEOM_CYLINDER for part in parts],
+            "halfExtents": [[s / 2 for s in part.size_m] if len(part.size_m) == 3 else [0, 0, 0] for part in parts],
+            "radii": [part.size_m[0] if len(part.size_m) == 2 else 0.0 for part in parts],
+            "lengths": [part.size_m[1] if len(part.size_m) == 2 else 0.0 for part in parts],
+        }
+        places = [list(part.position_m) for part in parts]
+        turns = [bullet.getQuaternionFromEuler([0, 0, part.yaw_rad]) for part in parts]
+        body = bullet.createMultiBody(
+            mass_kg,
+            bullet.createCollisionShapeArray(**shapes, collisionFramePositions=places, collisionFrameOrientations=turns),
+            bullet.createVisualShapeArray(
+                **shapes, visualFramePositions=places, visualFrameOrientations=turns, rgbaColors=[list(part.rgba) for part in parts]
+            ),
+            list(position_m),
+            bullet.getQuaternionFromEuler([0, 0, yaw_rad]),
+        )
+        self._set_friction(body, friction)
+        return body
+
+    def add_mark(self, size_m, position_m, *, rgba) -> int:
+        """A box of paint on the table: seen by the camera, touched by nothing; returns its id."""
+        visual = self.bullet.createVisualShape(self.bullet.GEOM_BOX, halfExtents=[s / 2 for s in size_m], rgbaColor=rgba, specularColor=[0, 0, 0])
+        return self.bullet.createMultiBody(0.0, -1, visual, list(position_m))
+
+    def load_urdf(self, text: str, position_m, yaw_rad: float, fixed: bool = False) -> int:
+        """The body of a URDF document; returns its id."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "body.urdf"
+            path.write_text(text, encoding="utf-8")
+            turn = self.bullet.getQuaternionFromEuler([0, 0, yaw_rad])
+            return self.bullet.loadURDF(str(path), list(position_m), turn, useFixedBase=fixed)
+
+    def _set_friction(self, body: int, friction: float) -> None:
+        self.bullet.changeDynamics(body, -1, lateralFriction=friction, spinningFriction=0.002, rollingFriction=0.0005)
 
     def position(self, body: int) -> np.ndarray:
         """(3,) metres: centre of a body."""

@@ -40,6 +40,6 @@ def run(args: argparse.Namespace) -> int:
     for name, unit, a, b in zip(names, units, low, high):
         print(f"{'action ' + name:18}{a:+.4f} to {b:+.4f} {unit}")
     for name, value in sorted(metrics.items()):
-        print(f"metric {name:30}{value:.6g}")
+        print(f"metric {name:35} {value:.6g}")
     print("all checks passed: contents, schema, contract, graph, golden outputs")
     return 0

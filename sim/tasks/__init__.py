@@ -2,16 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from mqe_sim.tasks.drawer import DrawerTask
 from mqe_sim.tasks.place import PlaceTask
+from mqe_sim.tasks.reach import ReachTask
 from mqe_sim.world import World
 
-TASKS = {"place1": PlaceTask}
+
+class Task(Protocol):
+    """A scene that has been set up in a world, and how to judge what was done in it."""
+
+    world: World
+    name: str
+    seed: int
+    max_steps: int  # control steps
+    max_score: float  # success is the full score
+    language: str  # the task in words, for the data; nothing here reads it
+    start_joints: np.ndarray  # (6,) rad
+
+    def solve(self) -> None:
+        """Turn this world into the solved scene that the goal image shows. The world is no start scene any more."""
+
+    def score(self) -> float:
+        """0 to `max_score` at this instant; let the world settle first."""
+
+    def stages(self) -> tuple[bool, ...]:
+        """Which parts of what can be done in this scene are done now, wanted or not."""
+
+    def things_m(self) -> np.ndarray:
+        """(n,) metres: where everything that matters is now, in an order that is the task's own."""
+
+    def settle(self) -> None:
+        """Let everything come to rest; the arm keeps its last target."""
 
 
-def make_task(name: str, world: World, seed: int) -> PlaceTask:
-    """Build the scene of task `name` for `seed` in `world` (which is reset); ValueError lists the known names."""
+TASKS: dict[str, Callable[..., Task]] = {
+    **{f"place{count}": partial(PlaceTask, count=count) for count in (1, 2, 3, 4)},
+    **{name: partial(DrawerTask, name=name) for name in ("drawer_open", "drawer_close", "drawer_place")},
+    "reach": ReachTask,
+}
+
+
+def make_task(name: str, world: World, seed: int, stage: bool = False) -> Task:
+    """Build the scene of task `name` for `seed` in `world` (which is reset); ValueError lists the known names.
+
+    With `stage` a single stage of the task is left to do: what training data shows.
+    """
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}; known: {', '.join(sorted(TASKS))}")
     if seed < 0:
         raise ValueError(f"a scene seed must not be negative, got {seed}")
-    return TASKS[name](world, seed)
+    return TASKS[name](world, seed, stage=stage)

@@ -1,89 +1,115 @@
-"""place1: one cube on the table goes onto the plate.
+"""place1 ... place4: as many objects as the name says, each onto its own target.
 
-The start pose of the arm, the cube and the plate are drawn from the seed. The goal image shows the same scene solved: the cube on the
-plate, the arm back where an operator would leave it, gripper open.
+The start pose of the arm, the objects and the targets are drawn from the seed. The goal image shows the same scene solved: every object on
+its target, the arm back where an operator would leave it, gripper open.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mqe_core.geometry import state_to_pose
-from mqe_core.kinematics import inverse_kinematics
+from mqe_sim.objects import PAIRS, ObjectKind, TargetKind
+from mqe_sim.tasks.home import solve_joints, start_joints, HOME_STATE
 from mqe_sim.world import World
 
-CUBE_EDGE_M = 0.036  # between the fingers' 50 mm opening and what 64 pixels still show
-CUBE_MASS_KG = 0.05
-PLATE_RADIUS_M, PLATE_HEIGHT_M, PLATE_MASS_KG = 0.05, 0.008, 0.3
-CUBE_RGBA, PLATE_RGBA = (0.85, 0.12, 0.10, 1.0), (0.15, 0.35, 0.80, 1.0)
-REGION_LOW_M, REGION_HIGH_M = np.array([0.22, -0.08]), np.array([0.37, 0.13])  # in view of the camera, in reach with the tool down
-CLEARANCE_M = 0.10  # between the centres of cube and plate: apart by more than the open gripper
-CUBE_YAW_RAD = 0.2  # uniform ±; the closing fingers square the cube up
-HOME_STATE = np.array([0.20, 0.0, 0.20, 0.0, 0.0, 0.0])  # start and retreat; keeps the arm clear of the region in the image
-HOME_SPREAD_M = 0.02
-CENTRED_M = 0.035  # cube centre to plate centre, so that it stands on the plate with its whole base
-HEIGHT_TOLERANCE_M = 0.005  # a cube at rest this near its height lies flat, on whichever face
+YAW_RAD = 0.2  # uniform ±; the closing fingers square an object up
+HEIGHT_TOLERANCE_M = 0.005  # an object at rest this near its height stands or lies, leaning on nothing
+_TRIES = 50  # to drop one more thing before starting again
+_STEPS_PER_OBJECT = 70  # control steps; the oracle needs about 30
+# Where things may lie (x and y, in view of the camera and in reach with the tool down), and how much room is between them at least, beyond
+# what the open gripper needs. With more to lay out the region goes to the edge of the view.
+_REGION_M = {
+    1: ([0.22, -0.08], [0.37, 0.13], 0.015),
+    2: ([0.20, -0.12], [0.37, 0.17], 0.015),
+    3: ([0.20, -0.12], [0.37, 0.17], 0.005),
+    4: ([0.20, -0.12], [0.37, 0.17], 0.000),
+}
 
 
 class PlaceTask:
-    """The scene of one seed. `score()` is 1.0 when the cube rests flat on the plate and the fingers have let go."""
+    """The scene of one seed. `score()` counts the wanted objects that rest on their targets, let go of.
 
-    name = "place1"
-    max_steps = 70  # control steps; the oracle needs about 40
-    max_score = 1.0
+    `objects` and `targets` are body ids in the order of `mqe_sim.objects.PAIRS`; `wanted` are the indices of those to be moved: all, or with
+    `stage` a single one, any number of the others standing on their targets already.
+    """
 
-    def __init__(self, world: World, seed: int) -> None:
-        self.world, self.seed = world, seed
+    def __init__(self, world: World, seed: int, count: int = 1, stage: bool = False) -> None:
+        self.world, self.seed, self.pairs = world, seed, PAIRS[:count]
         rng = np.random.default_rng(seed)
         world.reset()
-        cube_xy, plate_xy = _two_apart(rng)
-        self.plate = world.add_cylinder(
-            PLATE_RADIUS_M, PLATE_HEIGHT_M, [*plate_xy, PLATE_HEIGHT_M / 2], rgba=PLATE_RGBA, mass_kg=PLATE_MASS_KG, friction=0.8
-        )
-        self.cube = world.add_box(
-            [CUBE_EDGE_M / 2] * 3,
-            [*cube_xy, CUBE_EDGE_M / 2],
-            rgba=CUBE_RGBA,
-            mass_kg=CUBE_MASS_KG,
-            friction=0.9,
-            yaw_rad=float(rng.uniform(-CUBE_YAW_RAD, CUBE_YAW_RAD)),
-        )
-        start = HOME_STATE.copy()
-        start[:3] += rng.uniform(-HOME_SPREAD_M, HOME_SPREAD_M, 3)
-        self.start_joints = self._joints(start)
+        low_m, high_m, spare_m = _REGION_M[count]
+        radii_m = [radius for kind, target in self.pairs for radius in (kind.room_m, target.room_m)]
+        places = scattered(rng, np.array(radii_m) + spare_m / 2, low_m, high_m)
+        self.targets = [target.add(world, xy) for (_, target), xy in zip(self.pairs, places[1::2])]
+        self.objects = [
+            kind.add(world, xy, float(rng.uniform(-YAW_RAD, YAW_RAD))) for (kind, _), xy in zip(self.pairs, places[::2])
+        ]
+        self.start_joints = start_joints(world, rng)
+        self.wanted = list(range(count))
+        if stage:
+            order = rng.permutation(count).tolist()
+            self.wanted, already = order[:1], order[1 : 1 + int(rng.integers(count))]
+            for index in already:
+                self.put_on_target(index)
+        self.name, self.max_steps, self.max_score = f"place{count}", _STEPS_PER_OBJECT * len(self.wanted), float(len(self.wanted))
+        self.language = " and ".join(f"put the {self.pairs[i][0].name} on the {self.pairs[i][1].name}" for i in self.wanted)
         world.arm.reset(self.start_joints, 1.0)
-        world.settle([self.cube, self.plate])
-
-    def _joints(self, state: np.ndarray) -> np.ndarray:
-        joints = inverse_kinematics(self.world.spec, state_to_pose(state), self.world.spec.neutral_joints)
-        if joints is None:
-            raise ValueError(f"{self.name}: the arm cannot reach its start state {np.round(state, 3).tolist()}")
-        return joints
+        self.settle()
 
     def solve(self) -> None:
         """Turn this world into the solved scene that the goal image shows. The world is no start scene any more."""
-        self.world.arm.reset(self._joints(HOME_STATE), 1.0)
-        plate = self.world.position(self.plate)
-        self.world.place_body(self.cube, [plate[0], plate[1], PLATE_HEIGHT_M + CUBE_EDGE_M / 2 + 0.001])
-        self.world.settle([self.cube, self.plate])
+        self.world.arm.reset(solve_joints(self.world, HOME_STATE), 1.0)
+        for index in self.wanted:
+            self.put_on_target(index)
+        self.settle()
+
+    def put_on_target(self, index: int) -> None:
+        """Stand one object on its target. For building scenes only."""
+        kind, target = self.pairs[index]
+        x, y, _ = self.world.position(self.targets[index])
+        self.world.place_body(self.objects[index], [x, y, target.support_m + kind.height_m / 2 + 0.001])
+
+    def placed(self, index: int) -> bool:
+        """Whether one object rests on its target and the fingers have let go."""
+        kind, target = self.pairs[index]
+        body = self.objects[index]
+        position, place = self.world.position(body), self.world.position(self.targets[index])
+        low, high = target.support_m + kind.flattest_m / 2, target.support_m + kind.height_m / 2
+        return bool(
+            np.linalg.norm(position[:2] - place[:2]) < target.centred_m
+            and low - HEIGHT_TOLERANCE_M < position[2] < high + HEIGHT_TOLERANCE_M
+            and self.world.arm.finger_contacts(body) == 0
+            and self.world.at_rest(body)
+        )
 
     def score(self) -> float:
         """Score at this instant; let the world settle first (`settle`)."""
-        cube, plate = self.world.position(self.cube), self.world.position(self.plate)
-        on_plate = (
-            np.linalg.norm(cube[:2] - plate[:2]) < CENTRED_M
-            and abs(cube[2] - (PLATE_HEIGHT_M + CUBE_EDGE_M / 2)) < HEIGHT_TOLERANCE_M
-        )
-        released = self.world.arm.finger_contacts(self.cube) == 0
-        return float(on_plate and released and self.world.at_rest(self.cube))
+        return float(sum(self.placed(index) for index in self.wanted))
+
+    def stages(self) -> tuple[bool, ...]:
+        """For every object, wanted or not, whether it is on its target."""
+        return tuple(self.placed(index) for index in range(len(self.pairs)))
+
+    def things_m(self) -> np.ndarray:
+        """(6 · count,): positions of the objects, then of the targets."""
+        return np.concatenate([self.world.position(body) for body in [*self.objects, *self.targets]])
 
     def settle(self) -> None:
         """Let the objects come to rest before judging; the arm keeps its last target."""
-        self.world.settle([self.cube, self.plate])
+        self.world.settle([*self.objects, *(body for (_, kind), body in zip(self.pairs, self.targets) if kind.mass_kg > 0)])
 
 
-def _two_apart(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    while True:
-        points = rng.uniform(REGION_LOW_M, REGION_HIGH_M, (2, 2))
-        if np.linalg.norm(points[0] - points[1]) >= CLEARANCE_M:
-            return points[0], points[1]
+def scattered(rng: np.random.Generator, radii_m: np.ndarray, low_m, high_m) -> np.ndarray:
+    """(n, 2) metres in a box: centres of discs of `radii_m` (n,) that do not overlap, dropped one after the other.
+
+    Where one finds no room, all are dropped anew.
+    """
+    points = np.empty((0, 2))
+    tries = 0
+    while len(points) < len(radii_m):
+        point = rng.uniform(low_m, high_m)
+        if (np.linalg.norm(points - point, axis=1) >= radii_m[: len(points)] + radii_m[len(points)]).all():
+            points, tries = np.vstack([points, point]), 0
+        elif (tries := tries + 1) > _TRIES:
+            points, tries = np.empty((0, 2)), 0
+    return points

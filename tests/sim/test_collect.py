@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
-from mqe_sim.collect import FIRST_EVALUATION_SEED, collect
+from mqe_sim.collect import FIRST_EVALUATION_SEED, check_stages, collect
 
 
 def tree_hash(root: Path) -> str:
@@ -37,3 +38,20 @@ def test_a_tree_of_other_settings_is_not_mixed(tmp_path):
 def test_evaluation_scenes_are_out_of_reach(tmp_path):
     with pytest.raises(ValueError, match="evaluation seeds"):
         collect("widowx250s", "place1", 10, tmp_path, seed=FIRST_EVALUATION_SEED - 5)
+
+
+# drawer_place begins with the drawer open, one of its two points.
+@pytest.mark.parametrize("task, score", [("place3", 1.0), ("drawer_close", 1.0), ("drawer_place", 2.0)])
+def test_stage_episodes_start_and_end_one_stage_apart_and_the_check_sees_one_that_does_not(task, score, tmp_path):
+    report = collect("widowx250s", task, 3, tmp_path, stage=True, size=(32, 24))
+    assert report["episodes"] == 3 and report["mean_score"] == score
+    assert {changed: len(folders) for changed, folders in check_stages(tmp_path).items()} == {1: 3}
+    outcome = next(tmp_path.rglob("traj1/outcome.json"))
+    content = json.loads(outcome.read_text(encoding="utf-8"))
+    outcome.write_text(json.dumps({**content, "stages_before": content["stages_after"]}), encoding="utf-8")
+    assert check_stages(tmp_path)[0] == [outcome.parent]
+
+
+def test_a_folder_without_episodes_is_no_proof(tmp_path):
+    with pytest.raises(ValueError, match="holds no episodes"):
+        check_stages(tmp_path)

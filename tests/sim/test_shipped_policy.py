@@ -17,9 +17,9 @@ POLICY = BRINGUP / "policies" / "widowx_sim.onnx"
 
 
 def test_it_places_the_cube_in_most_of_a_few_held_out_scenes():
-    # It places 73 of 100 (docs/results.md); a policy that has learned nothing, none. At 73 % fewer than 3 of 8 happen once in 150.
+    # It places 98 of 100 (docs/results.md); a policy that has learned nothing, none.
     outcome = evaluate(POLICY, load_robot_spec(), "place1", 8, 300, progress=False)
-    assert sum(episode.success for episode in outcome.outcomes) >= 3
+    assert sum(episode.success for episode in outcome.outcomes) >= 6
 
 
 def test_it_is_small_fits_the_robot_and_says_how_far_the_goal_is():
@@ -36,6 +36,6 @@ def test_the_shipped_goal_shows_a_held_out_scene():
 
 @pytest.mark.slow
 def test_it_places_as_many_of_100_as_the_results_say():
-    """73 were placed where it was measured; another processor's rounding changes single episodes."""
+    """98 were placed where it was measured; another processor's rounding changes single episodes."""
     outcome = evaluate(POLICY, load_robot_spec(), "place1", 100, 0, workers=2, progress=False)
-    assert 66 <= sum(episode.success for episode in outcome.outcomes)
+    assert 93 <= sum(episode.success for episode in outcome.outcomes)

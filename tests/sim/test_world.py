@@ -12,7 +12,6 @@ from mqe_sim.arm import PHYSICS_HZ
 from mqe_sim.collect import run_oracle
 from mqe_sim.scene import make_scene
 from mqe_sim.tasks import make_task
-from mqe_sim.tasks.place import CLEARANCE_M, PLATE_HEIGHT_M, CUBE_EDGE_M
 from mqe_sim.world import World
 
 SPEC = load_robot_spec()
@@ -98,29 +97,8 @@ def test_the_camera_projects_points_where_the_spec_s_pinhole_does(world):
         world.bullet.removeBody(body)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_scene_starts_unsolved_at_rest_with_room_between_its_objects(world, seed):
-    task = make_task("place1", world, seed)
-    cube, plate = world.position(task.cube), world.position(task.plate)
-    assert np.linalg.norm(cube[:2] - plate[:2]) > CLEARANCE_M - 0.003
-    assert world.at_rest(task.cube) and task.score() == 0.0
-    task.solve()
-    assert task.score() == 1.0
-    assert world.position(task.cube)[2] == pytest.approx(PLATE_HEIGHT_M + CUBE_EDGE_M / 2, abs=1e-3)
-
-
-def test_a_cube_pushed_or_held_over_the_plate_does_not_count(world):
-    task = make_task("place1", world, 0)
-    plate = world.position(task.plate)
-    world.place_body(task.cube, [plate[0] + 0.06, plate[1], CUBE_EDGE_M / 2])  # beside the plate
-    task.settle()
-    assert task.score() == 0.0
-    world.place_body(task.cube, [plate[0], plate[1], 0.1])  # in the air above it
-    assert task.score() == 0.0
-
-
 def test_unknown_tasks_and_negative_seeds_are_refused(world):
-    with pytest.raises(ValueError, match="unknown task 'fold'; known: place1"):
+    with pytest.raises(ValueError, match="unknown task 'fold'; known: .*place1"):
         make_task("fold", world, 0)
     with pytest.raises(ValueError, match="must not be negative"):
         make_task("place1", world, -1)

@@ -1,0 +1,94 @@
+"""A scripted expert: sees the true poses, acts in Bridge actions at 5 Hz.
+
+It is reactive: every action is a function of what a camera could see as well (where the hand and the things are, how far the fingers are
+open), never of a hidden stage or a timer. A policy that sees one image can therefore imitate it, and it recovers from whatever happens.
+Small noise, wandering while the hand moves freely, makes the data a tube around many paths.
+
+In a stated share of the episodes a disturbance takes the arm away first: for some steps, begun at any moment of the episode, the hand drifts
+anywhere and the gripper may open or close. Only what follows is worth imitating, so `record_from` is the step at which the disturbance
+is over: the data shows how errors are corrected, not how they are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mqe_core.geometry import pose_to_state
+from mqe_sim.tasks import Task
+
+_STEP_GAIN = 0.5  # share of the remaining way per step, so that it slows down before a waypoint
+_MAX_STEP_M, _MAX_STEP_RAD = 0.038, 0.15
+_WANDER_M, _WHITE_M = 0.003, 0.001  # noise on the action, per step
+_DISTURBED_SHARE = 0.6  # of the episodes have one disturbance
+_LAST_DISTURBANCE_STEP = 36  # about when an undisturbed episode of one stage retreats
+_DISTURBANCE_STEPS = (2, 7)  # half-open range
+_DRIFT_M, _DRIFT_RAD = 0.030, 0.03  # per step and axis, uniform ±
+_DRIFT_LOW_M, _DRIFT_HIGH_M = np.array([0.17, -0.12, 0.012]), np.array([0.37, 0.14, 0.20])  # where a drift stops
+_NUDGE_SHARE, _NUDGE_SCALE = 0.5, 0.35  # of the disturbances are so much weaker: near misses rather than long ways
+_GRIPPER_FLIP_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now."""
+
+    waypoint_m: np.ndarray  # (3,) where to go, base frame
+    gripper: float  # 1 = open
+    yaw_rad: float = 0.0  # how the hand should be turned, from the tool pointing straight down
+    free: bool = False  # the way there is free of contact, so may wander
+    finished: bool = False  # everything is done and the hand is back home
+
+
+Planner = Callable[[Task, np.ndarray, float], Plan]  # task, hand (3,) in m, measured gripper
+
+
+class Oracle:
+    """One episode's expert; `act` is called once per control step.
+
+    Args:
+        task: the scene.
+        planner: the script, a pure function.
+        rng: source of all its noise.
+        noise: scale of the noise and of the disturbed share; 0 gives the plain script.
+
+    Attributes:
+        record_from: the step at which the disturbance, if any, is over; known from the start.
+        done: the task is solved and the hand is back home.
+    """
+
+    def __init__(self, task: Task, planner: Planner, rng: np.random.Generator, noise: float = 1.0) -> None:
+        self._task, self._planner, self._rng, self._noise = task, planner, rng, noise
+        self._wander = np.zeros(3)
+        self._steps = 0
+        self._disturbed_from = self.record_from = 0
+        if rng.random() < noise * _DISTURBED_SHARE:
+            self._disturbed_from = int(rng.integers(0, _LAST_DISTURBANCE_STEP))
+            self.record_from = self._disturbed_from + int(rng.integers(*_DISTURBANCE_STEPS))
+        self._drift = np.concatenate([rng.uniform(-_DRIFT_M, _DRIFT_M, 3), rng.uniform(-_DRIFT_RAD, _DRIFT_RAD, 3)])
+        self._drift *= _NUDGE_SCALE if rng.random() < _NUDGE_SHARE else 1.0
+        self._flip_gripper = bool(rng.random() < _GRIPPER_FLIP_SHARE)
+        self.done = False
+
+    def act(self, target_pose: np.ndarray, measured_pose: np.ndarray) -> np.ndarray:
+        """Action (7,) for the arm's commanded and measured poses (4, 4); sets `done` after the retreat."""
+        plan = self._planner(self._task, measured_pose[:3, 3], self._task.world.arm.gripper())
+        hand, target = measured_pose[:3, 3], target_pose[:3, 3]
+        disturbed = self._disturbed_from <= self._steps < self.record_from
+        self._steps += 1
+        self.done = plan.finished and not disturbed
+        if disturbed:
+            drift = self._drift.copy()
+            drift[:3] = np.clip(target + drift[:3], _DRIFT_LOW_M, _DRIFT_HIGH_M) - target
+            return np.concatenate([drift, [1.0 - plan.gripper if self._flip_gripper else plan.gripper]])
+        delta = _STEP_GAIN * (plan.waypoint_m - hand)  # from where the hand is seen, not from where it was sent
+        longest = np.abs(delta).max()
+        if longest > _MAX_STEP_M:
+            delta *= _MAX_STEP_M / longest
+        self._wander = 0.7 * self._wander + self._noise * self._rng.normal(0.0, _WANDER_M, 3)
+        delta += plan.free * self._wander + self._noise * self._rng.normal(0.0, _WHITE_M, 3)
+        turn = np.array([0.0, 0.0, plan.yaw_rad]) - pose_to_state(target_pose, 0.0)[3:6]
+        rotation = np.clip(_STEP_GAIN * turn, -_MAX_STEP_RAD, _MAX_STEP_RAD)
+        return np.concatenate([delta, rotation, [plan.gripper]])

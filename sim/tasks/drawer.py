@@ -1,0 +1,81 @@
+"""drawer_open, drawer_close and drawer_place: a cabinet with a sliding drawer, and a cube on the table.
+
+In drawer_place the drawer is closed and the goal image shows it open with the cube inside: one point for each. All three look alike at the
+start but for the drawer, so that what to do can only be read from the goal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mqe_sim.cabinet import FLOOR_M, TRAVEL_M, Cabinet
+from mqe_sim.objects import CUBE
+from mqe_sim.tasks.home import HOME_STATE, solve_joints, start_joints
+from mqe_sim.tasks.place import YAW_RAD
+from mqe_sim.world import World
+
+OPEN_M, CLOSED_M = 0.07, 0.015  # counts as open from here, as closed up to here
+WANTED_OPEN_M = 0.09  # what the goal image shows, short of the stop
+_CABINET_X_M = (0.25, 0.31)
+_CUBE_LOW_M, _CUBE_HIGH_M = [0.21, -0.12], [0.36, -0.05]  # clear of the open drawer's bar and of the fingers around it
+_START_OPEN_M = {"drawer_open": (0.0, 0.01), "drawer_close": (OPEN_M, TRAVEL_M), "drawer_place": (0.0, 0.01)}
+_LANGUAGE = {
+    "drawer_open": "open the drawer",
+    "drawer_close": "close the drawer",
+    "drawer_place": "open the drawer and put the cube into it",
+}
+
+
+class DrawerTask:
+    """The scene of one seed. `wants_open` and `wants_inside` say what the goal shows.
+
+    With `stage`, drawer_place begins with the drawer open, so that one stage is left; the other two have one anyway.
+    """
+
+    def __init__(self, world: World, seed: int, name: str, stage: bool = False) -> None:
+        self.world, self.seed, self.name = world, seed, name
+        self.language = "put the cube into the drawer" if stage and name == "drawer_place" else _LANGUAGE[name]
+        self.wants_open, self.wants_inside = name != "drawer_close", name == "drawer_place"
+        self.max_steps = 120 if self.wants_inside else 70
+        self.max_score = 2.0 if self.wants_inside else 1.0
+        rng = np.random.default_rng(seed)
+        world.reset()
+        open_m = _START_OPEN_M["drawer_close" if stage and self.wants_inside else name]
+        self.cabinet = Cabinet(world, float(rng.uniform(*_CABINET_X_M)), float(rng.uniform(*open_m)))
+        self.cube = CUBE.add(world, rng.uniform(_CUBE_LOW_M, _CUBE_HIGH_M), float(rng.uniform(-YAW_RAD, YAW_RAD)))
+        self.start_joints = start_joints(world, rng)
+        world.arm.reset(self.start_joints, 1.0)
+        self.settle()
+
+    def solve(self) -> None:
+        """Turn this world into the solved scene that the goal image shows. The world is no start scene any more."""
+        self.world.arm.reset(solve_joints(self.world, HOME_STATE), 1.0)
+        is_open = self.cabinet.open_m >= OPEN_M
+        if is_open != self.wants_open:
+            self.cabinet.set_open(WANTED_OPEN_M if self.wants_open else 0.0)
+        if self.wants_inside:
+            x, y, _ = self.cabinet.inside_m
+            self.world.place_body(self.cube, [x, y, FLOOR_M + CUBE.height_m / 2 + 0.001])
+        self.settle()
+
+    def score(self) -> float:
+        """Score at this instant; let the world settle first (`settle`)."""
+        if self.world.arm.touches(self.cabinet.body) or self.world.arm.finger_contacts(self.cube):
+            return 0.0
+        if not self.wants_inside:
+            open_m = self.cabinet.open_m
+            return float(open_m >= OPEN_M if self.wants_open else open_m <= CLOSED_M)
+        return float(sum(self.stages()))
+
+    def stages(self) -> tuple[bool, ...]:
+        """Whether the drawer is open, and whether the cube rests in it."""
+        inside = self.cabinet.contains(self.world.position(self.cube)) and self.world.at_rest(self.cube)
+        return self.cabinet.open_m >= OPEN_M, inside
+
+    def things_m(self) -> np.ndarray:
+        """(6,): positions of the cube and of the drawer's bar."""
+        return np.concatenate([self.world.position(self.cube), self.cabinet.bar_m])
+
+    def settle(self) -> None:
+        """Let everything come to rest before judging; the arm keeps its last target."""
+        self.world.settle([self.cube])

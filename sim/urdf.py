@@ -1,0 +1,54 @@
+"""URDF text of bodies made of boxes and cylinders, for whatever PyBullet's primitive bodies cannot be: compounds and things that slide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Rgba = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A box (`size_m` = x, y, z) or an upright cylinder (`size_m` = radius, height), its centre at `position_m` in the link's frame."""
+
+    size_m: tuple[float, ...]
+    position_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    rgba: Rgba = (0.5, 0.5, 0.5, 1.0)
+    yaw_rad: float = 0.0
+
+    @property
+    def geometry(self) -> str:
+        """The `<geometry>` element."""
+        if len(self.size_m) == 3:
+            return f'<geometry><box size="{numbers(self.size_m)}"/></geometry>'
+        radius, height = self.size_m
+        return f'<geometry><cylinder radius="{radius!r}" length="{height!r}"/></geometry>'
+
+
+def numbers(values: Sequence[float]) -> str:
+    """Values as an attribute, with all their digits."""
+    return " ".join(repr(float(value)) for value in values)
+
+
+def link(name: str, parts: Sequence[Part], mass_kg: float) -> str:
+    """A link of `parts`. Bullet computes the inertia from them (load without URDF_USE_INERTIA_FROM_FILE)."""
+    inertial = f'<inertial><mass value="{mass_kg!r}"/><inertia ixx="0" iyy="0" izz="0" ixy="0" ixz="0" iyz="0"/></inertial>'
+    shapes = ""
+    for i, part in enumerate(parts):
+        origin = f'<origin xyz="{numbers(part.position_m)}" rpy="0 0 {part.yaw_rad!r}"/>'
+        colour = f'<material name="{name}{i}"><color rgba="{numbers(part.rgba)}"/></material>'
+        shapes += f"<visual>{origin}{part.geometry}{colour}</visual><collision>{origin}{part.geometry}</collision>"
+    return f'<link name="{name}">{inertial}{shapes}</link>'
+
+
+def slide(name: str, parent: str, child: str, axis: Sequence[float], upper_m: float) -> str:
+    """A prismatic joint from 0 to `upper_m` along `axis`."""
+    limit = f'<limit lower="0" upper="{upper_m!r}" effort="0" velocity="1"/>'
+    ends = f'<parent link="{parent}"/><child link="{child}"/>'
+    return f'<joint name="{name}" type="prismatic">{ends}<axis xyz="{numbers(axis)}"/>{limit}</joint>'
+
+
+def robot(name: str, *elements: str) -> str:
+    """The whole document."""
+    return "\n".join([f'<robot name="{name}">', *elements, "</robot>"])

@@ -1,0 +1,74 @@
+"""Every task: a start at rest with room to work in, a solved scene that scores in full, and nothing that scores without being done."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mqe_core.spec import load_robot_spec
+from mqe_sim.objects import PAIRS
+from mqe_sim.tasks import TASKS, make_task
+from mqe_sim.tasks.place import PlaceTask, scattered
+from mqe_sim.world import World
+
+
+@pytest.fixture(scope="module")
+def world():
+    world = World(load_robot_spec())
+    yield world
+    world.close()
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+@pytest.mark.parametrize("seed", range(3))
+def test_a_scene_starts_unsolved_and_its_goal_is_solved(world, name, seed):
+    task = make_task(name, world, seed)
+    assert task.name == name and task.seed == seed and task.language
+    assert task.score() == 0.0
+    task.solve()
+    assert task.score() == task.max_score
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_things_start_at_rest_with_room_between_them(world, count):
+    task = PlaceTask(world, 11, count)
+    bodies = [*task.objects, *task.targets]
+    places = np.array([world.position(body)[:2] for body in bodies])
+    gaps = np.linalg.norm(places[:, None] - places[None], axis=-1) + np.eye(len(bodies))
+    assert gaps.min() > 0.067
+    for body, (kind, _) in zip(task.objects, task.pairs):
+        assert world.at_rest(body)
+        assert world.position(body)[2] == pytest.approx(kind.height_m / 2, abs=1e-3)
+    for body in bodies:  # nothing is inside anything
+        assert all(contact[8] > -1e-3 for contact in world.bullet.getContactPoints(body))
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_an_object_beside_over_or_in_the_hand_above_its_target_does_not_count(world, index):
+    task = PlaceTask(world, 5, 4)
+    kind, target = task.pairs[index]
+    x, y, _ = world.position(task.targets[index])
+    task.put_on_target(index)
+    task.settle()
+    assert task.score() == 1.0 and task.placed(index)
+    world.place_body(task.objects[index], [x + target.centred_m + 0.03, y, target.support_m + kind.height_m / 2])
+    task.settle()
+    assert not task.placed(index)
+    world.place_body(task.objects[index], [x, y, 0.1])  # falling onto it
+    assert not task.placed(index)
+
+
+def test_objects_fit_between_the_open_fingers():
+    widths = {kind.name: min(min(part.size_m[:2]) if len(part.size_m) == 3 else 2 * part.size_m[0] for part in kind.parts[:1]) for kind, _ in PAIRS}
+    assert set(widths.values()) == {0.030}
+
+
+def test_layouts_overlap_nowhere_and_use_the_whole_region():
+    rng = np.random.default_rng(0)
+    radii = np.array([0.03, 0.05, 0.03, 0.05])
+    layouts = np.array([scattered(rng, radii, [0.2, -0.1], [0.4, 0.2]) for _ in range(200)])
+    gaps = np.linalg.norm(layouts[:, :, None] - layouts[:, None], axis=-1) + np.eye(4)
+    assert (gaps >= radii[:, None] + radii[None] - 1e-12).all()
+    points = layouts.reshape(-1, 2)
+    np.testing.assert_allclose(points.min(0), [0.2, -0.1], atol=0.01)
+    np.testing.assert_allclose(points.max(0), [0.4, 0.2], atol=0.01)
