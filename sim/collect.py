@@ -180,5 +180,6 @@ def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
     policy_out = [{"actions": action, "policy_type": "oracle"} for action in record["actions"]]
     (partial / "policy_out.pkl").write_bytes(pickle.dumps(policy_out, protocol=4))
     (partial / "lang.txt").write_text(record["language"] + "\n", encoding="utf-8")
-    (partial / "outcome.json").write_text(json.dumps({"task": task, "seed": seed, **{key: record[key] for key in ("score", "stages_before", "stages_after")}}), encoding="utf-8")
+    outcome = {"task": task, "seed": seed, **{key: record[key] for key in ("score", "stages_before", "stages_after")}}
+    (partial / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
     partial.rename(folder)

@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
         from mqe_sim.collect import collect
 
         report = collect(args.robot, args.task, args.episodes, args.out, stage=args.stage, seed=args.seed, workers=args.workers)
-        print(f"{args.out}: {report['episodes']} episodes ({report['written']} new, {report['skipped']} skipped), mean score {report['mean_score']:.3f}")
+        counts = f"{report['episodes']} episodes ({report['written']} new, {report['skipped']} skipped)"
+        print(f"{args.out}: {counts}, mean score {report['mean_score']:.3f}")
     elif args.action == "check":
         from mqe_sim.collect import check_stages
 

@@ -195,9 +195,9 @@ class Client:
         return _unpack_frame(self._ask({"kind": "goal"}))[1]
 
     def arm_state(self) -> ArmState:
-        """The newest published state (the caller's own copy), with the newest target, even one that the server has yet to take; waits for the first state.
+        """The newest published state (the caller's own copy), with the newest target, even one that the server has yet to take.
 
-        RuntimeError when the server has fallen silent.
+        Waits for the first state; RuntimeError when the server has fallen silent.
         """
         while self._state.poll(0 if self._arm is not None else 1e3 * _SILENCE_S):
             fields = json.loads(self._state.recv())

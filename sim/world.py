@@ -15,7 +15,6 @@ import pybullet
 from pybullet_utils.bullet_client import BulletClient
 
 from mqe_core.spec import RobotSpec
-from mqe_sim import urdf
 from mqe_sim.arm import PHYSICS_HZ, Arm, ArmState
 from mqe_sim.camera import render
 from mqe_sim.urdf import Part

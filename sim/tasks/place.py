@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mqe_sim.objects import PAIRS, ObjectKind, TargetKind
-from mqe_sim.tasks.home import solve_joints, start_joints, HOME_STATE
+from mqe_sim.objects import PAIRS
+from mqe_sim.tasks.home import HOME_STATE, solve_joints, start_joints
 from mqe_sim.world import World
 
 YAW_RAD = 0.2  # uniform ±; the closing fingers square an object up

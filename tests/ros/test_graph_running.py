@@ -15,8 +15,8 @@ import pytest
 
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
-from ros_helpers import STEP_M, STEPS_TO_GOAL, Client
 from rclpy.action import ActionClient, get_action_names_and_types
+from ros_helpers import STEP_M, STEPS_TO_GOAL, Client
 
 from mqe_bringup.graph import build_graph
 from mqe_bringup.supervisor import Supervisor

@@ -8,8 +8,8 @@ import pytest
 
 from mqe_core.bundle import PolicyBundle
 from mqe_core.evaluate import evaluate
-from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.goals import read_goal
+from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.spec import load_robot_spec
 
 BRINGUP = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_bringup"

@@ -64,7 +64,7 @@ def test_the_motors_stay_within_the_spec_s_velocity(world):
     world.arm.command(target, 1.0)
     fastest = np.zeros(6)
     before = world.arm.joints()
-    for step in range(PHYSICS_HZ):
+    for _ in range(PHYSICS_HZ):
         world.advance_to(world.time_s + 1 / PHYSICS_HZ)
         now = world.arm.joints()
         fastest = np.maximum(fastest, np.abs(now - before) * PHYSICS_HZ)
