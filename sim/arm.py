@@ -17,6 +17,7 @@ PHYSICS_HZ = 240  # PyBullet's native rate; contact parameters are tuned for it
 ARM_POSITION_GAIN = 0.030
 # The fingers close over their 25 mm in about a third of a second, as bridge_data_robot's 50 Hz PWM loop does.
 FINGER_POSITION_GAIN = 0.03
+_STILL_RAD_PER_S = 0.05
 FINGER_FRICTION = 1.2  # rubber pads on the finger tips
 _GEAR_MAX_FORCE_N = 50.0  # holds the two fingers symmetric, as the gripper's horn and linkage do
 
@@ -157,6 +158,10 @@ class Arm:
     def finger_contacts(self, body: int) -> int:
         """How many of the two fingers touch `body` now."""
         return sum(bool(self._bullet.getContactPoints(self.body, body, finger)) for finger in self._fingers)
+
+    def is_still(self) -> bool:
+        """Whether no joint turns faster than a hand at rest trembles."""
+        return all(abs(state[1]) < _STILL_RAD_PER_S for state in self._bullet.getJointStates(self.body, self._arm))
 
     def touches(self, body: int) -> bool:
         """Whether any part of the arm touches `body` now."""

@@ -18,7 +18,7 @@ WIDTH_M, DEPTH_M, HEIGHT_M = 0.14, 0.12, 0.052  # of the body, along x, y and z
 INSIDE_M = np.array([0.120, 0.100])  # of the drawer, along x and y
 FLOOR_M = 0.010  # height of the drawer's floor above the table
 BAR_OFF_M = 0.048  # from the front to the bar's middle: room for one open finger
-BAR_HEIGHT_M = 0.040  # the hand above it must pass over the cabinet
+BAR_HEIGHT_M = 0.040  # so high that the hand around the bar of a closed drawer passes over the cabinet's top
 _WALL_M, _SIDE_M = 0.004, 0.034  # thickness; height of the drawer's walls
 _FRICTION_N = 0.6
 _DRAWER_KG = 0.25
@@ -64,7 +64,7 @@ class Cabinet:
         return np.array([self.x_m, FRONT_Y_M - self.open_m + _WALL_M + INSIDE_M[1] / 2, FLOOR_M])
 
     def contains(self, position: np.ndarray) -> bool:
-        """Whether a point lies between the drawer's walls and below their tops' height plus a hand's breadth of an object."""
+        """Whether a point lies between the drawer's walls, at most 10 mm above their tops."""
         off = np.abs(position[:2] - self.inside_m[:2])
         return bool((off < INSIDE_M / 2).all() and FLOOR_M < position[2] < FLOOR_M + _SIDE_M + 0.01)
 

@@ -7,6 +7,7 @@ is written under a temporary name and renamed when complete: an interrupted coll
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import pickle
 import shutil
@@ -25,32 +26,39 @@ from mqe_sim.oracles import make_oracle
 from mqe_sim.tasks import make_task
 from mqe_sim.world import World
 
+logger = logging.getLogger(__name__)
+
 STILL_STEPS = 4  # recorded after the retreat: what to do at the goal is to stay
 JPEG_QUALITY = 95
 _GROUP_SIZE = 1000  # BridgeData V2: traj_group<k> holds trajectories 1000 k to 1000 k + 999
 _ORACLE_STREAM = 1  # keeps the oracle's noise apart from the scene's own random numbers
 _COMMAND_DELAY_STREAM, _COMMAND_DELAY_S = 2, 0.08  # a command reaches the motors so long after its image, as over ROS; uniform from 0 per step
-# The arm misses its targets by a few millimetres that wander, as play in the joints and sagging make a real one do: the hand is seen off
-# its way at every point of it, and the actions show the way back.
-_MISS_STREAM, _MISS_M, _MISS_MEMORY = 3, 0.004, 0.8
-_STREAMS = 10  # of random numbers for each attempt
-_ATTEMPTS = 8  # at an episode that shows exactly one stage
+# The arm misses its targets by an offset that wanders (7 mm per axis), as play in the joints and sagging make a real one do: the hand is
+# seen off its way at every point of it, and the actions show the way back.
+_MISS_STREAM, _MISS_STEP_M, _MISS_MEMORY = 3, 0.004, 0.8
+_STREAMS_PER_ATTEMPT = 10
+_ATTEMPTS = 8  # at an episode within reach, and with `stage` at one that shows exactly that
 _DATED_FOLDER = "2026-01-01_00-00-00"  # fixed, so that the same seed gives the same tree; the layout wants a date here
+
+
+class UnreachableError(RuntimeError):
+    """The arm was sent where it cannot go."""
 
 
 def run_oracle(
     world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT), *, stage: bool = False, attempt: int = 0
 ) -> dict:
-    """One demonstration in scene `seed`, from the oracle's `record_from` on; another `attempt` draws other noise.
+    """One demonstration in scene `seed`, from the oracle's `record_from` on; another `attempt` draws other noise. May raise UnreachableError.
 
     Returns a dict: `images` list of (H, W, 3) uint8 (empty where `size` is None), `full_state`, `desired_state` (T, 7) Bridge states
-    measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`, `language`, and
+    measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`, `max_score`, `language`, and
     `stages_before` and `stages_after`: which parts of the task were done where the record begins and ends.
     """
     spec = world.spec
     task = make_task(task_name, world, seed, stage=stage)
-    oracle = make_oracle(task, np.random.default_rng([seed, _ORACLE_STREAM + _STREAMS * attempt]))
-    delay_rng, miss_rng = (np.random.default_rng([seed, stream]) for stream in (_COMMAND_DELAY_STREAM, _MISS_STREAM))
+    streams = (stream + _STREAMS_PER_ATTEMPT * attempt for stream in (_ORACLE_STREAM, _COMMAND_DELAY_STREAM, _MISS_STREAM))
+    oracle_rng, delay_rng, miss_rng = (np.random.default_rng([seed, stream]) for stream in streams)
+    oracle = make_oracle(task, oracle_rng)
     miss_m = np.zeros(3)
     joints, gripper = task.start_joints, 1.0
     target = forward_kinematics(spec, joints)
@@ -74,7 +82,7 @@ def run_oracle(
         still = still + oracle.done if len(record["actions"]) >= oracle.record_from else 0
         action = oracle.act(target, pose)
         target = apply_action(target, action, pose)
-        miss_m = _MISS_MEMORY * miss_m + miss_rng.normal(0.0, _MISS_M, 3)
+        miss_m = _MISS_MEMORY * miss_m + miss_rng.normal(0.0, _MISS_STEP_M, 3)
         reached = make_pose(target[:3, :3], target[:3, 3] + miss_m)
         joints, gripper = _solve(spec, reached, joints, seed), float(action[6])
         world.advance_to(world.time_s + delay_rng.uniform(0.0, _COMMAND_DELAY_S))
@@ -85,7 +93,7 @@ def run_oracle(
         if len(record["actions"]) == oracle.record_from:
             stages_before = task.stages()
     task.settle()
-    outcome = {"score": task.score(), "language": task.language, "stages_before": stages_before, "stages_after": task.stages()}
+    outcome = {"score": task.score(), "max_score": task.max_score, "language": task.language, "stages_before": stages_before, "stages_after": task.stages()}
     kept = {key: values[oracle.record_from :] for key, values in record.items()}
     return {**{k: (v if k == "images" else np.array(v)) for k, v in kept.items()}, **outcome}
 
@@ -93,7 +101,7 @@ def run_oracle(
 def _solve(spec: RobotSpec, target: np.ndarray, seed_joints: np.ndarray, scene: int) -> np.ndarray:
     joints = inverse_kinematics(spec, target, seed_joints)
     if joints is None:
-        raise RuntimeError(f"scene {scene}: the oracle asked for an unreachable pose at {np.round(target[:3, 3], 3).tolist()}")
+        raise UnreachableError(f"scene {scene}: oracle and miss together asked for an unreachable pose at {np.round(target[:3, 3], 3).tolist()}")
     return joints
 
 
@@ -101,12 +109,13 @@ def collect(
     spec_name: str, task: str, episodes: int, out: Path, *, stage: bool = False, seed: int = 0, workers: int = 1,
     size: tuple[int, int] = (FRAME_WIDTH, FRAME_HEIGHT),
 ) -> dict:
-    """Write `episodes` demonstrations under `out`; returns counts and the mean score of all episodes in the tree.
+    """Write `episodes` demonstrations under `out`; returns counts and their mean score.
 
     With `stage` every episode shows a single stage of the task, begun with any number of the others done: start and end differ by exactly
-    that one; an attempt that does not is made again, and a scene in which all attempts fail is skipped and counted.
+    the wanted one; an attempt that does not is made again, and a scene in which all attempts fail is skipped and counted.
 
-    Raises ValueError where the scenes would reach the evaluation seeds, or where `out` holds a collection of other settings.
+    Raises ValueError where the scenes would reach the evaluation seeds, or where `out` holds a collection of other settings; RuntimeError
+    where not one episode came about.
     """
     if episodes < 1 or workers < 1:
         raise ValueError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
@@ -123,6 +132,8 @@ def collect(
     there = [folder for folder in folders if folder.exists()]
     scores = [json.loads((folder / "outcome.json").read_text(encoding="utf-8"))["score"] for folder in there]
     skipped = episodes - len(there)
+    if not there:
+        raise RuntimeError(f"{task}: all attempts failed in every one of {episodes} scenes")
     return {"episodes": len(there), "written": len(jobs) - skipped, "skipped": skipped, "mean_score": float(np.mean(scores))}
 
 
@@ -145,27 +156,29 @@ def _collect_one(job: tuple) -> None:
     spec_name, task, stage, seed, folder, size = job
     if spec_name not in _worlds:
         _worlds[spec_name] = World(load_robot_spec(spec_name))
-    for attempt in range(_ATTEMPTS if stage else 1):
-        record = run_oracle(_worlds[spec_name], task, seed, size, stage=stage, attempt=attempt)
-        if not stage or stages_changed(record) == 1:
+    for attempt in range(_ATTEMPTS):
+        try:
+            record = run_oracle(_worlds[spec_name], task, seed, size, stage=stage, attempt=attempt)
+        except UnreachableError as error:
+            logger.debug("%s", error)
+            continue
+        if not stage or shows_one_stage(record):
             _write_episode(folder, record, task, seed)
             return
 
 
-def stages_changed(outcome: dict) -> int:
-    """How many parts of the task differ between an episode's start and end, by its record or its outcome.json."""
-    return sum(before != after for before, after in zip(outcome["stages_before"], outcome["stages_after"]))
+def shows_one_stage(outcome: dict) -> bool:
+    """Whether start and end differ by one part of the task and the wanted one is done; by an episode's record or its outcome.json."""
+    changed = sum(before != after for before, after in zip(outcome["stages_before"], outcome["stages_after"]))
+    return changed == 1 and outcome["score"] == outcome["max_score"]
 
 
-def check_stages(root: Path) -> dict[int, list[Path]]:
-    """Every episode of a tree, by how many stages it changes; the proof that training data never shows a chain is {1: all}."""
-    found: dict[int, list[Path]] = {}
-    for path in sorted(Path(root).rglob("outcome.json")):
-        outcome = json.loads(path.read_text(encoding="utf-8"))
-        found.setdefault(stages_changed(outcome), []).append(path.parent)
-    if not found:
+def check_stages(root: Path) -> tuple[int, list[Path]]:
+    """Number of episodes in a tree, and those that do not show exactly one stage: none is the proof that training data holds no chain."""
+    outcomes = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(root).rglob("outcome.json"))}
+    if not outcomes:
         raise ValueError(f"{root} holds no episodes of `mqe sim collect`")
-    return found
+    return len(outcomes), [folder for folder, outcome in outcomes.items() if not shows_one_stage(outcome)]
 
 
 def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
@@ -180,6 +193,6 @@ def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
     policy_out = [{"actions": action, "policy_type": "oracle"} for action in record["actions"]]
     (partial / "policy_out.pkl").write_bytes(pickle.dumps(policy_out, protocol=4))
     (partial / "lang.txt").write_text(record["language"] + "\n", encoding="utf-8")
-    outcome = {"task": task, "seed": seed, **{key: record[key] for key in ("score", "stages_before", "stages_after")}}
+    outcome = {"task": task, "seed": seed, **{key: record[key] for key in ("score", "max_score", "stages_before", "stages_after")}}
     (partial / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
     partial.rename(folder)

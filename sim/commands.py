@@ -1,4 +1,4 @@
-"""Collect scripted demonstrations in the simulated WidowX250."""
+"""Scripted demonstrations and goal images of the simulated WidowX250."""
 
 from __future__ import annotations
 
@@ -37,12 +37,11 @@ def run(args: argparse.Namespace) -> int:
     elif args.action == "check":
         from mqe_sim.collect import check_stages
 
-        found = check_stages(args.tree)
-        for changed, folders in sorted(found.items()):
-            print(f"{len(folders)} episodes change {changed} stage{'' if changed == 1 else 's'}")
-            if changed != 1:
-                print("\n".join(f"  {folder}" for folder in folders))
-        return 0 if set(found) == {1} else 1
+        episodes, others = check_stages(args.tree)
+        print(f"{args.tree}: {episodes - len(others)} of {episodes} episodes show exactly one stage")
+        for folder in others:
+            print(f"  not {folder}")
+        return 1 if others else 0
     else:
         from mqe_sim.goal_file import write_goal
 

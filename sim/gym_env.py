@@ -14,14 +14,14 @@ from gymnasium import spaces
 
 from mqe_core.geometry import apply_action, pose_to_state
 from mqe_core.images import squash_resize
-from mqe_core.runtime.robot import Command
+from mqe_core.runtime.robot import FIRST_EVALUATION_SEED, Command
 from mqe_core.runtime.safety import SafeRobot
 from mqe_core.spec import load_robot_spec
 from mqe_sim.scene import SimScene
 from mqe_sim.tasks import TASKS
 
 OBSERVATIONS = ("pixels", "state")
-_SCENES = 2**31  # scenes that `reset` without a scene of its own draws from
+_SCENES = FIRST_EVALUATION_SEED  # `reset` draws below it: held-out scenes only on request
 
 
 class WidowXEnv(gymnasium.Env):
@@ -31,7 +31,7 @@ class WidowXEnv(gymnasium.Env):
     by where the task's things are (m), now and in the solved scene; no policy on the robot can see the latter part.
 
     The action is Bridge's (7,): metres and radians per step within the spec's limits, and the gripper (1 = open). The reward is the gain in score
-    since the last step; the episode terminates at the task's full score and is truncated after the task's
+    since the last step, judged at once and not, as `mqe eval` does, after everything has come to rest; the episode terminates at the task's full score and is truncated after the task's
     `max_steps`.
     """
 
@@ -57,6 +57,7 @@ class WidowXEnv(gymnasium.Env):
         else:
             self._open(0)
             space = spaces.Box(-10.0, 10.0, self._state().shape, np.float64)
+            self.close()
         self.observation_space = spaces.Dict({"observation": space, "goal": space})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -88,10 +89,10 @@ class WidowXEnv(gymnasium.Env):
         return self._observe(), self._score - before, done, out_of_time, {**self._info(), "clipped": sent.clipped, "refused": sent.refused}
 
     def render(self) -> np.ndarray | None:
-        """(480, 640, 3) uint8 RGB, what the camera sees."""
+        """(H, W, 3) uint8 RGB, what the camera sees, at the sensor's size."""
         if self._scene is None or self.render_mode is None:
             return None
-        return self._scene.render(640, 480)
+        return self._scene.render(self._spec.camera.width_px, self._spec.camera.height_px)
 
     def close(self) -> None:
         """End the simulation."""

@@ -80,7 +80,7 @@ def _bowl() -> tuple[Part, ...]:
 
 
 def _mark(rgba: Rgba) -> tuple[Part, ...]:
-    return (Part((0.070, 0.070, 0.001), (0.0, 0.0, 0.0005), rgba),)
+    return (Part((0.070, 0.070, 0.001), rgba=rgba),)
 
 
 PLATE = TargetKind("plate", (Part((0.050, 0.008), (0.0, 0.0, 0.004), _BLUE),), 0.008, 0.035, 0.3, 0.050)

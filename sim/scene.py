@@ -15,7 +15,7 @@ from mqe_core.runtime.robot import MonotonicClock
 from mqe_core.spec import RobotSpec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.robot import BulletCamera, BulletRobot
-from mqe_sim.tasks import make_task
+from mqe_sim.tasks import check_scene, make_task
 from mqe_sim.world import World
 
 
@@ -120,5 +120,6 @@ class RealtimeScene:
 
 
 def make_scene(spec: RobotSpec, task: str, seed: int, *, realtime: bool = False) -> SimScene | RealtimeScene:
-    """The scene `seed` of `task`; ValueError for an unknown task. `realtime`: see the two classes."""
+    """The scene `seed` of `task`; ValueError for an unknown task or a negative seed. `realtime`: see the two classes."""
+    check_scene(task, seed)
     return RealtimeScene(spec, task, seed) if realtime else SimScene(spec, task, seed)

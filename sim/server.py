@@ -126,12 +126,12 @@ class Server:
     def _answer(self) -> None:
         if not self._requests.poll(0):
             return
-        request = json.loads(self._requests.recv())
+        message = self._requests.recv()
         try:
-            reply = self._handle(request)
+            reply = self._handle(dict(json.loads(message)))
         except KeyError as error:
             reply = {"error": f"the request lacks {error}"}
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # json's errors among them
             reply = {"error": str(error)}
         if isinstance(reply, bytes):
             self._requests.send(reply)

@@ -1,4 +1,4 @@
-"""URDF text of bodies made of boxes and cylinders, for whatever PyBullet's primitive bodies cannot be: compounds and things that slide."""
+"""Boxes and cylinders that make a body, and the URDF text of bodies whose parts slide."""
 
 from __future__ import annotations
 

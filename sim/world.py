@@ -114,7 +114,7 @@ class World:
         self.bullet.changeDynamics(body, -1, lateralFriction=friction, spinningFriction=0.002, rollingFriction=0.0005)
 
     def position(self, body: int) -> np.ndarray:
-        """(3,) metres: centre of a body."""
+        """(3,) metres: origin of a body's frame, for objects their centre."""
         return np.array(self.bullet.getBasePositionAndOrientation(body)[0])
 
     def yaw(self, body: int) -> float:
@@ -138,6 +138,12 @@ class World:
         end = self.time_s + limit_s
         self.advance_to(self.time_s + 0.1)
         while self.time_s < end and not all(self.at_rest(body) for body in bodies):
+            self.advance_to(self.time_s + 0.05)
+
+    def settle_arm(self, limit_s: float = 2.0) -> None:
+        """Step until the arm is still, at most `limit_s` simulated seconds."""
+        end = self.time_s + limit_s
+        while self.time_s < end and not self.arm.is_still():
             self.advance_to(self.time_s + 0.05)
 
     def render(self, width: int, height: int) -> np.ndarray:

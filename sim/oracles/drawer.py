@@ -28,8 +28,8 @@ def plan(task: DrawerTask, hand: np.ndarray, opening: float) -> Plan:
         ready = open_m < (0.006 if around else CLOSED_M - 0.004)
     if around:
         return let_go(hand, opening) if ready else _slide(hand, opening, bar, open_m, WANTED_OPEN_M if task.wants_open else 0.0)
-    if not ready and not errand.held_by(hand):
-        return _reach_for(hand, opening, bar)
+    if not ready:
+        return let_go(hand, opening) if errand.held_by(hand) else _reach_for(hand, opening, bar)
     over_cube = float(np.linalg.norm(hand[:2] - errand.position[:2])) < 0.03
     if _beside(hand, bar) and not (task.wants_inside and over_cube):  # straight up first
         return Plan(np.array([*hand[:2], HOVER_M]), 1.0)

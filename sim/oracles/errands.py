@@ -19,7 +19,7 @@ _GRASP_FUNNEL_M, _CARRY_FUNNEL_M = 0.030, 0.016  # the object must not catch on 
 _CENTRED_M, _MARGIN_M = 0.022, 0.006  # off-centre when let go; how much nearer than needed an object must lie to be left alone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Errand:
     """One object and where it belongs, as they are now; positions (3,) in m."""
 

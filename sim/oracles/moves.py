@@ -15,7 +15,7 @@ def ramp(value: float, low: float, high: float) -> float:
 
 
 def opened(opening: float) -> float:
-    """0 while the measured gripper is closed on something (0.72 on 36 mm), 1 when it is free of it."""
+    """0 while the measured gripper is closed on something (0.60 on 30 mm), 1 when it is free of it."""
     return ramp(opening, 0.80, 0.97)
 
 

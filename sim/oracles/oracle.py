@@ -4,7 +4,7 @@ It is reactive: every action is a function of what a camera could see as well (w
 open), never of a hidden stage or a timer. A policy that sees one image can therefore imitate it, and it recovers from whatever happens.
 Small noise, wandering while the hand moves freely, makes the data a tube around many paths.
 
-In a stated share of the episodes a disturbance takes the arm away first: for some steps, begun at any moment of the episode, the hand drifts
+In a stated share of the episodes a disturbance takes the arm away first: for some steps, begun at any moment of the first stage, the hand drifts
 anywhere and the gripper may open or close. Only what follows is worth imitating, so `record_from` is the step at which the disturbance
 is over: the data shows how errors are corrected, not how they are made.
 """
@@ -31,7 +31,7 @@ _NUDGE_SHARE, _NUDGE_SCALE = 0.5, 0.35  # of the disturbances are so much weaker
 _GRIPPER_FLIP_SHARE = 0.4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """What to do now."""
 
@@ -39,7 +39,7 @@ class Plan:
     gripper: float  # 1 = open
     yaw_rad: float = 0.0  # how the hand should be turned, from the tool pointing straight down
     free: bool = False  # the way there is free of contact, so may wander
-    finished: bool = False  # everything is done and the hand is back home
+    finished: bool = False  # everything is done and the hand is where it ends, mostly home
 
 
 Planner = Callable[[Task, np.ndarray, float], Plan]  # task, hand (3,) in m, measured gripper
@@ -56,7 +56,7 @@ class Oracle:
 
     Attributes:
         record_from: the step at which the disturbance, if any, is over; known from the start.
-        done: the task is solved and the hand is back home.
+        done: the task is solved and the hand is where it ends.
     """
 
     def __init__(self, task: Task, planner: Planner, rng: np.random.Generator, noise: float = 1.0) -> None:
@@ -73,7 +73,7 @@ class Oracle:
         self.done = False
 
     def act(self, target_pose: np.ndarray, measured_pose: np.ndarray) -> np.ndarray:
-        """Action (7,) for the arm's commanded and measured poses (4, 4); sets `done` after the retreat."""
+        """Action (7,) for the arm's commanded and measured poses (4, 4); sets `done` at the end."""
         plan = self._planner(self._task, measured_pose[:3, 3], self._task.world.arm.gripper())
         hand, target = measured_pose[:3, 3], target_pose[:3, 3]
         disturbed = self._disturbed_from <= self._steps < self.record_from

@@ -48,13 +48,18 @@ TASKS: dict[str, Callable[..., Task]] = {
 }
 
 
+def check_scene(name: str, seed: int) -> None:
+    """ValueError for an unknown task or a negative seed."""
+    if name not in TASKS:
+        raise ValueError(f"unknown task {name!r}; known: {', '.join(sorted(TASKS))}")
+    if seed < 0:
+        raise ValueError(f"a scene seed must not be negative, got {seed}")
+
+
 def make_task(name: str, world: World, seed: int, stage: bool = False) -> Task:
     """Build the scene of task `name` for `seed` in `world` (which is reset); ValueError lists the known names.
 
     With `stage` a single stage of the task is left to do: what training data shows.
     """
-    if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}; known: {', '.join(sorted(TASKS))}")
-    if seed < 0:
-        raise ValueError(f"a scene seed must not be negative, got {seed}")
+    check_scene(name, seed)
     return TASKS[name](world, seed, stage=stage)

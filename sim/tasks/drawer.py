@@ -29,7 +29,7 @@ _LANGUAGE = {
 class DrawerTask:
     """The scene of one seed. `wants_open` and `wants_inside` say what the goal shows.
 
-    With `stage`, drawer_place begins with the drawer open, so that one stage is left; the other two have one anyway.
+    With `stage`, drawer_place begins with the drawer open and scores the cube alone; the other two have a single stage anyway.
     """
 
     def __init__(self, world: World, seed: int, name: str, stage: bool = False) -> None:
@@ -37,7 +37,8 @@ class DrawerTask:
         self.language = "put the cube into the drawer" if stage and name == "drawer_place" else _LANGUAGE[name]
         self.wants_open, self.wants_inside = name != "drawer_close", name == "drawer_place"
         self.max_steps = 120 if self.wants_inside else 70
-        self.max_score = 2.0 if self.wants_inside else 1.0
+        self.wants_only_inside = stage and self.wants_inside
+        self.max_score = 2.0 if self.wants_inside and not stage else 1.0
         rng = np.random.default_rng(seed)
         world.reset()
         open_m = _START_OPEN_M["drawer_close" if stage and self.wants_inside else name]
@@ -50,8 +51,7 @@ class DrawerTask:
     def solve(self) -> None:
         """Turn this world into the solved scene that the goal image shows. The world is no start scene any more."""
         self.world.arm.reset(solve_joints(self.world, HOME_STATE), 1.0)
-        is_open = self.cabinet.open_m >= OPEN_M
-        if is_open != self.wants_open:
+        if not self._drawer_done():
             self.cabinet.set_open(WANTED_OPEN_M if self.wants_open else 0.0)
         if self.wants_inside:
             x, y, _ = self.cabinet.inside_m
@@ -60,17 +60,21 @@ class DrawerTask:
 
     def score(self) -> float:
         """Score at this instant; let the world settle first (`settle`)."""
-        if self.world.arm.touches(self.cabinet.body) or self.world.arm.finger_contacts(self.cube):
+        if self.world.arm.touches(self.cabinet.body):
             return 0.0
-        if not self.wants_inside:
-            open_m = self.cabinet.open_m
-            return float(open_m >= OPEN_M if self.wants_open else open_m <= CLOSED_M)
-        return float(sum(self.stages()))
+        drawer, inside = self._drawer_done(), self.stages()[1]
+        if self.wants_only_inside:
+            return float(inside)
+        return float(drawer) + float(inside) if self.wants_inside else float(drawer)
 
     def stages(self) -> tuple[bool, ...]:
-        """Whether the drawer is open, and whether the cube rests in it."""
+        """Whether the drawer is open (in drawer_close: not closed), and whether the cube rests in it, let go of."""
+        is_open = self._drawer_done() if self.wants_open else not self._drawer_done()
         inside = self.cabinet.contains(self.world.position(self.cube)) and self.world.at_rest(self.cube)
-        return self.cabinet.open_m >= OPEN_M, inside
+        return is_open, inside and self.world.arm.finger_contacts(self.cube) == 0
+
+    def _drawer_done(self) -> bool:
+        return self.cabinet.open_m >= OPEN_M if self.wants_open else self.cabinet.open_m <= CLOSED_M
 
     def things_m(self) -> np.ndarray:
         """(6,): positions of the cube and of the drawer's bar."""

@@ -1,4 +1,4 @@
-"""Where an operator leaves the arm: start and end of every task, clear of the table's middle in the image."""
+"""Where an operator leaves the arm: start of every task and end of all but reach, clear of the table's middle in the image."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class ReachTask:
     def score(self) -> float:
         """Score at this instant; let the world settle first (`settle`)."""
         hand = forward_kinematics(self.world.spec, self.world.arm.joints())[:3, 3]
-        return float(np.linalg.norm(hand - self.goal_m) < REACHED_M)
+        return float(np.linalg.norm(hand - self.goal_m) < REACHED_M and self.world.arm.is_still())
 
     def stages(self) -> tuple[bool, ...]:
         """Whether the hand is there."""
@@ -55,3 +55,4 @@ class ReachTask:
     def settle(self) -> None:
         """Let everything come to rest before judging; the arm keeps its last target."""
         self.world.settle([self.cube])
+        self.world.settle_arm()

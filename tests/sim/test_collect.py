@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing.dummy
 from pathlib import Path
 
 import pytest
 
-from mqe_sim.collect import FIRST_EVALUATION_SEED, check_stages, collect
+from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
+from mqe_sim.collect import UnreachableError, check_stages, collect, run_oracle
 
 
 def tree_hash(root: Path) -> str:
@@ -40,16 +42,34 @@ def test_evaluation_scenes_are_out_of_reach(tmp_path):
         collect("widowx250s", "place1", 10, tmp_path, seed=FIRST_EVALUATION_SEED - 5)
 
 
-# drawer_place begins with the drawer open, one of its two points.
-@pytest.mark.parametrize("task, score", [("place3", 1.0), ("drawer_close", 1.0), ("drawer_place", 2.0)])
-def test_stage_episodes_start_and_end_one_stage_apart_and_the_check_sees_one_that_does_not(task, score, tmp_path):
+@pytest.mark.parametrize("task", ["place3", "drawer_close", "drawer_place"])
+def test_stage_episodes_start_and_end_one_stage_apart_and_the_check_sees_one_that_does_not(task, tmp_path):
     report = collect("widowx250s", task, 3, tmp_path, stage=True, size=(32, 24))
-    assert report["episodes"] == 3 and report["mean_score"] == score
-    assert {changed: len(folders) for changed, folders in check_stages(tmp_path).items()} == {1: 3}
+    assert report["episodes"] == 3 and report["mean_score"] == 1.0
+    assert check_stages(tmp_path) == (3, [])
     outcome = next(tmp_path.rglob("traj1/outcome.json"))
     content = json.loads(outcome.read_text(encoding="utf-8"))
     outcome.write_text(json.dumps({**content, "stages_before": content["stages_after"]}), encoding="utf-8")
-    assert check_stages(tmp_path)[0] == [outcome.parent]
+    assert check_stages(tmp_path) == (3, [outcome.parent])
+    outcome.write_text(json.dumps({**content, "score": 0.0}), encoding="utf-8")  # another stage than the wanted one
+    assert check_stages(tmp_path) == (3, [outcome.parent])
+
+
+def test_a_scene_whose_every_attempt_fails_is_skipped_and_counted(tmp_path, monkeypatch):
+    made = []
+
+    def unlucky(world, task, seed, size, *, stage, attempt):
+        made.append((seed, attempt))
+        if seed == 1:
+            raise UnreachableError("too far")
+        record = run_oracle(world, task, seed, size, stage=stage, attempt=0)
+        return record if attempt == 2 else {**record, "score": 0.0}
+
+    monkeypatch.setattr("mqe_sim.collect.run_oracle", unlucky)
+    monkeypatch.setattr("mqe_sim.collect.multiprocessing.get_context", lambda _: multiprocessing.dummy)
+    report = collect("widowx250s", "reach", 2, tmp_path, stage=True, size=(32, 24))
+    assert report["episodes"] == 1 and report["skipped"] == 1
+    assert made == [(0, 0), (0, 1), (0, 2), *((1, attempt) for attempt in range(8))]
 
 
 def test_a_folder_without_episodes_is_no_proof(tmp_path):

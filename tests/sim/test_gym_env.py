@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_sim.gym_env import WidowXEnv
 from mqe_sim.tasks import TASKS
 
@@ -75,6 +76,8 @@ def test_episodes_are_truncated_and_repeat_by_seed():
     assert steps == 39
     again, _ = env.reset(seed=7)
     np.testing.assert_array_equal(first["observation"], again["observation"])
+    other, info = env.reset(seed=8)
+    assert not np.array_equal(first["goal"], other["goal"]) and info["scene"] < FIRST_EVALUATION_SEED
     env.close()
 
 

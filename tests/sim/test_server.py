@@ -82,7 +82,18 @@ def test_no_server_is_said_plainly(monkeypatch):
 
 def test_a_malformed_request_does_not_end_the_world(scene):
     assert b"lacks 'kind'" in scene._client._ask({})
+    for junk in (b"", b"no json", b"[1, 2]", b"\xff\xfe", b'{"kind": "reset", "task": "place1", "seed": "x"}'):
+        scene._client._requests.send(junk)
+        assert b"error" in scene._client._requests.recv()
     assert scene._client.info()["task"] == "place1"
+
+
+@pytest.mark.parametrize("realtime", [False, True])
+def test_unknown_tasks_and_negative_seeds_are_refused_before_anything_starts(realtime):
+    with pytest.raises(ValueError, match="unknown task 'fold'"):
+        make_scene(SPEC, "fold", 0, realtime=realtime)
+    with pytest.raises(ValueError, match="negative"):
+        make_scene(SPEC, "place1", -1, realtime=realtime)
 
 
 def test_the_server_ends_with_a_killed_parent(tmp_path):

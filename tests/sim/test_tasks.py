@@ -8,6 +8,7 @@ import pytest
 from mqe_core.spec import load_robot_spec
 from mqe_sim.objects import PAIRS
 from mqe_sim.tasks import TASKS, make_task
+from mqe_sim.tasks.home import HOME_STATE, solve_joints
 from mqe_sim.tasks.place import PlaceTask, scattered
 from mqe_sim.world import World
 
@@ -54,13 +55,54 @@ def test_an_object_beside_over_or_in_the_hand_above_its_target_does_not_count(wo
     world.place_body(task.objects[index], [x + target.centred_m + 0.03, y, target.support_m + kind.height_m / 2])
     task.settle()
     assert not task.placed(index)
-    world.place_body(task.objects[index], [x, y, 0.1])  # falling onto it
+    height = target.support_m + kind.height_m / 2
+    world.place_body(task.objects[index], [x, y, height])
+    assert task.placed(index)
+    world.bullet.resetBaseVelocity(task.objects[index], [0, 0, -0.2], [0, 0, 0])  # falling through its place
     assert not task.placed(index)
 
 
-def test_objects_fit_between_the_open_fingers():
-    widths = {kind.name: min(min(part.size_m[:2]) if len(part.size_m) == 3 else 2 * part.size_m[0] for part in kind.parts[:1]) for kind, _ in PAIRS}
-    assert set(widths.values()) == {0.030}
+def test_an_object_in_the_hand_does_not_count(world):
+    task = PlaceTask(world, 5, 1)
+    x, y, z = world.position(task.targets[0])
+    task.put_on_target(0)
+    world.arm.reset(solve_joints(world, np.array([x, y, 0.026, 0, 0, 0])), 1.0)
+    task.settle()
+    assert task.placed(0)
+    world.arm.command(world.arm.target_joints, 0.0)
+    world.advance_to(world.time_s + 1.0)
+    assert world.arm.finger_contacts(task.objects[0]) == 2 and not task.placed(0)
+
+
+def test_a_drawer_counts_only_when_let_go(world):
+    task = make_task("drawer_open", world, 2)
+    task.cabinet.set_open(0.09)
+    assert task.score() == 1.0
+    x, y, z = task.cabinet.bar_m
+    world.arm.reset(solve_joints(world, np.array([x, y, z, 0, 0, 0])), 1.0)
+    world.arm.command(world.arm.target_joints, 0.0)
+    world.advance_to(world.time_s + 1.0)
+    assert task.cabinet.open_m > 0.07 and task.score() == 0.0
+
+
+def test_flying_through_the_goal_is_not_reaching_it(world):
+    task = make_task("reach", world, 2)
+    through = solve_joints(world, np.concatenate([task.goal_m, HOME_STATE[3:]]))
+    world.arm.reset(through, 1.0)
+    assert task.score() == 1.0
+    world.arm.command(through + [0.5, 0, 0, 0, 0, 0], 1.0)
+    world.advance_to(world.time_s + 0.02)
+    assert task.score() == 0.0
+    task.settle()
+    assert task.score() == 0.0
+
+
+def test_objects_fit_between_the_open_fingers(world):
+    grip = world.spec.gripper
+    opening_m = grip.finger_position_m(1.0) - grip.finger_position_m(0.0)
+    for kind, _ in PAIRS:
+        across_m = max(part.size_m[1] if len(part.size_m) == 3 else 2 * part.size_m[0] for part in kind.parts)
+        assert across_m < 2 * opening_m - 0.015, kind.name
 
 
 def test_layouts_overlap_nowhere_and_use_the_whole_region():
