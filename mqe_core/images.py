@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 RESIZE_RULE = "squash-lanczos"
 
@@ -33,6 +33,11 @@ _UNREADABLE = (
 )
 
 
+def _reason(error: Exception) -> str:
+    """Pillow's own words, but for the ones that name a Python object."""
+    return "" if isinstance(error, UnidentifiedImageError) else f": {error}"
+
+
 def decode(data: bytes) -> np.ndarray:
     """Encoded JPEG or PNG bytes → `(H, W, 3) uint8` RGB.
 
@@ -42,7 +47,7 @@ def decode(data: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return np.array(image.convert("RGB"))
     except _UNREADABLE as error:
-        raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes): {error}") from error
+        raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes){_reason(error)}") from error
 
 
 def decode_size(data: bytes) -> tuple[int, int]:
@@ -54,7 +59,7 @@ def decode_size(data: bytes) -> tuple[int, int]:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return image.height, image.width
     except _UNREADABLE as error:
-        raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes): {error}") from error
+        raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes){_reason(error)}") from error
 
 
 def squash_resize(image: np.ndarray, size: int) -> np.ndarray:

@@ -93,7 +93,8 @@ def run_oracle(
         if len(record["actions"]) == oracle.record_from:
             stages_before = task.stages()
     task.settle()
-    outcome = {"score": task.score(), "max_score": task.max_score, "language": task.language, "stages_before": stages_before, "stages_after": task.stages()}
+    outcome = {"score": task.score(), "max_score": task.max_score, "language": task.language}
+    outcome |= {"stages_before": stages_before, "stages_after": task.stages()}
     kept = {key: values[oracle.record_from :] for key, values in record.items()}
     return {**{k: (v if k == "images" else np.array(v)) for k, v in kept.items()}, **outcome}
 

@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.tree}: {episodes - len(others)} of {episodes} episodes show exactly one stage")
         for folder in others:
             print(f"  not {folder}")
+        if others:
+            print("only `mqe sim collect --stage` keeps to one; without it an episode may show a chain, or a recovery after the last stage")
         return 1 if others else 0
     else:
         from mqe_sim.goal_file import write_goal

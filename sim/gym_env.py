@@ -31,8 +31,8 @@ class WidowXEnv(gymnasium.Env):
     by where the task's things are (m), now and in the solved scene; no policy on the robot can see the latter part.
 
     The action is Bridge's (7,): metres and radians per step within the spec's limits, and the gripper (1 = open). The reward is the gain in score
-    since the last step, judged at once and not, as `mqe eval` does, after everything has come to rest; the episode terminates at the task's full score and is truncated after the task's
-    `max_steps`.
+    since the last step, judged at once and not, as `mqe eval` does, after everything has come to rest. The episode terminates at the task's full
+    score and is truncated after its `max_steps`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 5}

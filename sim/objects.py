@@ -37,7 +37,7 @@ class ObjectKind:
 class TargetKind:
     """A place for an object: it stands `support_m` above the table, its centre within `centred_m` of the target's.
 
-    `mass_kg` 0 stands for a painted mark: seen, not touched.
+    A `painted` one is a mark on the table: seen, not touched.
     """
 
     name: str
@@ -46,10 +46,11 @@ class TargetKind:
     centred_m: float
     mass_kg: float
     room_m: float  # radius of what it covers
+    painted: bool = False
 
     def add(self, world: World, xy: np.ndarray) -> int:
         """Put one on the table; returns its body."""
-        if self.mass_kg == 0.0:
+        if self.painted:
             (paint,) = self.parts
             return world.add_mark(paint.size_m, [*xy, 0.0], rgba=paint.rgba)
         return world.add_body(self.parts, [*xy, 0.0], mass_kg=self.mass_kg, friction=0.8)
@@ -85,7 +86,7 @@ def _mark(rgba: Rgba) -> tuple[Part, ...]:
 
 PLATE = TargetKind("plate", (Part((0.050, 0.008), (0.0, 0.0, 0.004), _BLUE),), 0.008, 0.035, 0.3, 0.050)
 BOWL = TargetKind("bowl", _bowl(), 0.004, 0.036, 0.3, 0.053)
-GREEN_MARK = TargetKind("green mark", _mark(_DARK_GREEN), 0.0, 0.030, 0.0, 0.035)
-PURPLE_MARK = TargetKind("purple mark", _mark(_DARK_PURPLE), 0.0, 0.030, 0.0, 0.035)
+GREEN_MARK = TargetKind("green mark", _mark(_DARK_GREEN), 0.0, 0.030, 0.0, 0.035, painted=True)
+PURPLE_MARK = TargetKind("purple mark", _mark(_DARK_PURPLE), 0.0, 0.030, 0.0, 0.035, painted=True)
 
 PAIRS = ((CUBE, PLATE), (CAN, BOWL), (BRICK, GREEN_MARK), (PAWN, PURPLE_MARK))

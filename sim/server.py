@@ -283,10 +283,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--camera-hz", type=float, default=CAMERA_HZ, help="frames per second (default: %(default)s)")
     parser.add_argument("--end-with-parent", action="store_true", help="end when the process that started this one has ended")
     args = parser.parse_args(argv)
-    server = Server(
-        load_robot_spec(args.robot), args.address, args.task, args.seed, args.width, args.height, args.camera_hz,
-        end_with_parent=args.end_with_parent,
-    )  # fmt: skip
+    try:
+        server = Server(
+            load_robot_spec(args.robot), args.address, args.task, args.seed, args.width, args.height, args.camera_hz,
+            end_with_parent=args.end_with_parent,
+        )  # fmt: skip
+    except ValueError as error:
+        parser.error(str(error))
     signal.signal(signal.SIGTERM, server.stop)
     signal.signal(signal.SIGINT, server.stop)
     server.serve()

@@ -18,9 +18,14 @@ class Part:
     yaw_rad: float = 0.0
 
     @property
+    def is_box(self) -> bool:
+        """Whether it is a box, not a cylinder."""
+        return len(self.size_m) == 3
+
+    @property
     def geometry(self) -> str:
         """The `<geometry>` element."""
-        if len(self.size_m) == 3:
+        if self.is_box:
             return f'<geometry><box size="{numbers(self.size_m)}"/></geometry>'
         radius, height = self.size_m
         return f'<geometry><cylinder radius="{radius!r}" length="{height!r}"/></geometry>'

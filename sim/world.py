@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pybullet
-from pybullet_utils.bullet_client import BulletClient
 
 from mqe_core.spec import RobotSpec
 from mqe_sim.arm import PHYSICS_HZ, Arm, ArmState
+from mqe_sim.bullet import connect
 from mqe_sim.camera import render
 from mqe_sim.urdf import Part
 
@@ -30,8 +25,7 @@ class World:
 
     def __init__(self, spec: RobotSpec) -> None:
         self.spec = spec
-        with _quiet_stdout():
-            self.bullet = BulletClient(connection_mode=pybullet.DIRECT)
+        self.bullet = connect()
         self.reset()
 
     def reset(self) -> None:
@@ -78,10 +72,10 @@ class World:
         """A free body of several parts, its frame at `position_m`; returns its id."""
         bullet = self.bullet
         shapes = {
-            "shapeTypes": [bullet.GEOM_BOX if len(part.size_m) == 3 else bullet.GEOM_CYLINDER for part in parts],
-            "halfExtents": [[s / 2 for s in part.size_m] if len(part.size_m) == 3 else [0, 0, 0] for part in parts],
-            "radii": [part.size_m[0] if len(part.size_m) == 2 else 0.0 for part in parts],
-            "lengths": [part.size_m[1] if len(part.size_m) == 2 else 0.0 for part in parts],
+            "shapeTypes": [bullet.GEOM_BOX if part.is_box else bullet.GEOM_CYLINDER for part in parts],
+            "halfExtents": [[s / 2 for s in part.size_m] if part.is_box else [0, 0, 0] for part in parts],
+            "radii": [0.0 if part.is_box else part.size_m[0] for part in parts],
+            "lengths": [0.0 if part.is_box else part.size_m[1] for part in parts],
         }
         places = [list(part.position_m) for part in parts]
         turns = [bullet.getQuaternionFromEuler([0, 0, part.yaw_rad]) for part in parts]
@@ -153,18 +147,3 @@ class World:
     def close(self) -> None:
         """Disconnect; the object is unusable afterwards."""
         self.bullet.disconnect()
-
-
-@contextlib.contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """PyBullet prints a line of its own to C's stdout when it connects, where a command's JSON belongs."""
-    sys.stdout.flush()
-    saved, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    try:
-        yield
-    finally:
-        ctypes.CDLL(None).fflush(None)  # what C still buffers would come out later
-        os.dup2(saved, 1)
-        os.close(saved)
-        os.close(null)

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="updates in total")
     parser.add_argument("--batch-size", type=int, help="rows per update")
     parser.add_argument("--seed", type=int, help="seed of weights, sampling and augmentation")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of keys, or a preset: sim_pixels, bridge_cpu")
+    presets = "sim_pixels (64-pixel images of the sim), bridge_cpu (BridgeData, without a GPU)"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"YAML file of keys, or a preset: {presets}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key; may be repeated")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; only --steps may change")
     parser.add_argument("--show-config", action="store_true", help="print the resulting configuration with meanings, and stop")
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if data is None:
         raise ValueError("give --data, an episode store made by `mqe data import`")
     if train(data, args.out, config, resume=args.resume):
+        print(f"{args.out}: trained {config.train.steps} steps; next: mqe export {args.out} --out policy.onnx")
         return 0
     sys.stderr.write(f"interrupted; continue with: mqe train --resume --out {args.out}\n")
     return 130

@@ -11,6 +11,7 @@ from mqe_sim.objects import ObjectKind, TargetKind
 from mqe_sim.oracles.moves import HOVER_M, funnel, go, opened, ramp
 from mqe_sim.oracles.oracle import Plan
 from mqe_sim.tasks.home import HOME_STATE
+from mqe_sim.tasks.place import HEIGHT_TOLERANCE_M
 
 _GRASP_HEIGHT_M = 0.018  # of the hand above what the object stands on
 _BETWEEN_M = np.array([0.012, 0.014, 0.012])  # hand to grasp point, per axis: the object is between the fingers
@@ -45,9 +46,11 @@ class Errand:
 
     def done(self, hand: np.ndarray) -> bool:
         """Whether the object is where it belongs, or would be when let go."""
-        near_m = _CENTRED_M if self.held_by(hand) else self.place.centred_m - _MARGIN_M
+        held = self.held_by(hand)
+        near_m = _CENTRED_M if held else self.place.centred_m - _MARGIN_M
+        above_m = _RELEASE_ABOVE_M if held else HEIGHT_TOLERANCE_M  # one that leans on something does not count
         over = float(np.linalg.norm(self.position[:2] - self.target[:2])) < near_m
-        return over and self.position[2] < self.place.support_m + self.kind.height_m / 2 + _RELEASE_ABOVE_M
+        return over and self.position[2] < self.place.support_m + self.kind.height_m / 2 + above_m
 
 
 def next_errand(hand: np.ndarray, opening: float, errands: Sequence[Errand], things: Sequence[Errand]) -> Plan | None:
@@ -84,8 +87,9 @@ def _fetch(hand: np.ndarray, opening: float, errand: Errand, things: Sequence[Er
 
 def _carry(hand: np.ndarray, opening: float, errand: Errand) -> Plan:
     """Close, lift as far as the fingers are closed, go over the target and down."""
-    closed = 1.0 - opened(opening)
     held, target = errand.position, errand.target
+    in_the_air = ramp(held[2], 0.04, 0.06)  # held for sure, even one so wide that the fingers look open
+    closed = max(1.0 - opened(opening), in_the_air)
     height = funnel(held, target, errand.place.support_m + errand.kind.height_m / 2, _CARRY_FUNNEL_M)
     lifted = ramp(held[2] - errand.kind.height_m / 2, 0.01, 0.05)
     over_target = float(np.linalg.norm(held[:2] - target[:2])) < _CARRY_FUNNEL_M

@@ -21,6 +21,8 @@ from mqe_sim.tasks import Task
 
 _STEP_GAIN = 0.5  # share of the remaining way per step, so that it slows down before a waypoint
 _MAX_STEP_M, _MAX_STEP_RAD = 0.038, 0.15
+_MAX_AHEAD_M = 0.08  # the target is never further from the hand, so that it does not run away from a blocked one
+_REACH_M = 0.43  # of the hand, pointing down, from the base's axis
 _WANDER_M, _WHITE_M = 0.003, 0.001  # noise on the action, per step
 _DISTURBED_SHARE = 0.6  # of the episodes have one disturbance
 _LAST_DISTURBANCE_STEP = 36  # about when an undisturbed episode of one stage retreats
@@ -89,6 +91,9 @@ class Oracle:
             delta *= _MAX_STEP_M / longest
         self._wander = 0.7 * self._wander + self._noise * self._rng.normal(0.0, _WANDER_M, 3)
         delta += plan.free * self._wander + self._noise * self._rng.normal(0.0, _WHITE_M, 3)
+        ahead = np.clip(target + delta, hand - _MAX_AHEAD_M, hand + _MAX_AHEAD_M)
+        ahead[:2] *= min(1.0, _REACH_M / np.linalg.norm(ahead[:2]))
+        delta = ahead - target
         turn = np.array([0.0, 0.0, plan.yaw_rad]) - pose_to_state(target_pose, 0.0)[3:6]
         rotation = np.clip(_STEP_GAIN * turn, -_MAX_STEP_RAD, _MAX_STEP_RAD)
         return np.concatenate([delta, rotation, [plan.gripper]])

@@ -96,7 +96,7 @@ class PlaceTask:
 
     def settle(self) -> None:
         """Let the objects come to rest before judging; the arm keeps its last target."""
-        self.world.settle([*self.objects, *(body for (_, kind), body in zip(self.pairs, self.targets) if kind.mass_kg > 0)])
+        self.world.settle([*self.objects, *(body for (_, kind), body in zip(self.pairs, self.targets) if not kind.painted)])
 
 
 def scattered(rng: np.random.Generator, radii_m: np.ndarray, low_m, high_m) -> np.ndarray:

@@ -94,6 +94,7 @@ def test_a_recorder_and_a_dry_run_are_added_on_request(sim: dict[str, str], tmp_
         ({"goal": ""}, "the sim needs a scene"),
         ({"dry_run": "maybe"}, "dry_run must be true or false"),
         ({"record": "/tmp"}, "exists already"),
+        ({"record": "ture"}, "true, false or a folder"),
     ],
 )
 def test_what_is_missing_or_wrong_stops_with_the_remedy(

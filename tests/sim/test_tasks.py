@@ -101,7 +101,7 @@ def test_objects_fit_between_the_open_fingers(world):
     grip = world.spec.gripper
     opening_m = grip.finger_position_m(1.0) - grip.finger_position_m(0.0)
     for kind, _ in PAIRS:
-        across_m = max(part.size_m[1] if len(part.size_m) == 3 else 2 * part.size_m[0] for part in kind.parts)
+        across_m = max(part.size_m[1] if part.is_box else 2 * part.size_m[0] for part in kind.parts)
         assert across_m < 2 * opening_m - 0.015, kind.name
 
 

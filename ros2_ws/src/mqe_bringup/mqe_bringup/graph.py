@@ -294,6 +294,8 @@ def _node(executable: str, parameters: Mapping[str, bool | int | float | str]) -
 def _record_folder(value: str) -> Path | None:
     if value.lower() == "false":
         return None
+    if value.lower() != "true" and "/" not in value:
+        raise ValueError(f"record must be true, false or a folder's path with a / in it, got {value!r}")
     folder = (
         Path(time.strftime("runs/bags/%Y-%m-%d_%H-%M-%S") if value.lower() == "true" else value)
         .expanduser()

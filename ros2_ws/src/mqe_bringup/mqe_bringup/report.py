@@ -86,11 +86,13 @@ def write_report(out: Path, banner: Sequence[str], outcome: dict) -> str:
     _write_video(recording, out / "video.mp4")
     _write_plot(recording, out / "steps_to_goal.png")
     intervals = 1e3 * np.diff(recording.command_times)
+    # The demo gives the policy the task's whole time and judges what stands at its end; a goal may also be reached or given up earlier.
+    ending = "the task's whole time" if outcome["outcome"] == "timeout" else outcome["outcome"]
     score = f"score {outcome['score']:g} of {outcome['max_score']:g}"
     figures = {
         "task and scene": f"{outcome['task']}, seed {outcome['seed']}",
         "result": f"{'success' if outcome['success'] else 'no success'}, {score}",
-        "commands": f"{outcome['steps']} in {outcome['seconds']:.1f} s ({outcome['outcome']})",
+        "commands": f"{outcome['steps']} in {outcome['seconds']:.1f} s ({ending})",
         "interval between commands": _percentiles(intervals, "ms"),
         "image to command": _percentiles(recording.latencies_ms, "ms"),
         "deadline misses": str(recording.deadline_misses),

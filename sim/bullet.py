@@ -1,0 +1,39 @@
+"""PyBullet, without the lines of its own that it prints when it is loaded and when it connects, among a command's progress and JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing reaches file descriptors 1 and 2 meanwhile."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(1), os.dup(2)]
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)  # what C still buffers would come out later
+        for descriptor, copy in zip((1, 2), saved):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        os.close(null)
+
+
+with quiet():
+    import pybullet
+    from pybullet_utils.bullet_client import BulletClient
+
+
+def connect() -> BulletClient:
+    """A client with a world of its own, without a window."""
+    with quiet():
+        return BulletClient(connection_mode=pybullet.DIRECT)
