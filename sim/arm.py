@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from mqe_core.spec import LinkSpec, RobotSpec
+from mqe_sim import urdf
+from mqe_sim.urdf import numbers
 
 PHYSICS_HZ = 240  # PyBullet's native rate; contact parameters are tuned for it
 
@@ -30,7 +30,7 @@ def urdf_text(spec: RobotSpec) -> str:
         parts.append(_link(joint.child, getattr(spec.links, joint.child)))
         parts.append(
             f'<joint name="{joint.name}" type="revolute"><parent link="{parent}"/><child link="{joint.child}"/>'
-            f'<origin xyz="{_text(joint.origin_m)}"/><axis xyz="{_text(joint.axis)}"/>'
+            f'<origin xyz="{numbers(joint.origin_m)}"/><axis xyz="{numbers(joint.axis)}"/>'
             f'<limit lower="{joint.lower_rad}" upper="{joint.upper_rad}" velocity="{joint.velocity_rad_per_s}" effort="{joint.effort_nm}"/>'
             f'<dynamics friction="{spec.joint_friction}" damping="{spec.joint_damping}"/></joint>'
         )
@@ -58,11 +58,11 @@ def _link(name: str, link: LinkSpec) -> str:
     ixx, iyy, izz, ixy, ixz, iyz = link.inertia_kg_m2
     shapes = ""
     for i, shape in enumerate(link.shapes):
-        geometry = f'<origin xyz="{_text(shape.position_m)}"/><geometry><box size="{_text(shape.size_m)}"/></geometry>'
-        shapes += f'<visual>{geometry}<material name="{name}{i}"><color rgba="{_text(shape.rgba)}"/></material></visual>'
+        geometry = f'<origin xyz="{numbers(shape.position_m)}"/><geometry><box size="{numbers(shape.size_m)}"/></geometry>'
+        shapes += f'<visual>{geometry}<material name="{name}{i}"><color rgba="{numbers(shape.rgba)}"/></material></visual>'
         shapes += f"<collision>{geometry}</collision>"
     return (
-        f'<link name="{name}"><inertial><mass value="{link.mass_kg}"/><origin xyz="{_text(link.com_m)}" rpy="{_text(link.com_rpy_rad)}"/>'
+        f'<link name="{name}"><inertial><mass value="{link.mass_kg}"/><origin xyz="{numbers(link.com_m)}" rpy="{numbers(link.com_rpy_rad)}"/>'
         f'<inertia ixx="{ixx}" iyy="{iyy}" izz="{izz}" ixy="{ixy}" ixz="{ixz}" iyz="{iyz}"/></inertial>{shapes}</link>'
     )
 
@@ -71,10 +71,6 @@ def _fixed(name: str, parent: str, child: str, x_m: float) -> str:
     return (
         f'<joint name="{name}" type="fixed"><parent link="{parent}"/><child link="{child}"/><origin xyz="{x_m} 0 0"/></joint>'
     )
-
-
-def _text(values: np.ndarray) -> str:
-    return " ".join(repr(float(v)) for v in values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +89,8 @@ class Arm:
 
     def __init__(self, bullet, spec: RobotSpec) -> None:
         self._bullet, self._spec = bullet, spec
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{spec.name}.urdf"
-            path.write_text(urdf_text(spec), encoding="utf-8")
-            flags = bullet.URDF_USE_INERTIA_FROM_FILE | bullet.URDF_USE_SELF_COLLISION_EXCLUDE_PARENT
-            self.body = bullet.loadURDF(str(path), useFixedBase=True, flags=flags)
+        flags = bullet.URDF_USE_INERTIA_FROM_FILE | bullet.URDF_USE_SELF_COLLISION_EXCLUDE_PARENT
+        self.body = urdf.load(bullet, urdf_text(spec), useFixedBase=True, flags=flags)
         index = {bullet.getJointInfo(self.body, i)[1].decode(): i for i in range(bullet.getNumJoints(self.body))}
         self.links = {bullet.getJointInfo(self.body, i)[12].decode(): i for i in range(bullet.getNumJoints(self.body))}
         self._arm = [index[joint.name] for joint in spec.joints]

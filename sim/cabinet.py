@@ -36,7 +36,7 @@ class Cabinet:
             urdf.link("drawer", _drawer_parts(), _DRAWER_KG),
             urdf.slide("rails", "body", "drawer", (0, -1, 0), TRAVEL_M),
         )
-        self.body = world.load_urdf(text, [x_m, FRONT_Y_M, 0.0], 0.0, fixed=True)
+        self.body = urdf.load(world.bullet, text, basePosition=[x_m, FRONT_Y_M, 0.0], useFixedBase=True)
         bullet = world.bullet
         for link in (-1, 0):
             bullet.changeDynamics(self.body, link, lateralFriction=0.7)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 Rgba = tuple[float, float, float, float]
 
@@ -22,14 +24,6 @@ class Part:
         """Whether it is a box, not a cylinder."""
         return len(self.size_m) == 3
 
-    @property
-    def geometry(self) -> str:
-        """The `<geometry>` element."""
-        if self.is_box:
-            return f'<geometry><box size="{numbers(self.size_m)}"/></geometry>'
-        radius, height = self.size_m
-        return f'<geometry><cylinder radius="{radius!r}" length="{height!r}"/></geometry>'
-
 
 def numbers(values: Sequence[float]) -> str:
     """Values as an attribute, with all their digits."""
@@ -37,13 +31,13 @@ def numbers(values: Sequence[float]) -> str:
 
 
 def link(name: str, parts: Sequence[Part], mass_kg: float) -> str:
-    """A link of `parts`. Bullet computes the inertia from them (load without URDF_USE_INERTIA_FROM_FILE)."""
+    """A link of boxes that are not turned. Bullet computes the inertia from them (load without URDF_USE_INERTIA_FROM_FILE)."""
     inertial = f'<inertial><mass value="{mass_kg!r}"/><inertia ixx="0" iyy="0" izz="0" ixy="0" ixz="0" iyz="0"/></inertial>'
     shapes = ""
     for i, part in enumerate(parts):
-        origin = f'<origin xyz="{numbers(part.position_m)}" rpy="0 0 {part.yaw_rad!r}"/>'
+        box = f'<origin xyz="{numbers(part.position_m)}"/><geometry><box size="{numbers(part.size_m)}"/></geometry>'
         colour = f'<material name="{name}{i}"><color rgba="{numbers(part.rgba)}"/></material>'
-        shapes += f"<visual>{origin}{part.geometry}{colour}</visual><collision>{origin}{part.geometry}</collision>"
+        shapes += f"<visual>{box}{colour}</visual><collision>{box}</collision>"
     return f'<link name="{name}">{inertial}{shapes}</link>'
 
 
@@ -57,3 +51,11 @@ def slide(name: str, parent: str, child: str, axis: Sequence[float], upper_m: fl
 def robot(name: str, *elements: str) -> str:
     """The whole document."""
     return "\n".join([f'<robot name="{name}">', *elements, "</robot>"])
+
+
+def load(bullet, text: str, **options) -> int:
+    """The body of a document, loaded by a PyBullet client with `loadURDF`'s options; returns its id."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "body.urdf"
+        path.write_text(text, encoding="utf-8")
+        return bullet.loadURDF(str(path), **options)

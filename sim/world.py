@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -95,14 +93,6 @@ class World:
         """A box of paint on the table: seen by the camera, touched by nothing; returns its id."""
         visual = self.bullet.createVisualShape(self.bullet.GEOM_BOX, halfExtents=[s / 2 for s in size_m], rgbaColor=rgba, specularColor=[0, 0, 0])
         return self.bullet.createMultiBody(0.0, -1, visual, list(position_m))
-
-    def load_urdf(self, text: str, position_m, yaw_rad: float, fixed: bool = False) -> int:
-        """The body of a URDF document; returns its id."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "body.urdf"
-            path.write_text(text, encoding="utf-8")
-            turn = self.bullet.getQuaternionFromEuler([0, 0, yaw_rad])
-            return self.bullet.loadURDF(str(path), list(position_m), turn, useFixedBase=fixed)
 
     def _set_friction(self, body: int, friction: float) -> None:
         self.bullet.changeDynamics(body, -1, lateralFriction=friction, spinningFriction=0.002, rollingFriction=0.0005)
