@@ -25,7 +25,14 @@ setup(
     # Ranges for other environments; requirements/ pins what `make` installs. ROS 2's packages are named in each package.xml.
     extras_require={
         "data": ["google-crc32c>=1.6", "protobuf>=5"],
-        "sim": ['pybullet>=3.2.6; python_version < "3.12"', 'pybullet-arm64>=3.2.7; python_version >= "3.12"', "pyzmq>=26", "gymnasium>=1.0", "opencv-python-headless>=4.10", "imageio-ffmpeg>=0.5"],
+        "sim": [
+            'pybullet>=3.2.6; python_version < "3.12"',
+            'pybullet-arm64>=3.2.7; python_version >= "3.12"',  # the fork that has a wheel for it
+            "pyzmq>=26",
+            "gymnasium>=1.0",
+            "opencv-python-headless>=4.10",
+            "imageio-ffmpeg>=0.5",
+        ],
         "learn": ["torch>=2.6", "onnxscript>=0.3", "tensorboard>=2.18"],
     },
     license="Apache-2.0",

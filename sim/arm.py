@@ -62,7 +62,8 @@ def _link(name: str, link: LinkSpec) -> str:
         shapes += f'<visual>{geometry}<material name="{name}{i}"><color rgba="{numbers(shape.rgba)}"/></material></visual>'
         shapes += f"<collision>{geometry}</collision>"
     return (
-        f'<link name="{name}"><inertial><mass value="{link.mass_kg}"/><origin xyz="{numbers(link.com_m)}" rpy="{numbers(link.com_rpy_rad)}"/>'
+        f'<link name="{name}"><inertial><mass value="{link.mass_kg}"/>'
+        f'<origin xyz="{numbers(link.com_m)}" rpy="{numbers(link.com_rpy_rad)}"/>'
         f'<inertia ixx="{ixx}" iyy="{iyy}" izz="{izz}" ixy="{ixy}" ixz="{ixz}" iyz="{iyz}"/></inertial>{shapes}</link>'
     )
 
