@@ -1,6 +1,6 @@
 """Speed of import into an EpisodeStore, and of decoding one: python benchmarks/import_speed.py
 
-Writes a raw BridgeData tree of made-up trajectories (45 frames of 192×144 JPEG, as the sim's collector does;
+Writes a raw BridgeData tree of made-up trajectories (45 frames of 128×96 JPEG, as the sim's collector does;
 and of 640×480, as the robot's), imports it with one thread and with all cores, then decodes the whole store.
 Disk, JPEG decoding, Lanczos and PNG encoding are all in the time.
 """
@@ -56,7 +56,7 @@ def main() -> None:
         + "|---" * 6
         + "|"
     )
-    for (width, height), size in (((192, 144), 64), ((640, 480), 128)):
+    for (width, height), size in (((128, 96), 64), ((640, 480), 128)):
         with tempfile.TemporaryDirectory() as scratch:
             tree = Path(scratch) / "tree"
             write_tree(tree, episodes, width, height)

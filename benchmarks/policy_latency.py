@@ -22,7 +22,7 @@ import onnxruntime
 from mqe_core.bundle import PolicyBundle
 from mqe_core.runtime.policy import OnnxPolicy
 
-SIZES = ((640, 480), (192, 144))  # a webcam's frame, the sim's frame; width × height
+SIZES = ((640, 480), (128, 96))  # a webcam's frame, the sim's frame; width × height
 
 
 def measure(

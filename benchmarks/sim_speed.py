@@ -24,7 +24,7 @@ def main() -> None:
     run_oracle(world, "place1", 0)  # warm up
     print("| frames | control steps/s per core | times real time | share of rendering |\n|---|---|---|---|")
     bare = None
-    for size in (None, (64, 64), (128, 128), (192, 144), (256, 256), (640, 480)):
+    for size in (None, (64, 64), (128, 128), (128, 96), (256, 256), (640, 480)):
         rates = []
         for seed in range(episodes if size != (640, 480) else max(1, episodes // 5)):
             start = time.perf_counter()

@@ -6,9 +6,9 @@ import numpy as np
 
 from mqe_core.spec import CameraSpec
 
-# What the sim's camera delivers unless told otherwise: the sensor's 4:3 view at three times a 64-pixel policy's size, so that squashing it
+# What the sim's camera delivers unless told otherwise: the sensor's 4:3 view at twice a 64-pixel policy's size, so that squashing it
 # averages over edges. Training data and evaluation use the same size.
-FRAME_WIDTH, FRAME_HEIGHT = 192, 144
+FRAME_WIDTH, FRAME_HEIGHT = 128, 96
 _NEAR_M, _FAR_M = 0.02, 3.0
 _LIGHT = {"lightDirection": [0.4, -0.6, 1.0], "lightColor": [1, 1, 1], "lightAmbientCoeff": 0.6, "lightDiffuseCoeff": 0.4,
           "lightSpecularCoeff": 0.05}  # fmt: skip

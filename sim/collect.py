@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import pickle
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,8 @@ def run_oracle(
     """One demonstration in scene `seed`, from the oracle's `record_from` on; another `attempt` draws other noise. May raise UnreachableError.
 
     Returns a dict: `images` list of (H, W, 3) uint8 (empty where `size` is None), `full_state`, `desired_state` (T, 7) Bridge states
-    measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`, `max_score`, `language`, and
-    `stages_before` and `stages_after`: which parts of the task were done where the record begins and ends.
+    measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`, `max_score`, `language`, `event` (the
+    oracle's), and `stages_before` and `stages_after`: which parts of the task were done where the record begins and ends.
     """
     spec = world.spec
     task = make_task(task_name, world, seed, stage=stage)
@@ -93,7 +94,7 @@ def run_oracle(
         if len(record["actions"]) == oracle.record_from:
             stages_before = task.stages()
     task.settle()
-    outcome = {"score": task.score(), "max_score": task.max_score, "language": task.language}
+    outcome = {"score": task.score(), "max_score": task.max_score, "language": task.language, "event": oracle.event}
     outcome |= {"stages_before": stages_before, "stages_after": task.stages()}
     kept = {key: values[oracle.record_from :] for key, values in record.items()}
     return {**{k: (v if k == "images" else np.array(v)) for k, v in kept.items()}, **outcome}
@@ -174,12 +175,16 @@ def shows_one_stage(outcome: dict) -> bool:
     return changed == 1 and outcome["score"] == outcome["max_score"]
 
 
-def check_stages(root: Path) -> tuple[int, list[Path]]:
-    """Number of episodes in a tree, and those that do not show exactly one stage: none is the proof that training data holds no chain."""
+def check_stages(root: Path) -> tuple[Counter[str], list[Path]]:
+    """Number of episodes in a tree by the event in them, and those that do not show exactly one stage.
+
+    None of the latter is the proof that training data holds no chain.
+    """
     outcomes = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(root).rglob("outcome.json"))}
     if not outcomes:
         raise ValueError(f"{root} holds no episodes of `mqe sim collect`")
-    return len(outcomes), [folder for folder, outcome in outcomes.items() if not shows_one_stage(outcome)]
+    events = Counter(outcome["event"] or "nothing special" for outcome in outcomes.values())
+    return events, [folder for folder, outcome in outcomes.items() if not shows_one_stage(outcome)]
 
 
 def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
@@ -194,6 +199,6 @@ def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
     policy_out = [{"actions": action, "policy_type": "oracle"} for action in record["actions"]]
     (partial / "policy_out.pkl").write_bytes(pickle.dumps(policy_out, protocol=4))
     (partial / "lang.txt").write_text(record["language"] + "\n", encoding="utf-8")
-    outcome = {"task": task, "seed": seed, **{key: record[key] for key in ("score", "max_score", "stages_before", "stages_after")}}
+    outcome = {"task": task, "seed": seed, **{key: record[key] for key in ("score", "max_score", "event", "stages_before", "stages_after")}}
     (partial / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
     partial.rename(folder)

@@ -37,8 +37,10 @@ def run(args: argparse.Namespace) -> int:
     elif args.action == "check":
         from mqe_sim.collect import check_stages
 
-        episodes, others = check_stages(args.tree)
+        events, others = check_stages(args.tree)
+        episodes = events.total()
         print(f"{args.tree}: {episodes - len(others)} of {episodes} episodes show exactly one stage")
+        print("  " + ", ".join(f"{name}: {100 * count / episodes:.0f} %" for name, count in events.most_common()))
         for folder in others:
             print(f"  not {folder}")
         if others:

@@ -4,9 +4,10 @@ It is reactive: every action is a function of what a camera could see as well (w
 open), never of a hidden stage or a timer. A policy that sees one image can therefore imitate it, and it recovers from whatever happens.
 Small noise, wandering while the hand moves freely, makes the data a tube around many paths.
 
-In a stated share of the episodes a disturbance takes the arm away first: for some steps, begun at any moment of the first stage, the hand drifts
-anywhere and the gripper may open or close. Only what follows is worth imitating, so `record_from` is the step at which the disturbance
-is over: the data shows how errors are corrected, not how they are made.
+Stated shares of the episodes are less than straight. A disturbance takes the arm away first: for some steps, begun at any moment of the
+first stage, the hand drifts anywhere and the gripper may open or close. Only what follows is worth imitating, so `record_from` is the step
+at which the disturbance is over: the data shows how errors are corrected, not how they are made. Two things that people do in play are
+recorded as they happen: a pause, and a failed grasp (the fingers close above the thing, come up empty, and try again).
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ _MAX_STEP_M, _MAX_STEP_RAD = 0.038, 0.15
 _MAX_AHEAD_M = 0.08  # the target is never further from the hand, so that it does not run away from a blocked one
 _REACH_M = 0.43  # of the hand, pointing down, from the base's axis
 _WANDER_M, _WHITE_M = 0.003, 0.001  # noise on the action, per step
-_DISTURBED_SHARE = 0.6  # of the episodes have one disturbance
-_LAST_DISTURBANCE_STEP = 36  # about when an undisturbed episode of one stage retreats
+EVENT_SHARES = {"disturbance": 0.6, "pause": 0.06, "failed grasp": 0.06}  # of the episodes; each has one event at most
+_LAST_EVENT_STEP = 36  # about when an undisturbed episode of one stage retreats
 _DISTURBANCE_STEPS = (2, 7)  # half-open range
 _DRIFT_M, _DRIFT_RAD = 0.030, 0.03  # per step and axis, uniform ±
 _DRIFT_LOW_M, _DRIFT_HIGH_M = np.array([0.17, -0.12, 0.012]), np.array([0.37, 0.14, 0.20])  # where a drift stops
 _NUDGE_SHARE, _NUDGE_SCALE = 0.5, 0.35  # of the disturbances are so much weaker: near misses rather than long ways
 _GRIPPER_FLIP_SHARE = 0.4
+_PAUSE_STEPS = (3, 11)  # half-open range
+_EMPTY_GRASP_M = (0.055, 0.085)  # height of the hand at which the fingers begin to close too early
+_EMPTY_CLOSE_STEPS, _EMPTY_LIFT_STEPS, _EMPTY_LIFT_M = 3, 3, 0.025
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +58,10 @@ class Oracle:
         task: the scene.
         planner: the script, a pure function.
         rng: source of all its noise.
-        noise: scale of the noise and of the disturbed share; 0 gives the plain script.
+        noise: scale of the noise and of the events' shares; 0 gives the plain script.
 
     Attributes:
+        event: what happens in this episode, a key of EVENT_SHARES or None; where the hand never goes down, as in reach, no grasp fails.
         record_from: the step at which the disturbance, if any, is over; known from the start.
         done: the task is solved and the hand is where it ends.
     """
@@ -65,10 +70,16 @@ class Oracle:
         self._task, self._planner, self._rng, self._noise = task, planner, rng, noise
         self._wander = np.zeros(3)
         self._steps = 0
-        self._disturbed_from = self.record_from = 0
-        if rng.random() < noise * _DISTURBED_SHARE:
-            self._disturbed_from = int(rng.integers(0, _LAST_DISTURBANCE_STEP))
-            self.record_from = self._disturbed_from + int(rng.integers(*_DISTURBANCE_STEPS))
+        chances = [noise * share for share in EVENT_SHARES.values()]
+        self.event = [*EVENT_SHARES, None][int(rng.choice(len(chances) + 1, p=[*chances, 1.0 - sum(chances)]))]
+        first = int(rng.integers(0, _LAST_EVENT_STEP))
+        disturbed, paused = first + int(rng.integers(*_DISTURBANCE_STEPS)), first + int(rng.integers(*_PAUSE_STEPS))
+        self._disturbed = range(first, disturbed) if self.event == "disturbance" else range(0)
+        self._paused = range(first, paused) if self.event == "pause" else range(0)
+        self.record_from = self._disturbed.stop
+        self._empty_grasp_m = float(rng.uniform(*_EMPTY_GRASP_M)) if self.event == "failed grasp" else 0.0
+        self._empty_steps = 0  # of a failed grasp, done
+        self._gripper = 1.0  # last commanded
         self._drift = np.concatenate([rng.uniform(-_DRIFT_M, _DRIFT_M, 3), rng.uniform(-_DRIFT_RAD, _DRIFT_RAD, 3)])
         self._drift *= _NUDGE_SCALE if rng.random() < _NUDGE_SHARE else 1.0
         self._flip_gripper = bool(rng.random() < _GRIPPER_FLIP_SHARE)
@@ -78,13 +89,37 @@ class Oracle:
         """Action (7,) for the arm's commanded and measured poses (4, 4); sets `done` at the end."""
         plan = self._planner(self._task, measured_pose[:3, 3], self._task.world.arm.gripper())
         hand, target = measured_pose[:3, 3], target_pose[:3, 3]
-        disturbed = self._disturbed_from <= self._steps < self.record_from
-        self._steps += 1
-        self.done = plan.finished and not disturbed
-        if disturbed:
-            drift = self._drift.copy()
-            drift[:3] = np.clip(target + drift[:3], _DRIFT_LOW_M, _DRIFT_HIGH_M) - target
-            return np.concatenate([drift, [1.0 - plan.gripper if self._flip_gripper else plan.gripper]])
+        step, self._steps = self._steps, self._steps + 1
+        self.done = plan.finished and step not in self._disturbed
+        if step in self._disturbed:
+            action = self._drift_away(plan, target)
+        elif step in self._paused:
+            action = np.array([*np.zeros(6), self._gripper])
+        elif self._grasps_nothing(plan, hand):
+            lifts = self._empty_steps > _EMPTY_CLOSE_STEPS
+            action = np.array([0.0, 0.0, lifts * _EMPTY_LIFT_M, 0.0, 0.0, 0.0, 0.0])
+        else:
+            action = self._follow(plan, target_pose, hand)
+        self._gripper = float(action[6])
+        return action
+
+    def _drift_away(self, plan: Plan, target: np.ndarray) -> np.ndarray:
+        drift = self._drift.copy()
+        drift[:3] = np.clip(target + drift[:3], _DRIFT_LOW_M, _DRIFT_HIGH_M) - target
+        return np.concatenate([drift, [1.0 - plan.gripper if self._flip_gripper else plan.gripper]])
+
+    def _grasps_nothing(self, plan: Plan, hand: np.ndarray) -> bool:
+        """Whether a failed grasp goes on, or begins: on the way down with open fingers, lower than the height drawn for it."""
+        if self._empty_steps == 0:
+            begins = plan.gripper == 1.0 and plan.waypoint_m[2] < hand[2] - 0.01 and hand[2] < self._empty_grasp_m
+        else:
+            begins = self._empty_steps < _EMPTY_CLOSE_STEPS + _EMPTY_LIFT_STEPS
+        self._empty_steps += begins
+        return begins
+
+    def _follow(self, plan: Plan, target_pose: np.ndarray, hand: np.ndarray) -> np.ndarray:
+        """One bounded step towards the plan's waypoint, with noise."""
+        target = target_pose[:3, 3]
         delta = _STEP_GAIN * (plan.waypoint_m - hand)  # from where the hand is seen, not from where it was sent
         longest = np.abs(delta).max()
         if longest > _MAX_STEP_M:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.spec import load_robot_spec
 from mqe_sim.collect import run_oracle
 from mqe_sim.oracles import make_oracle
+from mqe_sim.oracles.oracle import EVENT_SHARES
 from mqe_sim.tasks import TASKS, make_task
 from mqe_sim.tasks.home import HOME_SPREAD_M, HOME_STATE
 from mqe_sim.world import World
@@ -55,6 +58,23 @@ def test_what_is_recorded_begins_where_the_disturbance_ends_and_ends_at_home():
     for record in records:
         assert len(record["actions"]) == len(record["full_state"]) - 1
         assert np.linalg.norm(record["full_state"][-1, :3] - HOME_STATE[:3]) < 0.04
+
+
+def test_pauses_and_failed_grasps_come_in_their_stated_shares_and_stay_in_the_record():
+    world = World(load_robot_spec())
+    task = make_task("place1", world, 0)
+    first_rng = [np.random.default_rng([seed, 1]) for seed in range(1500)]
+    events = Counter(make_oracle(task, rng).event for rng in first_rng)
+    for event, share in EVENT_SHARES.items():
+        assert abs(events[event] / 1500 - share) < 4 * np.sqrt(share * (1 - share) / 1500)
+
+    records = (run_oracle(world, "place1", seed, size=None) for seed in range(150))
+    told = {event: next(record for record in records if record["event"] == event) for event in ("pause", "failed grasp")}
+    world.close()
+    still = (told["pause"]["actions"][:, :6] == 0.0).all(axis=1)
+    assert 3 <= still.sum() <= 10
+    closings = np.diff(told["failed grasp"]["actions"][:, 6]) < 0
+    assert closings.sum() >= 2 and told["failed grasp"]["score"] == 1.0
 
 
 def test_the_script_is_a_function_of_what_is_visible():
