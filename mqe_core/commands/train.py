@@ -15,12 +15,12 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="episode store, made by `mqe data import` (with --resume: default as before)")
     parser.add_argument("--out", type=Path, help="run folder to create: checkpoints, metrics.csv, TensorBoard curves")
-    parser.add_argument("--agent", help="algorithm (default: mqe)")
+    parser.add_argument("--agent", help="algorithm: mqe, or the baselines gcbc, gciql, tra (default: mqe)")
     parser.add_argument("--steps", type=int, help="updates in total")
     parser.add_argument("--batch-size", type=int, help="rows per update")
     parser.add_argument("--seed", type=int, help="seed of weights, sampling and augmentation")
     presets = "sim_pixels (64-pixel images of the sim), bridge_cpu (BridgeData, without a GPU)"
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"YAML file of keys, or a preset: {presets}")
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"YAML file of keys (those of other agents are skipped), or a preset: {presets}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key; may be repeated")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; only --steps may change")
     parser.add_argument("--show-config", action="store_true", help="print the resulting configuration with meanings, and stop")
@@ -32,12 +32,15 @@ def run(args: argparse.Namespace) -> int:
 
     from mqe_core.learning import config as configuration
     from mqe_core.learning.train import make_config, read_config, read_metadata, train
+    from mqe_core.learning.trainer import keys_for
 
-    values = dict(configuration.read_values(args.config)) if args.config else {}
-    values.update(configuration.parse_assignment(text) for text in args.set)
+    from_file = dict(configuration.read_values(args.config)) if args.config else {}
+    given = dict(configuration.parse_assignment(text) for text in args.set)
     for name in ("agent", "steps", "batch_size", "seed"):
         if getattr(args, name) is not None:
-            values[name] = getattr(args, name)
+            given[name] = getattr(args, name)
+    agent = given.get("agent", from_file.get("agent", "mqe"))
+    values = {**keys_for(agent, from_file), **given}
     if args.show_config:
         sys.stdout.write(make_config(values).to_yaml())
         return 0

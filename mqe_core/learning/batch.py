@@ -17,6 +17,7 @@ class Batch:
     waypoints: Tensor
     waypoint_steps: Tensor  # (B,) float32, control steps from the observation to the waypoint
     value_goals: Tensor
+    at_value_goal: Tensor  # (B,) bool, the value goal is the observation itself, by index
     actor_goals: Tensor
 
     def __post_init__(self) -> None:
@@ -26,6 +27,7 @@ class Batch:
             assert goals.shape == self.observations.shape and goals.dtype == self.observations.dtype
         assert self.actions.ndim == 2 and self.actions.dtype == torch.float32
         assert self.waypoint_steps.shape == (rows,)
+        assert self.at_value_goal.dtype == torch.bool
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""

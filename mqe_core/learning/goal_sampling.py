@@ -20,14 +20,11 @@ class GoalIndices:
     waypoint: np.ndarray
     waypoint_steps: np.ndarray  # k, control steps from the observation to the waypoint; 0 only at the last valid frame
     value_goal: np.ndarray
-    value_goal_steps: np.ndarray
     actor_goal: np.ndarray
 
     def __post_init__(self) -> None:
         assert len({array.shape for array in vars(self).values()}) == 1, "all index arrays have one row per transition"
-        assert (self.waypoint_steps >= 0).all() and (self.value_goal_steps >= 0).all(), "waypoints and goals never lie behind"
-        # The one waypoint past its goal is the next observation of an episode's last transition.
-        assert (self.waypoint_steps <= np.maximum(self.value_goal_steps, 1)).all(), "a waypoint lies on the way to its goal"
+        assert (self.waypoint_steps >= 0).all(), "waypoints never lie behind"
 
 
 @dataclass(frozen=True)
@@ -109,5 +106,23 @@ class WaypointSampler:
         waypoint = np.minimum(transitions.geometric_goals(rng, t, self.lambda_), value_goal)
         # The one-step waypoint is the next observation, so at the last valid frame it is s_L, one step past the goal.
         waypoint = np.where(rng.random(batch_size) < self.next_state_sample, t + 1, waypoint)
+        # The one waypoint past its goal is the next observation of an episode's last transition.
+        assert (waypoint <= np.maximum(value_goal, t + 1)).all(), "a waypoint lies on the way to its goal"
         actor_goal = transitions.mixed_goals(rng, t, self.actor_goals, discount=None)
-        return GoalIndices(t, waypoint, waypoint - t, value_goal, value_goal - t, actor_goal)
+        return GoalIndices(t, waypoint, waypoint - t, value_goal, actor_goal)
+
+
+@dataclass(frozen=True)
+class TransitionSampler:
+    """Rows of one-step methods: the waypoint is the next observation, the value goal comes from a mixture (geometric within an episode)."""
+
+    discount: float
+    value_goals: GoalMixture = GoalMixture()
+    actor_goals: GoalMixture = GoalMixture()
+
+    def sample(self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int) -> GoalIndices:
+        """Draw ``batch_size`` rows."""
+        t = transitions.draw(rng, batch_size)
+        value_goal = transitions.mixed_goals(rng, t, self.value_goals, self.discount)
+        actor_goal = transitions.mixed_goals(rng, t, self.actor_goals, discount=None)
+        return GoalIndices(t, t + 1, np.ones_like(t), value_goal, actor_goal)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mqe_core.learning.observations import ObservationSpec
+
 
 def gelu(x: Tensor) -> Tensor:
     """Flax's default GELU, the tanh approximation."""
@@ -114,15 +116,22 @@ class ImageEncoder(nn.Module):
         # NHWC memory: what the input already has after the permute, and the faster layout for narrow convolutions.
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, films: Sequence[Tensor] = ()) -> Tensor:
+        """``films``: scale and shift ``(B, 2 * channels)`` after each outer convolution, or none; see FilmedEncoder."""
         if self.bfloat16 and self.training:
             with torch.autocast(images.device.type, dtype=torch.bfloat16):
-                return self._encode(images).to(torch.float32)
-        return self._encode(images)
+                return self._encode(images, films).to(torch.float32)
+        return self._encode(images, films)
 
-    def _encode(self, images: Tensor) -> Tensor:
+    def _encode(self, images: Tensor, films: Sequence[Tensor]) -> Tensor:
         x = images.permute(0, 3, 1, 2).to(torch.float32) / 255.0  # (B, C, H, W), NHWC strides
-        return gelu(self.dense(self.convolutions(x).flatten(1)))
+        waiting = list(films)
+        for layer in self.convolutions:
+            x = layer(x)
+            if waiting and isinstance(layer, nn.Conv2d):
+                scale, shift = waiting.pop(0).to(x.dtype)[:, :, None, None].chunk(2, dim=1)
+                x = x * (1.0 + scale) + shift
+        return gelu(self.dense(x.flatten(1)))
 
 
 class SameMaxPool(nn.Module):
@@ -169,6 +178,26 @@ def strided_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class FilmedEncoder(nn.Module):
+    """An image encoder steered by a vector: FiLM, ``x * (1 + scale) + shift`` per channel after each of its outer convolutions.
+
+    ``(B, H, W, C) uint8, (B, D) -> (B, out_features)``. Scale and shift are linear in the vector and begin at zero.
+    """
+
+    def __init__(self, encoder: ImageEncoder, condition_features: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.out_features = encoder.out_features
+        convolutions = [layer for layer in encoder.convolutions if isinstance(layer, nn.Conv2d)]
+        self.films = nn.ModuleList(nn.Linear(condition_features, 2 * layer.out_channels) for layer in convolutions)
+        for film in self.films:
+            nn.init.zeros_(film.weight)
+            nn.init.zeros_(film.bias)
+
+    def forward(self, images: Tensor, condition: Tensor) -> Tensor:
+        return self.encoder(images, [film(condition) for film in self.films])
+
+
 ENCODERS = {  # name: (convolutions, widths, features after the dense layer)
     "impala_small": (impala_convolutions, (16, 32, 32), 512),
     "strided": (strided_convolutions, (32, 32, 64, 64), 256),
@@ -182,6 +211,39 @@ def make_image_encoder(name: str, channels: int, image_size: int, bfloat16: bool
         raise ValueError(f"unknown encoder {name!r}: choose one of {', '.join(sorted(ENCODERS))}")
     convolutions, widths, features = ENCODERS[name]
     return ImageEncoder(convolutions(channels, widths), channels, image_size, features, bfloat16)
+
+
+class PairEncoder(nn.Module):
+    """Features of an observation and a goal seen together, ``(B, ...), (B, ...) -> (B, out_features)``.
+
+    Images enter one encoder as six channels; states are standardised and stand side by side.
+    """
+
+    def __init__(self, name: str, observation: ObservationSpec, statistics: tuple[Tensor, Tensor] | None, bfloat16: bool = False) -> None:
+        super().__init__()
+        self.pixels = observation.kind == "pixels"
+        if self.pixels:
+            self.encoder = make_image_encoder(name, 6, observation.image_size, bfloat16)
+            self.out_features = self.encoder.out_features
+        else:
+            self.encoder = make_encoder(name, observation, statistics)
+            self.out_features = 2 * self.encoder.out_features
+
+    def forward(self, observations: Tensor, goals: Tensor) -> Tensor:
+        if self.pixels:
+            return self.encoder(torch.cat([observations, goals], dim=-1))
+        return torch.cat([self.encoder(observations), self.encoder(goals)], dim=-1)
+
+
+def make_encoder(
+    name: str, observation: ObservationSpec, statistics: tuple[Tensor, Tensor] | None, bfloat16: bool = False
+) -> ImageEncoder | StateEncoder:
+    """Encoder of one observation: the named one for images, standardisation for states."""
+    if observation.kind == "pixels":
+        return make_image_encoder(name, 3, observation.image_size, bfloat16)
+    if observation.kind == "state":
+        return StateEncoder(*(statistics or (torch.zeros(observation.state_dim), torch.ones(observation.state_dim))))
+    raise ValueError(f"unknown observation kind {observation.kind!r}: expected 'pixels' or 'state'")
 
 
 def xavier_init(module: nn.Module) -> None:

@@ -111,7 +111,7 @@ def describe_run(store: EpisodeStore, data: Path, trainer: Trainer) -> dict[str,
     return {
         "schema": METADATA_SCHEMA,
         "agent": trainer.config.train.agent,
-        "discount": trainer.config.agent.discount,
+        "discount": trainer.agent.discount,
         "observation": {"kind": spec.kind, "image_size": spec.image_size, "state_dim": spec.state_dim},
         "camera": trainer.config.train.camera,
         "action_low": trainer.action_scale.low.tolist(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,15 @@ def make_config(values: dict[str, Any]) -> RunConfig:
     return RunConfig(configuration.build(TrainConfig, train_values), configuration.build(agent_class, agent_values))
 
 
+def keys_for(agent: str, values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` of a preset, which serves all agents, without the keys that only other agents have."""
+    if agent not in AGENTS:
+        return values  # make_config says so
+    own = {f.name for cls in (TrainConfig, AGENTS[agent][1]) for f in fields(cls)}
+    others = {f.name for _, cls in AGENTS.values() for f in fields(cls)} - own
+    return {name: value for name, value in values.items() if name not in others}
+
+
 class Trainer:
     """Everything that changes during a run: networks, optimiser, random state, step; ``update`` moves it by one batch."""
 
@@ -135,6 +144,7 @@ class Trainer:
             waypoints=waypoints,
             waypoint_steps=torch.from_numpy(rows.waypoint_steps.astype(np.float32)),
             value_goals=value_goals,
+            at_value_goal=torch.from_numpy(rows.value_goal == rows.observation),
             actor_goals=actor_goals,
         ).to(self.device)
 
@@ -152,6 +162,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
+        self.agent.after_update()
         self.step += 1
         if self.average:
             # Early on the mean is short, so that it forgets the initial weights.

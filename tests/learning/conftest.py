@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from mqe_core.learning.trainer import RunConfig, make_config
+from mqe_core.learning.trainer import RunConfig, keys_for, make_config
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,7 @@ def tiny_config() -> Callable[..., RunConfig]:
             "steps": 4, "batch_size": 8, "log_every": 1, "checkpoint_every": 2, "threads": 1, "device": "cpu",
             "encoder": "strided_small", "hidden_dims": [16, 16], "latent_dim": 16, "components": 2,
         }  # fmt: skip
-        return make_config({**values, **overrides})
+        values |= overrides
+        return make_config(keys_for(values.get("agent", "mqe"), values))
 
     return make

@@ -14,7 +14,7 @@ from mqe_core.bundle import PolicyBundle
 from mqe_core.golden_images import counter_image
 from mqe_core.learning.export import DeployedPolicy, assert_parity, export_run, last_metrics
 from mqe_core.learning.train import action_scale, load_run, train
-from mqe_core.learning.trainer import make_config
+from mqe_core.learning.trainer import keys_for, make_config
 
 torch.set_num_threads(1)
 SMALL = {
@@ -114,6 +114,18 @@ def test_the_graph_is_standard_and_holds_no_traces_of_the_machine(policy_file: P
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
     assert not any(node.doc_string or len(node.metadata_props) for node in model.graph.node)
     assert str(Path(__file__).parents[2]).encode() not in policy_file.read_bytes()
+
+
+@pytest.mark.parametrize("agent", ["gcbc", "gciql", "tra"])
+def test_every_agent_becomes_a_bundle(synthetic_store: Path, tmp_path: Path, spec, agent: str) -> None:
+    """Export itself asserts that onnxruntime answers as torch does; where there is no critic, there is no steps_to_goal."""
+    values = keys_for(agent, {**SMALL, "steps": 2, "observation": "pixels", "agent": agent})
+    train(synthetic_store, tmp_path / "run", make_config(values), progress=False)
+    bundle = export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
+    assert bundle.contract.agent == agent
+    knows_steps = agent == "gciql"
+    assert (bundle.contract.discount is not None) == knows_steps
+    assert list(bundle.run(*pairs(3))) == ["action", "steps_to_goal"][: 1 + knows_steps]
 
 
 def test_parity_fails_for_another_network(policy_file: Path, run_folder: Path) -> None:

@@ -99,18 +99,18 @@ def test_waypoints(transitions: TransitionIndex, next_state_sample: float) -> No
     steps_left = final(t) - t
     goal_law = geometric_law(steps_left, 0.8)
     for goal_steps in (1, 2, 5, steps_left):
-        waypoint_steps = rows.waypoint_steps[chosen & (rows.value_goal_steps == goal_steps)]
+        waypoint_steps = rows.waypoint_steps[chosen & ((rows.value_goal - rows.observation) == goal_steps)]
         law = np.zeros(goal_steps + 1)
         law += (1 - next_state_sample) * geometric_law(goal_steps, 0.6)
         law[1] += next_state_sample
         assert_law(waypoint_steps, law)
-    assert_law(rows.value_goal_steps[chosen], goal_law)
+    assert_law((rows.value_goal - rows.observation)[chosen], goal_law)
 
 
 def test_waypoint_and_goal_draws_are_independent(transitions: TransitionIndex) -> None:
     """Among rows whose goal is at least 4 ahead, k in {1, 2, 3} has the law of an independent geometric draw."""
     rows = WaypointSampler(0.8, 0.6, 0.0).sample(transitions, np.random.default_rng(5), DRAWS)
-    steps = rows.waypoint_steps[rows.value_goal_steps >= 4]
+    steps = rows.waypoint_steps[(rows.value_goal - rows.observation) >= 4]
     for k in (1, 2, 3):
         assert np.mean(steps == k) == pytest.approx(0.4 * 0.6 ** (k - 1), abs=5 * np.sqrt(0.25 / len(steps)))
 

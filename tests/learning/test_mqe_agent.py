@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mqe_core.learning.agents.mqe import MQEAgent, actor_loss
+from mqe_core.learning.actor import actor_loss
+from mqe_core.learning.agents.mqe import MQEAgent
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.networks import EnsembleMLP, SameMaxPool, make_image_encoder
 from mqe_core.learning.observations import ObservationSpec
@@ -28,7 +29,7 @@ def make_batch(seed: int = 0) -> Batch:
 
     actions = 2 * torch.rand(ROWS, 7, generator=generator) - 1
     steps = torch.randint(1, 9, (ROWS,), generator=generator).float()
-    return Batch(images(), actions, images(), steps, images(), images())
+    return Batch(images(), actions, images(), steps, images(), torch.zeros(ROWS, dtype=torch.bool), images())
 
 
 def make_agent(config: RunConfig, seed: int = 0) -> MQEAgent:
@@ -45,7 +46,7 @@ def test_critic_and_actor_losses_train_their_own_networks_only(tiny_config: Call
     agent = make_agent(tiny_config(alpha=2.0))
     loss, _ = agent.loss(make_batch())
     loss.backward()
-    assert all(moved(part) for part in (agent.phi, agent.psi, agent.critic_encoder, agent.actor, agent.actor_encoder))
+    assert all(moved(part) for part in (agent.phi, agent.psi, agent.critic_encoder, agent.actor.mean, agent.actor.encoder))
     critic_names = [name for name, _ in agent.named_parameters() if not name.startswith("actor")]
     with_q = {name: agent.get_parameter(name).grad.clone() for name in critic_names}
 
@@ -60,9 +61,9 @@ def test_with_the_q_term_off_the_actor_clones_behaviour(tiny_config: Callable[..
     batch = make_batch()
     loss, metrics = agent.loss(batch)
     assert "actor/q_mean" not in metrics
-    mean = agent.actor_mean(batch.observations, batch.actor_goals)
+    mean = agent.actor(batch.observations, batch.actor_goals)
     expected = -2.0 * torch.distributions.Normal(mean, 1.0).log_prob(batch.actions).sum(-1).mean()
-    actor_parameters = [*agent.actor.parameters(), *agent.actor_encoder.parameters()]
+    actor_parameters = list(agent.actor.parameters())
     ours = torch.autograd.grad(loss, actor_parameters)
     for gradient, reference in zip(ours, torch.autograd.grad(expected, actor_parameters)):
         torch.testing.assert_close(gradient, reference, rtol=1e-4, atol=1e-6)
@@ -72,12 +73,12 @@ def test_q_is_the_worst_member_at_the_clipped_action(tiny_config: Callable[..., 
     """One row and one member at a time; the actor's gradient is that of -mean(q) / mean|q| through the action alone."""
     agent = make_agent(tiny_config(alpha=0.0))
     with torch.no_grad():
-        agent.actor.head.bias.copy_(torch.tensor([3.0, 0, 0, 0, 0, 0, -3.0]))  # two of seven means are clipped
+        agent.actor.mean.head.bias.copy_(torch.tensor([3.0, 0, 0, 0, 0, 0, -3.0]))  # two of seven means are clipped
     batch = make_batch()
     loss, metrics = agent.loss(batch)
     components = agent.config.components
     q = []
-    mean = agent.actor_mean(batch.observations, batch.actor_goals)
+    mean = agent.actor(batch.observations, batch.actor_goals)
     for row in range(ROWS):
         action = mean[row].clamp(-1, 1)
         state = agent.critic_encoder(batch.observations[row : row + 1]).detach()
@@ -86,7 +87,7 @@ def test_q_is_the_worst_member_at_the_clipped_action(tiny_config: Callable[..., 
         q.append(torch.stack([-mrn_distance(phi[e], psi[e], components) for e in range(agent.config.ensemble)]).min())
     q = torch.stack(q)
     assert metrics["actor/q_mean"].item() == pytest.approx(q.mean().item(), rel=1e-4)
-    bias = agent.actor.head.bias
+    bias = agent.actor.mean.head.bias
     ours = torch.autograd.grad(loss, bias, retain_graph=True)[0]
     expected = torch.autograd.grad(-q.mean() / (q.abs().mean().detach() + 1e-6), bias)[0]
     torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-7)
@@ -118,7 +119,7 @@ def test_steps_to_goal_is_the_ensemble_mean_in_control_steps(tiny_config: Callab
         psi_s, psi_goal = (agent.psi(agent.critic_encoder(x)) for x in (batch.observations, batch.value_goals))
         members = [mrn_distance(psi_s[e], psi_goal[e], agent.config.components) for e in range(2)]
     torch.testing.assert_close(steps, (members[0] + members[1]) / 2 / -math.log(0.9))
-    torch.testing.assert_close(action, agent.actor_mean(batch.observations, batch.value_goals).clamp(-1, 1))
+    torch.testing.assert_close(action, agent.actor(batch.observations, batch.value_goals).clamp(-1, 1))
 
 
 def test_ensemble_members_are_independent_plain_networks() -> None:
@@ -148,7 +149,7 @@ def test_official_state_networks_have_the_official_size(tiny_config: Callable[..
     """antmaze (29 state numbers, 8 actions): phi 1.62 M, psi 1.61 M, actor 0.56 M parameters."""
     config = tiny_config(hidden_dims=[512, 512, 512], latent_dim=512, components=8).agent
     agent = MQEAgent(config, ObservationSpec("state", state_dim=29), action_dim=8)
-    sizes = [sum(parameter.numel() for parameter in part.parameters()) for part in (agent.phi, agent.psi, agent.actor)]
+    sizes = [sum(parameter.numel() for parameter in part.parameters()) for part in (agent.phi, agent.psi, agent.actor.mean)]
     assert sizes == pytest.approx([1.62e6, 1.61e6, 0.56e6], rel=5e-3)
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from mqe_core.commands import train as command
+from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.checkpoint import load_checkpoint
 from mqe_core.learning.config import PRESETS, read_values
 from mqe_core.learning.train import read_config
@@ -52,9 +53,22 @@ def test_shown_configuration_reads_back(capsys: pytest.CaptureFixture[str]) -> N
     assert config == make_config({"alpha": 6.0, "hidden_dims": [64, 32]})
 
 
+@pytest.mark.parametrize("agent", sorted(AGENTS))
 @pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.yaml")))
-def test_presets_are_valid(preset: str) -> None:
-    make_config(read_values(Path(preset)))
+def test_presets_serve_every_agent(preset: str, agent: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--show-config", "--config", preset, "--agent", agent) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    preset_values = read_values(Path(preset))
+    assert shown["agent"] == agent and shown["alpha"] == preset_values["alpha"]
+    assert ("lambda_" in shown) is (agent == "mqe")
+
+
+def test_a_key_that_no_agent_has_is_refused_in_a_file_and_one_of_another_agent_in_set(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("lamda_: 0.9\n")
+    with pytest.raises(ValueError, match="unknown configuration key 'lamda_'"):
+        run("--show-config", "--config", tmp_path / "run.yaml", "--agent", "gcbc")
+    with pytest.raises(ValueError, match="unknown configuration key 'lambda_'"):
+        run("--show-config", "--agent", "gcbc", "--set", "lambda_=0.9")
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,17 @@ import pytest
 import torch
 
 from mqe_core.data.episode_store import Episode, EpisodeStore, EpisodeWriter
+from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.checkpoint import load_checkpoint, write_atomically
 from mqe_core.learning.train import action_scale, load_run, train
 from mqe_core.learning.trainer import RunConfig, Trainer
 
 Config = Callable[..., RunConfig]
+
+
+@pytest.fixture(params=sorted(AGENTS))
+def agent(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture(params=["pixels", "state"])
@@ -45,10 +51,10 @@ def test_two_runs_with_one_seed_are_equal(synthetic_store: Path, tmp_path: Path,
 
 
 def test_two_steps_and_resume_equal_four_steps(
-    synthetic_store: Path, tmp_path: Path, tiny_config: Config, observation: str
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config, observation: str, agent: str
 ) -> None:
     """Bit for bit: weights, optimiser, random state and metrics, with log lines that straddle the interruption."""
-    keys = {"observation": observation, "augment_probability": 0.5, "schedule": "constant", "log_every": 3}
+    keys = {"agent": agent, "observation": observation, "augment_probability": 0.5, "schedule": "constant", "log_every": 3}
     train(synthetic_store, tmp_path / "whole", tiny_config(steps=6, **keys), progress=False)
     train(synthetic_store, tmp_path / "parts", tiny_config(steps=2, **keys), progress=False)
     train(synthetic_store, tmp_path / "parts", tiny_config(steps=6, **keys), resume=True, progress=False)
@@ -102,10 +108,12 @@ def test_a_run_folder_holds_what_the_docs_say(synthetic_store: Path, tmp_path: P
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
 
 
-def test_load_run_gives_the_trained_policy(synthetic_store: Path, tmp_path: Path, tiny_config: Config, observation: str) -> None:
-    config = tiny_config(observation=observation, snapshot_every=2)
+def test_load_run_gives_the_trained_policy(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config, observation: str, agent: str
+) -> None:
+    config = tiny_config(agent=agent, observation=observation, snapshot_every=2)
     train(synthetic_store, tmp_path / "run", config, progress=False)
-    agent, loaded, metadata = load_run(tmp_path / "run")
+    trained, loaded, metadata = load_run(tmp_path / "run")
     assert loaded == config
     store = EpisodeStore.open(synthetic_store)
     assert metadata["data"]["fingerprint"] == store.fingerprint
@@ -114,12 +122,15 @@ def test_load_run_gives_the_trained_policy(synthetic_store: Path, tmp_path: Path
     inputs = store.images(frames) if observation == "pixels" else store.states[frames]
     inputs = torch.from_numpy(inputs)
     with torch.no_grad():
-        action, steps = agent.policy_module()(inputs, inputs.flip(0))
-        _, to_itself = agent.policy_module()(inputs, inputs)
+        action, steps = trained.policy_module()(inputs, inputs.flip(0))
+        _, to_itself = trained.policy_module()(inputs, inputs)
         earlier, _ = load_run(tmp_path / "run", "step_00000002")[0].policy_module()(inputs, inputs.flip(0))
     assert action.shape == (3, 7) and action.abs().max() <= 1.0
-    assert steps.shape == (3,) and (steps[[0, 2]] > 0).all()
-    assert to_itself.abs().max() < 1e-4
+    assert (steps is not None) == (metadata["discount"] is not None) == (agent in ("mqe", "gciql"))
+    if steps is not None:
+        assert steps.shape == (3,) and (steps >= 0).all() and steps.isfinite().all()
+    if agent == "mqe":  # a quasimetric; the value of GCIQL is none
+        assert (steps[[0, 2]] > 0).all() and to_itself.abs().max() < 1e-4
     assert not torch.equal(action, earlier)
 
 
@@ -158,18 +169,18 @@ def test_averaged_weights_are_what_a_run_loads(synthetic_store: Path, tmp_path: 
     """The mean follows decay * mean + (1 - decay) * weights, is continued by a resume, and is what load_run gives."""
     config = {"observation": "state", "average_decay": 0.25, "snapshot_every": 2}
     trainer = Trainer(EpisodeStore.open(synthetic_store), tiny_config(**config), progress=False)
-    expected = trainer.agent.actor.head.weight.detach().clone()
+    expected = trainer.agent.actor.mean.head.weight.detach().clone()
     for step in range(1, 5):
         trainer.update()
         decay = min(0.25, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * trainer.agent.actor.head.weight.detach()
+        expected = decay * expected + (1 - decay) * trainer.agent.actor.mean.head.weight.detach()
 
     train(synthetic_store, tmp_path / "run", tiny_config(steps=2, **config), progress=False)
     train(synthetic_store, tmp_path / "run", tiny_config(steps=4, **config), resume=True, progress=False)
     for checkpoint in ("latest", "step_00000004"):
-        loaded = load_run(tmp_path / "run", checkpoint)[0].actor.head.weight
+        loaded = load_run(tmp_path / "run", checkpoint)[0].actor.mean.head.weight
         torch.testing.assert_close(loaded, expected, rtol=1e-6, atol=1e-8)
-        assert not torch.equal(loaded, trainer.agent.actor.head.weight)
+        assert not torch.equal(loaded, trainer.agent.actor.mean.head.weight)
 
 
 def test_images_decoded_at_each_use_give_the_same_run(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
@@ -213,7 +224,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     def break_third_update(self: Trainer) -> None:
         if self.step == 2:
             with torch.no_grad():
-                self.agent.actor.head.weight.fill_(float("nan"))
+                self.agent.actor.mean.head.weight.fill_(float("nan"))
         update(self)
 
     monkeypatch.setattr(Trainer, "update", break_third_update)

@@ -14,17 +14,16 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
+from mqe_core.learning.actor import ActorConfig, Agent, GoalActor, Metrics, StateStatistics, actor_loss, frozen_parameters, named
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.config import key
-from mqe_core.learning.goal_sampling import GoalMixture, WaypointSampler
-from mqe_core.learning.networks import ENCODERS, EnsembleMLP, MeanActor, StateEncoder, make_image_encoder
+from mqe_core.learning.goal_sampling import WaypointSampler
+from mqe_core.learning.networks import EnsembleMLP, make_encoder
 from mqe_core.learning.observations import ObservationSpec
 from mqe_core.learning.quasimetric import mrn_distance, mrn_distance_matrix
-
-Metrics = dict[str, Tensor]
 
 
 def backup_loss_pairs(distance: Tensor, target: Tensor, waypoint_steps: Tensor, discount: float, linex_clip: float) -> Tensor:
@@ -54,6 +53,7 @@ def critic_loss(
     discount: float,
     linex_clip: float,
     diagonal_weight: float,
+    invariance_weight: float = 1.0,
 ) -> tuple[Tensor, Metrics]:
     """Multistep backup plus action invariance; representations are ``(E, B, D)``, ``waypoint_steps`` is ``(B,)``.
 
@@ -84,7 +84,7 @@ def critic_loss(
             "clipped_fraction": clipped.float().mean(),
             **_collapse_alarms(distance, psi_goal),
         }
-    return backup + action_invariance, metrics
+    return backup + invariance_weight * action_invariance, metrics
 
 
 def _collapse_alarms(distance: Tensor, psi_goal: Tensor) -> Metrics:
@@ -101,23 +101,7 @@ def _collapse_alarms(distance: Tensor, psi_goal: Tensor) -> Metrics:
     }
 
 
-def actor_loss(mean: Tensor, actions: Tensor, q: Tensor | None, *, alpha: float, q_weight: float) -> tuple[Tensor, Metrics]:
-    """DDPG+BC: ``-q_weight * mean(q) / mean|q| - alpha * mean log N(actions | mean, I)``.
-
-    ``mean, actions (B, A)``; ``q (B,)`` is the value of the clipped mean action, None where the Q term is off.
-    """
-    squared_error = (mean - actions).square().sum(-1)  # (B,)
-    log_prob = -0.5 * squared_error - 0.5 * actions.shape[-1] * math.log(2.0 * math.pi)
-    bc_loss = -log_prob.mean()
-    loss = alpha * bc_loss
-    metrics = {"bc_loss": bc_loss.detach(), "action_mse": (squared_error.mean() / actions.shape[-1]).detach()}
-    if q is not None:
-        loss = loss - q_weight * q.mean() / (q.abs().mean().detach() + 1e-6)
-        metrics["q_mean"] = q.mean().detach()
-    return loss, metrics
-
-
-class MQEAgent(nn.Module):
+class MQEAgent(Agent):
     """The networks of MQE and the loss of one batch."""
 
     def __init__(
@@ -125,36 +109,17 @@ class MQEAgent(nn.Module):
         config: MQEConfig,
         observation: ObservationSpec,
         action_dim: int,
-        state_statistics: tuple[Tensor, Tensor] | None = None,
+        state_statistics: StateStatistics = None,
     ) -> None:
-        """``state_statistics``: mean and std ``(S,)`` of state observations; None for pixels."""
         super().__init__()
-        self.config = config
-        self.observation = observation
-        self.action_dim = action_dim
-        if observation.kind == "pixels":
-            # phi and psi share one encoder, trained by the critic loss alone; the actor sees observation and goal stacked.
-            self.critic_encoder = make_image_encoder(config.encoder, 3, observation.image_size, config.encoder_bfloat16)
-            self.actor_encoder = make_image_encoder(config.encoder, 6, observation.image_size, config.encoder_bfloat16)
-            actor_features = self.actor_encoder.out_features
-        elif observation.kind == "state":
-            mean, std = state_statistics or (torch.zeros(observation.state_dim), torch.ones(observation.state_dim))
-            self.critic_encoder = StateEncoder(mean, std)
-            self.actor_encoder = nn.Identity()  # the actor uses the standardised states too; see actor_mean
-            actor_features = 2 * observation.state_dim
-        else:
-            raise ValueError(f"unknown observation kind {observation.kind!r}: expected 'pixels' or 'state'")
+        self.config, self.discount = config, config.discount
+        # phi and psi share one encoder, trained by the critic loss alone; the actor has its own.
+        self.critic_encoder = make_encoder(config.encoder, observation, state_statistics, config.encoder_bfloat16)
         features = self.critic_encoder.out_features
         widths, members, latent = config.hidden_dims, config.ensemble, config.latent_dim
         self.phi = EnsembleMLP(members, features + action_dim, widths, latent)
         self.psi = EnsembleMLP(members, features, widths, latent)
-        self.actor = MeanActor(actor_features, widths, action_dim)
-
-    def actor_mean(self, observations: Tensor, goals: Tensor) -> Tensor:
-        """Mean action before clipping, ``(B, A)``."""
-        if self.observation.kind == "pixels":
-            return self.actor(self.actor_encoder(torch.cat([observations, goals], dim=-1)))
-        return self.actor(torch.cat([self.critic_encoder(observations), self.critic_encoder(goals)], dim=-1))
+        self.actor = GoalActor(config, observation, action_dim, state_statistics)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The sum that one optimiser step descends, and scalar metrics named ``critic/...`` and ``actor/...``."""
@@ -178,86 +143,60 @@ class MQEAgent(nn.Module):
             discount=config.discount,
             linex_clip=config.linex_clip,
             diagonal_weight=config.diagonal_weight,
+            invariance_weight=config.invariance_weight,
         )
 
-        mean = self.actor_mean(batch.observations, batch.actor_goals)
+        mean = self.actor(batch.observations, batch.actor_goals)
         q = None
         if config.q_weight > 0.0:
             q = self._action_value(observation_features.detach(), mean.clamp(-1.0, 1.0), psi_actor_goal)
         actor, actor_metrics = actor_loss(mean, batch.actions, q, alpha=config.alpha, q_weight=config.q_weight)
-        metrics = {f"critic/{name}": value for name, value in critic_metrics.items()}
-        metrics |= {f"actor/{name}": value for name, value in actor_metrics.items()}
-        return critic + actor, metrics
+        return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
 
     def _action_value(self, observation_features: Tensor, actions: Tensor, psi_goal: Tensor) -> Tensor:
         """``min_e -d(phi_e(s, a), psi_e(g))``, ``(B,)``; gradient reaches the actions only."""
-        frozen = {name: parameter.detach() for name, parameter in self.phi.named_parameters()}
-        phi = functional_call(self.phi, frozen, (torch.cat([observation_features, actions], dim=-1),))
+        phi = functional_call(self.phi, frozen_parameters(self.phi), (torch.cat([observation_features, actions], dim=-1),))
         return -mrn_distance(phi, psi_goal, self.config.components).amax(0)
 
-    def policy_module(self) -> PolicyModule:
-        """What deployment needs, for export: see :class:`PolicyModule`."""
-        return PolicyModule(self)
-
-
-class PolicyModule(nn.Module):
-    """Deterministic policy and distance: ``(observation, goal) -> (action_normalised (B, A), steps_to_goal (B,))``.
-
-    Observation and goal are ``(B, H, W, 3) uint8`` or ``(B, S) float32``. The action is the clipped mean, in [-1, 1]; the
-    distance is ``d(psi(s), psi(g)) / -log(discount)``, averaged over the ensemble, in control steps.
-    """
-
-    def __init__(self, agent: MQEAgent) -> None:
-        super().__init__()
-        self.agent = agent
-
-    def forward(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
-        agent, config = self.agent, self.agent.config
-        action = agent.actor_mean(observation, goal).clamp(-1.0, 1.0)
-        psi_s = agent.psi(agent.critic_encoder(observation))
-        psi_goal = agent.psi(agent.critic_encoder(goal))
-        distance = mrn_distance(psi_s, psi_goal, config.components).mean(0)
-        return action, distance / -math.log(config.discount)
+    def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """Clipped mean action, and ``d(psi(s), psi(g)) / -log(discount)`` averaged over the ensemble: control steps."""
+        action = self.actor(observation, goal).clamp(-1.0, 1.0)
+        psi_s, psi_goal = self.psi(self.critic_encoder(observation)), self.psi(self.critic_encoder(goal))
+        distance = mrn_distance(psi_s, psi_goal, self.config.components).mean(0)
+        return action, distance / -math.log(self.config.discount)
 
 
 @dataclass(frozen=True)
-class MQEConfig:
+class MQEConfig(ActorConfig):
     """Official defaults (state-based tasks); presets for other uses are in docs/algorithm.md."""
 
     discount: float = key(0.995, "gamma: value goals lie Geom(1 - gamma) steps ahead, and a step costs -log(gamma)")
     lambda_: float = key(0.95, "waypoints lie Geom(1 - lambda) steps ahead, never past the value goal")
     next_state_sample: float = key(0.2, "p: probability that the waypoint is the next observation")
-    alpha: float = key(0.1, "weight of the behaviour-cloning term of the actor")
     q_weight: float = key(1.0, "weight of the Q term of the actor; 0 leaves behaviour cloning alone (the critic still trains)")
     linex_clip: float = key(5.0, "t: beyond this overestimate (nats) the backup loss is linear")
     diagonal_weight: float = key(0.5, "w: weight of each row's own goal against all pairs (0.2-0.4 locomotion, 0.5-1 manipulation)")
+    invariance_weight: float = key(1.0, "weight of the action-invariance loss (an ablation; the paper knows 1 and 0)")
     latent_dim: int = key(512, "D: numbers in a representation")
     components: int = key(8, "K: chunks of the representation, each with a max half and an l2 half")
     ensemble: int = key(2, "E: independent critics")
-    hidden_dims: tuple[int, ...] = key((512, 512, 512), "hidden widths of phi, psi and the actor")
-    encoder: str = key("impala_small", "image encoder: impala_small (official), or for CPUs strided or strided_small", choices=tuple(ENCODERS))
-    encoder_bfloat16: bool = key(False, "train the image encoders in bfloat16 (about twice as fast where the CPU has it, else slower)")
-    actor_goal_current: float = key(0.0, "probability that an actor goal is the frame itself")
-    actor_goal_trajectory: float = key(1.0, "probability that it is a later frame of the episode, uniformly")
-    actor_goal_random: float = key(0.0, "probability that it is any frame of the data")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("discount", "lambda_"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must lie strictly between 0 and 1, got {getattr(self, name)}")
         for name in ("next_state_sample", "diagonal_weight"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in ("alpha", "q_weight"):
+        for name in ("q_weight", "invariance_weight"):
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.alpha == 0.0 and self.q_weight == 0.0:
             raise ValueError("alpha and q_weight are both 0: the actor would learn nothing")
         if self.latent_dim % (2 * self.components) != 0:
             raise ValueError(f"latent_dim ({self.latent_dim}) must be a multiple of 2 * components ({2 * self.components})")
-        self.sampler()
 
     def sampler(self) -> WaypointSampler:
         """The goal sampler with this configuration's gamma, lambda and p."""
-        actor_goals = GoalMixture(self.actor_goal_current, self.actor_goal_trajectory, self.actor_goal_random)
-        return WaypointSampler(self.discount, self.lambda_, self.next_state_sample, actor_goals)
+        return WaypointSampler(self.discount, self.lambda_, self.next_state_sample, self.actor_goals())

@@ -1,0 +1,46 @@
+"""Goal-conditioned behaviour cloning (GCBC): imitate the action that was taken on the way to a later frame. No critic.
+
+Source: the paper's baselines (facts/algorithms.md 3.1): ``-mean log pi(a | s, g)``, goals uniform over the rest of the episode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mqe_core.learning.actor import ActorConfig, Agent, GoalActor, Metrics, StateStatistics, actor_loss, named
+from mqe_core.learning.batch import Batch
+from mqe_core.learning.config import key
+from mqe_core.learning.goal_sampling import TransitionSampler
+from mqe_core.learning.observations import ObservationSpec
+
+
+class GCBCAgent(Agent):
+    """A policy and nothing else; it knows no steps_to_goal."""
+
+    def __init__(
+        self, config: GCBCConfig, observation: ObservationSpec, action_dim: int, state_statistics: StateStatistics = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.actor = GoalActor(config, observation, action_dim, state_statistics)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
+        mean = self.actor(batch.observations, batch.actor_goals)
+        loss, metrics = actor_loss(mean, batch.actions, None, alpha=self.config.alpha)
+        return loss, named("actor", metrics)
+
+    def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, None]:
+        return self.actor(observation, goal).clamp(-1.0, 1.0), None
+
+
+@dataclass(frozen=True)
+class GCBCConfig(ActorConfig):
+    """Official defaults; alpha only scales the loss, which Adam does not see."""
+
+    alpha: float = key(1.0, "weight of the loss")
+
+    def sampler(self) -> TransitionSampler:
+        """Goals of the actor; the value goals are not used."""
+        return TransitionSampler(0.5, actor_goals=self.actor_goals())
