@@ -1,6 +1,6 @@
 """Goal-conditioned behaviour cloning (GCBC): imitate the action that was taken on the way to a later frame. No critic.
 
-Source: the paper's baselines (facts/algorithms.md 3.1): ``-mean log pi(a | s, g)``, goals uniform over the rest of the episode.
+As in OGBench (Park et al., 2025): ``-mean log pi(a | s, g)``, goals uniform over the rest of the episode.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Goal-conditioned implicit Q-learning (GCIQL): one-step values of what the data does best, and a DDPG+BC actor.
 
 The reward is -1 per step until the goal, so V lies in [-1/(1-gamma), 0]. V is the upper expectile of Q over the data's actions,
-and Q is one step's reward plus V of the next observation. Source: facts/algorithms.md 3.3 (OGBench's GCIQL).
+and Q is one step's reward plus V of the next observation. As in OGBench (Park et al., 2025).
 """
 
 from __future__ import annotations

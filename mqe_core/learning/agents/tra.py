@@ -2,7 +2,7 @@
 
 A symmetric InfoNCE loss makes phi(s) and psi(g) similar where g is a later frame of s's episode and not where it is another row's. The
 policy sees the goal through psi alone: from images by FiLM of its own encoder (the paper's robot version), from states beside phi(s).
-There is no Q. Source: facts/algorithms.md 3.8 and 5.
+There is no Q. After Myers et al., 2025, "Temporal Representation Alignment".
 """
 
 from __future__ import annotations
