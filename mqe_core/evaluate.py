@@ -18,16 +18,16 @@ import numpy as np
 from tqdm import tqdm
 
 from mqe_core.bundle import PolicyBundle
+from mqe_core.images import encode_jpeg
 from mqe_core.runtime.control_loop import ControlLoop, StepResult
 from mqe_core.runtime.policy import OnnxPolicy
 from mqe_core.runtime.policy_side import PolicySide
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED, Camera, make_scene
 from mqe_core.runtime.safety import SafeRobot
 from mqe_core.spec import RobotSpec, load_robot_spec
+from mqe_core.statistics import wilson_interval
 
-_Z_95 = 1.959963984540054  # two-sided 95 % quantile of the standard normal
-
-
+_FILM_QUALITY = 90  # of the JPEG frames that are kept for a film
 @dataclass(frozen=True)
 class EpisodeOutcome:
     """One scene: `scene_seed` makes it again; `rules` counts what the safety filter clipped or refused."""
@@ -38,6 +38,15 @@ class EpisodeOutcome:
     steps: int
     last_steps_to_goal: float | None
     rules: dict[str, int]
+    steps_to_goal: tuple[float, ...] = ()  # what the policy said at each control step; nan where it gave no answer
+
+
+@dataclass(frozen=True)
+class Film:
+    """JPEG frames of one episode, one per control step, and of its goal."""
+
+    goal: bytes
+    frames: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -50,21 +59,25 @@ class Evaluation:
     seed: int
     max_score: float
     outcomes: tuple[EpisodeOutcome, ...]
+    films: tuple[Film, ...] = ()  # of the first episodes, where asked for
 
     def summary(self) -> dict[str, object]:
-        """For JSON: success_rate with its 95 % Wilson interval, mean_score, and every episode."""
+        """For JSON: success_rate and mean_score with their 95 % Wilson intervals, and every episode (`steps_to_goal` is left out)."""
         successes = sum(outcome.success for outcome in self.outcomes)
+        scores = [outcome.score for outcome in self.outcomes]
+        score_interval = wilson_interval(sum(scores) / self.max_score, len(scores))
         return {
             "task": self.task,
             "episodes": len(self.outcomes),
             "seed": self.seed,
             "success_rate": successes / len(self.outcomes),
             "ci95": list(wilson_interval(successes, len(self.outcomes))),
-            "mean_score": float(np.mean([outcome.score for outcome in self.outcomes])),
+            "mean_score": float(np.mean(scores)),
+            "mean_score_ci95": [bound * self.max_score for bound in score_interval],
             "max_score": self.max_score,
             "policy": self.policy,
             "fingerprint": self.fingerprint,
-            "outcomes": [asdict(outcome) for outcome in self.outcomes],
+            "outcomes": [{k: v for k, v in asdict(o).items() if k != "steps_to_goal"} for o in self.outcomes],
         }
 
 
@@ -78,9 +91,10 @@ def evaluate(
     backend: str = "sim",
     workers: int = 1,
     progress: bool = True,
+    films: int = 0,
 ) -> Evaluation:
     """Run the bundle `policy` in scenes FIRST_EVALUATION_SEED + seed + i of `task`; success is the task's
-    full score.
+    full score. The frames of the first `films` episodes are kept.
 
     Raises BundleError where the policy must not be used, ValueError for an unknown task or backend, or a
     policy of another domain.
@@ -92,20 +106,21 @@ def evaluate(
         )
     bundle = PolicyBundle.open(policy, spec)
     scene_seeds = [FIRST_EVALUATION_SEED + seed + i for i in range(episodes)]
-    outcomes, max_score, successes = [], 0.0, 0
+    outcomes, max_score, successes, kept = [], 0.0, 0, []
     with tqdm(total=episodes, unit="episode", desc=f"evaluating {task}", disable=not progress) as bar:
-        for outcome, max_score in _outcomes(bundle, spec, backend, task, scene_seeds, workers):
+        for outcome, max_score, film in _outcomes(bundle, spec, backend, task, scene_seeds, workers, films):
             outcomes.append(outcome)
+            kept += [film] if film is not None else []
             successes += outcome.success
             bar.set_postfix(success=f"{successes}/{len(outcomes)}", refresh=False)
             bar.update()
-    return Evaluation(str(policy), bundle.fingerprint, task, seed, max_score, tuple(outcomes))
+    return Evaluation(str(policy), bundle.fingerprint, task, seed, max_score, tuple(outcomes), tuple(kept))
 
 
 def run_episode(
-    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seed: int
-) -> tuple[EpisodeOutcome, float]:
-    """One scene from start to `max_steps`; the outcome and the task's highest score."""
+    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seed: int, film: bool = False
+) -> tuple[EpisodeOutcome, float, Film | None]:
+    """One scene from start to `max_steps`; the outcome, the task's highest score, and the frames where asked for."""
     scene = make_scene(backend, spec, task, scene_seed)
     try:
         robot = SafeRobot(scene.robot, spec, scene.clock)
@@ -114,9 +129,15 @@ def run_episode(
         side.set_goal(scene.goal, _domain_of(scene.camera))
         last: list[StepResult] = []
         rules: Counter[str] = Counter()
+        distances: list[float] = []
+        frames: list[bytes] = []
 
         def note(result: StepResult) -> None:
             last[:] = [result]
+            answer = None if result.decision.output is None else result.decision.output.steps_to_goal
+            distances.append(float("nan") if answer is None else answer)
+            if film and result.frame is not None:
+                frames.append(encode_jpeg(result.frame.image, _FILM_QUALITY))
             if result.command is None:
                 rules[result.decision.held] += 1
 
@@ -127,24 +148,12 @@ def run_episode(
         score = float(scene.score())
         rules.update(robot.counts)
         distance = None if output is None else output.steps_to_goal
-        return EpisodeOutcome(
-            scene_seed, score, score >= scene.max_score, steps, distance, dict(rules)
-        ), scene.max_score
+        outcome = EpisodeOutcome(
+            scene_seed, score, score >= scene.max_score, steps, distance, dict(rules), tuple(distances)
+        )
+        return outcome, scene.max_score, Film(encode_jpeg(scene.goal, _FILM_QUALITY), tuple(frames)) if film else None
     finally:
         scene.close()
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a success rate (Wilson score), which stays inside [0, 1] and is honest at 0 and at
-    all.
-    """
-    rate, z2 = successes / trials, _Z_95**2
-    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z_95 / (1 + z2 / trials) * np.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))
-    # At no and at all successes the exact bounds are 0 and 1; rounding would leave 1e-17 beside them.
-    low = 0.0 if successes == 0 else float(centre - half)
-    high = 1.0 if successes == trials else float(centre + half)
-    return low, high
 
 
 def _domain_of(camera: Camera) -> str:
@@ -155,17 +164,18 @@ def _domain_of(camera: Camera) -> str:
 
 
 def _outcomes(
-    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seeds: list[int], workers: int
-) -> Iterator[tuple[EpisodeOutcome, float]]:
+    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seeds: list[int], workers: int, films: int
+) -> Iterator[tuple[EpisodeOutcome, float, Film | None]]:
+    filmed = [index < films for index in range(len(scene_seeds))]
     if workers == 1:
-        for scene_seed in scene_seeds:
-            yield run_episode(bundle, spec, backend, task, scene_seed)
+        for scene_seed, film in zip(scene_seeds, filmed):
+            yield run_episode(bundle, spec, backend, task, scene_seed, film)
         return
     # spawn, not fork: a simulator's client and onnxruntime's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     settings = (str(bundle.path), spec.source, backend, task)
     with ProcessPoolExecutor(min(workers, len(scene_seeds)), context, _start_worker, settings) as pool:
-        yield from pool.map(_work, scene_seeds)
+        yield from pool.map(_work, scene_seeds, filmed)
 
 
 _worker: dict[str, tuple] = {}  # what each worker process keeps between episodes
@@ -176,5 +186,5 @@ def _start_worker(policy: str, robot: str, backend: str, task: str) -> None:
     _worker["settings"] = (PolicyBundle.open(policy, spec), spec, backend, task)
 
 
-def _work(scene_seed: int) -> tuple[EpisodeOutcome, float]:
-    return run_episode(*_worker["settings"], scene_seed)
+def _work(scene_seed: int, film: bool) -> tuple[EpisodeOutcome, float, Film | None]:
+    return run_episode(*_worker["settings"], scene_seed, film)

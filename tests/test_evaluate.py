@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from mqe_core import evaluate as module
 from mqe_core.cli import main
-from mqe_core.evaluate import evaluate, wilson_interval
+from mqe_core.commands.compare import compare
+from mqe_core.evaluate import evaluate
+from mqe_core.images import read as read_image
 from mqe_core.runtime.loopback import LoopbackRobot, ReplayCamera
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
+from mqe_core.statistics import paired_difference, wilson_interval
 
 
 class FastClock:
@@ -147,3 +152,56 @@ def test_an_unknown_task_is_an_error_of_one_line(make_bundle: Path, capfd) -> No
     pytest.importorskip("pybullet")
     assert main(["eval", "--policy", str(make_bundle()), "--task", "juggle", "--episodes", "1"]) == 1
     assert "mqe eval:" in capfd.readouterr().err
+
+
+def test_a_paired_difference_has_the_mean_of_its_groups_and_a_normal_interval() -> None:
+    rng = np.random.default_rng(0)
+    groups = [rng.normal(0.2, 1.0, 400), rng.normal(0.4, 1.0, 100)]
+    difference, (low, high) = paired_difference(groups)
+    assert difference == pytest.approx((groups[0].mean() + groups[1].mean()) / 2)
+    half = 1.96 * np.sqrt(groups[0].var() / 400 + groups[1].var() / 100) / 2
+    assert (low, high) == pytest.approx((difference - half, difference + half), abs=0.01)
+
+
+def test_a_report_holds_what_happened(reach, make_bundle, spec, tmp_path, capsys) -> None:
+    policy = make_bundle(action=(0.012, 0, 0, 0, 0, 0, 1))
+    arguments = ["eval", "--policy", str(policy), "--task", "reach", "--episodes", "5", "--seed", "3", "--out", str(tmp_path / "report")]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    result = json.loads((tmp_path / "report" / "result.json").read_text())
+    assert result["mean_score_ci95"] == [2 * bound for bound in wilson_interval((3 * 2.0 + 2 * 0.5) / 2, 5)]
+    with (tmp_path / "report" / "episodes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["scene_seed"]) for row in rows] == [FIRST_EVALUATION_SEED + 3 + i for i in range(5)]
+    assert [row["success"] for row in rows] == ["1", "0", "1", "0", "1"] and {row["steps"] for row in rows} == {"8"}
+    steps = (tmp_path / "report" / "steps_to_goal.csv").read_text().splitlines()
+    assert len(steps) == 1 + 5 * 8 and steps[1] == f"{FIRST_EVALUATION_SEED + 3},0,0.00"  # frame and goal are the same
+    assert read_image(tmp_path / "report" / "steps_to_goal.png").std() > 5
+    frames = imageio_ffmpeg.read_frames(str(tmp_path / "report" / "rollouts.mp4"))
+    info = next(frames)
+    assert info["size"] == (4 * 2 * 8, 2 * 8) and info["fps"] == 10.0
+    assert sum(1 for _ in frames) == 8 + 1
+    assert all(str(path) in printed for path in (tmp_path / "report").iterdir())
+
+
+def test_results_are_compared_by_scene(tmp_path, capsys) -> None:
+    def write(name: str, task: str, scores: dict[int, float]) -> Path:
+        outcomes = [{"scene_seed": scene, "score": score} for scene, score in scores.items()]
+        (tmp_path / name).write_text(json.dumps({"task": task, "max_score": 2.0, "outcomes": outcomes}))
+        return tmp_path / name
+
+    a = [write("a1", "place2", {1: 2.0, 2: 1.0}), write("a2", "place2", {3: 0.0}), write("a3", "reach", {7: 2.0})]
+    b = [write("b1", "place2", {3: 0.0, 2: 0.0, 1: 1.0}), write("b2", "reach", {7: 1.0})]
+    comparison = compare(a, b)
+    assert comparison["tasks"]["place2"] | {"ci95": None} == {"scenes": 3, "a": 0.5, "b": pytest.approx(1 / 6), "difference": pytest.approx(1 / 3), "ci95": None}
+    assert comparison["difference"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert main(["compare", "--a", *map(str, a), "--b", *map(str, b)]) == 0
+    assert "all tasks: difference +0.417" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="different tasks"):
+        compare(a, b[:1])
+    with pytest.raises(ValueError, match="different scenes"):
+        compare(a[:1] + a[2:], b)
+    with pytest.raises(ValueError, match="given twice"):
+        compare([*a, a[0]], b)
+    with pytest.raises(ValueError, match="no result of `mqe eval`"):
+        compare([tmp_path / "absent"], b)

@@ -25,27 +25,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", default="sim", help="simulator (default: %(default)s)")
     parser.add_argument("--robot", default="widowx250s", help="robot spec, a name (default: %(default)s)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="also write result.json, episodes.csv, a figure of steps_to_goal and a film")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `mqe eval`."""
     from mqe_core.evaluate import evaluate
+    from mqe_core.evaluation_report import FILMS, write_report
     from mqe_core.spec import load_robot_spec
 
     spec = load_robot_spec(args.robot)
+    films = FILMS if args.out else 0
     result = evaluate(
-        args.policy, spec, args.task, args.episodes, args.seed, backend=args.backend, workers=args.workers
+        args.policy, spec, args.task, args.episodes, args.seed, backend=args.backend, workers=args.workers, films=films
     )
+    written = write_report(result, args.out, spec.control.control_hz) if args.out else []
     summary = result.summary()
     if args.json:
         print(json.dumps(summary, indent=1))
         return 0
     low, high = summary["ci95"]
+    score_low, score_high = summary["mean_score_ci95"]
     successes = sum(outcome.success for outcome in result.outcomes)
     print(
         f"{args.task}: {successes} of {args.episodes} scenes solved, {100 * summary['success_rate']:.1f} % "
-        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %), mean score {summary['mean_score']:.3f} of "
-        f"{summary['max_score']:g}"
+        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %), mean score {summary['mean_score']:.3f} "
+        f"({score_low:.3f} to {score_high:.3f}) of {summary['max_score']:g}"
     )
+    for path in written:
+        print(f"  {path}")
     return 0
