@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for task, row in comparison["tasks"].items():
         low, high = row["ci95"]
-        print(f"{task}: {row['a']:.3f} against {row['b']:.3f}, difference {row['difference']:+.3f} ({low:+.3f} to {high:+.3f}), {row['scenes']} scenes")
+        scores = f"{row['a']:.3f} against {row['b']:.3f} in {row['scenes']} scenes"
+        print(f"{task}: {scores}, difference {row['difference']:+.3f} ({low:+.3f} to {high:+.3f})")
     low, high = comparison["ci95"]
     print(f"all tasks: difference {comparison['difference']:+.3f} (95 % interval {low:+.3f} to {high:+.3f})")
     return 0
