@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,9 +92,11 @@ def evaluate(
     workers: int = 1,
     progress: bool = True,
     films: int = 0,
+    randomise: Sequence[str] = (),
 ) -> Evaluation:
     """Run the bundle `policy` in scenes FIRST_EVALUATION_SEED + seed + i of `task`; success is the task's
-    full score. The frames of the first `films` episodes are kept.
+    full score. The frames of the first `films` episodes are kept. `randomise` names what else
+    differs between scenes, where the simulator knows such names.
 
     Raises BundleError where the policy must not be used, ValueError for an unknown task or backend, or a
     policy of another domain.
@@ -108,7 +110,7 @@ def evaluate(
     scene_seeds = [FIRST_EVALUATION_SEED + seed + i for i in range(episodes)]
     outcomes, max_score, successes, kept = [], 0.0, 0, []
     with tqdm(total=episodes, unit="episode", desc=f"evaluating {task}", disable=not progress) as bar:
-        for outcome, max_score, film in _outcomes(bundle, spec, backend, task, scene_seeds, workers, films):
+        for outcome, max_score, film in _outcomes(bundle, spec, backend, task, scene_seeds, workers, films, randomise):
             outcomes.append(outcome)
             kept += [film] if film is not None else []
             successes += outcome.success
@@ -118,10 +120,10 @@ def evaluate(
 
 
 def run_episode(
-    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seed: int, film: bool = False
+    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seed: int, film: bool = False, randomise: Sequence[str] = ()
 ) -> tuple[EpisodeOutcome, float, Film | None]:
     """One scene from start to `max_steps`; the outcome, the task's highest score, and the frames where asked for."""
-    scene = make_scene(backend, spec, task, scene_seed)
+    scene = make_scene(backend, spec, task, scene_seed, **({"randomise": randomise} if randomise else {}))
     try:
         robot = SafeRobot(scene.robot, spec, scene.clock)
         policy = OnnxPolicy(bundle)
@@ -164,27 +166,28 @@ def _domain_of(camera: Camera) -> str:
 
 
 def _outcomes(
-    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seeds: list[int], workers: int, films: int
+    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seeds: list[int], workers: int, films: int,
+    randomise: Sequence[str],
 ) -> Iterator[tuple[EpisodeOutcome, float, Film | None]]:
     filmed = [index < films for index in range(len(scene_seeds))]
     if workers == 1:
         for scene_seed, film in zip(scene_seeds, filmed):
-            yield run_episode(bundle, spec, backend, task, scene_seed, film)
+            yield run_episode(bundle, spec, backend, task, scene_seed, film, randomise)
         return
     # spawn, not fork: a simulator's client and onnxruntime's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    settings = (str(bundle.path), spec.source, backend, task)
+    settings = (str(bundle.path), spec.source, backend, task, tuple(randomise))
     with ProcessPoolExecutor(min(workers, len(scene_seeds)), context, _start_worker, settings) as pool:
         yield from pool.map(_work, scene_seeds, filmed)
 
 
-_worker: dict[str, tuple] = {}  # what each worker process keeps between episodes
+_worker: dict[str, dict] = {}  # what each worker process keeps between episodes
 
 
-def _start_worker(policy: str, robot: str, backend: str, task: str) -> None:
+def _start_worker(policy: str, robot: str, backend: str, task: str, randomise: tuple[str, ...]) -> None:
     spec = load_robot_spec(robot)
-    _worker["settings"] = (PolicyBundle.open(policy, spec), spec, backend, task)
+    _worker["settings"] = {"bundle": PolicyBundle.open(policy, spec), "spec": spec, "backend": backend, "task": task, "randomise": randomise}
 
 
 def _work(scene_seed: int, film: bool) -> tuple[EpisodeOutcome, float, Film | None]:
-    return run_episode(*_worker["settings"], scene_seed, film)
+    return run_episode(**_worker["settings"], scene_seed=scene_seed, film=film)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -33,7 +34,19 @@ with quiet():
     from pybullet_utils.bullet_client import BulletClient
 
 
-def connect() -> BulletClient:
-    """A client with a world of its own, without a window."""
+RENDERERS = ("tiny", "egl")
+
+
+def connect(renderer: str = "tiny") -> BulletClient:
+    """A client with a world of its own, without a window. RuntimeError where EGL is asked for and does not work."""
+    if renderer not in RENDERERS:
+        raise ValueError(f"unknown renderer {renderer!r}; known: {', '.join(RENDERERS)}")
     with quiet():
-        return BulletClient(connection_mode=pybullet.DIRECT)
+        client = BulletClient(connection_mode=pybullet.DIRECT)
+        # The plugin replaces the client's renderer, whatever a call to getCameraImage names.
+        library = importlib.util.find_spec("eglRenderer") if renderer == "egl" else None
+        loaded = client.loadPlugin(library.origin, "_eglRendererPlugin") if library is not None else -1
+    if renderer == "egl" and loaded < 0:
+        client.disconnect()
+        raise RuntimeError("EGL does not work here (PyBullet's eglRenderer plugin or a driver is missing); use the renderer tiny")
+    return client

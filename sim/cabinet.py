@@ -30,16 +30,17 @@ class Cabinet:
 
     def __init__(self, world: World, x_m: float, open_m: float = 0.0) -> None:
         self._world, self.x_m = world, x_m
+        paint = world.variation.painted
         text = urdf.robot(
             "cabinet",
-            urdf.link("body", _body_parts(), 0.0),
-            urdf.link("drawer", _drawer_parts(), _DRAWER_KG),
+            urdf.link("body", paint(_body_parts()), 0.0),
+            urdf.link("drawer", paint(_drawer_parts()), world.variation.mass_kg(_DRAWER_KG)),
             urdf.slide("rails", "body", "drawer", (0, -1, 0), TRAVEL_M),
         )
         self.body = urdf.load(world.bullet, text, basePosition=[x_m, FRONT_Y_M, 0.0], useFixedBase=True)
         bullet = world.bullet
         for link in (-1, 0):
-            bullet.changeDynamics(self.body, link, lateralFriction=0.7)
+            bullet.changeDynamics(self.body, link, lateralFriction=world.variation.friction(0.7))
         # Bullet drives a joint with a motor unless told otherwise; one of velocity 0 and bounded force is dry friction.
         bullet.setJointMotorControl2(self.body, 0, bullet.VELOCITY_CONTROL, targetVelocity=0.0, force=_FRICTION_N)
         self.set_open(open_m)

@@ -1,4 +1,4 @@
-"""The over-the-shoulder camera: the spec's pinhole rendered by PyBullet's CPU renderer."""
+"""The over-the-shoulder camera: the spec's pinhole rendered by PyBullet."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from mqe_core.spec import CameraSpec
 # averages over edges. Training data and evaluation use the same size.
 FRAME_WIDTH, FRAME_HEIGHT = 128, 96
 _NEAR_M, _FAR_M = 0.02, 3.0
-_LIGHT = {"lightDirection": [0.4, -0.6, 1.0], "lightColor": [1, 1, 1], "lightAmbientCoeff": 0.6, "lightDiffuseCoeff": 0.4,
-          "lightSpecularCoeff": 0.05}  # fmt: skip
 
 
 def view_matrix(camera: CameraSpec) -> list[float]:
@@ -38,8 +36,8 @@ def projection_matrix(camera: CameraSpec) -> list[float]:
     return projection.T.reshape(-1).tolist()
 
 
-def render(bullet, camera: CameraSpec, width: int, height: int) -> np.ndarray:
-    """(height, width, 3) uint8 RGB of what the camera sees; other aspect ratios than the sensor's squash the same view."""
+def render(bullet, camera: CameraSpec, width: int, height: int, light: dict) -> np.ndarray:
+    """(height, width, 3) uint8 RGB of what the camera sees, by the client's renderer; other aspect ratios than the sensor's squash the same view."""
     _, _, rgba, _, _ = bullet.getCameraImage(
         width,
         height,
@@ -48,6 +46,6 @@ def render(bullet, camera: CameraSpec, width: int, height: int) -> np.ndarray:
         shadow=1,
         renderer=bullet.ER_TINY_RENDERER,
         flags=bullet.ER_NO_SEGMENTATION_MASK,
-        **_LIGHT,
+        **light,
     )
     return np.ascontiguousarray(np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[:, :, :3])

@@ -12,6 +12,7 @@ import multiprocessing
 import pickle
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from mqe_core.spec import RobotSpec, load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.oracles import make_oracle
 from mqe_sim.tasks import make_task
+from mqe_sim.variation import Variation
 from mqe_sim.world import World
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,8 @@ class UnreachableError(RuntimeError):
 
 
 def run_oracle(
-    world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT), *, stage: bool = False, attempt: int = 0
+    world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT), *, stage: bool = False, attempt: int = 0,
+    randomise: Sequence[str] = (),
 ) -> dict:
     """One demonstration in scene `seed`, from the oracle's `record_from` on; another `attempt` draws other noise. May raise UnreachableError.
 
@@ -56,7 +59,7 @@ def run_oracle(
     oracle's), and `stages_before` and `stages_after`: which parts of the task were done where the record begins and ends.
     """
     spec = world.spec
-    task = make_task(task_name, world, seed, stage=stage)
+    task = make_task(task_name, world, seed, stage=stage, randomise=randomise)
     streams = (stream + _STREAMS_PER_ATTEMPT * attempt for stream in (_ORACLE_STREAM, _COMMAND_DELAY_STREAM, _MISS_STREAM))
     oracle_rng, delay_rng, miss_rng = (np.random.default_rng([seed, stream]) for stream in streams)
     oracle = make_oracle(task, oracle_rng)
@@ -74,7 +77,8 @@ def run_oracle(
         record["desired_state"].append(pose_to_state(target, gripper))
         record["time_stamp"].append(world.time_s - start_s)
         if size is not None:
-            record["images"].append(world.render(*size) if len(record["qpos"]) > oracle.record_from else None)
+            # One before the record begins, too: what a late camera shows next.
+            record["images"].append(world.look(*size)[1] if len(record["qpos"]) >= oracle.record_from else None)
         return pose
 
     pose, still = observe(), 0
@@ -87,7 +91,7 @@ def run_oracle(
         reached = make_pose(target[:3, :3], target[:3, 3] + miss_m)
         joints, gripper = _solve(spec, reached, joints, seed), float(action[6])
         world.advance_to(world.time_s + delay_rng.uniform(0.0, _COMMAND_DELAY_S))
-        world.arm.command(joints, gripper)
+        world.command(joints, gripper)
         world.advance_to(start_s + (len(record["actions"]) + 1) * period_s)
         record["actions"].append(action)
         pose = observe()
@@ -109,24 +113,28 @@ def _solve(spec: RobotSpec, target: np.ndarray, seed_joints: np.ndarray, scene: 
 
 def collect(
     spec_name: str, task: str, episodes: int, out: Path, *, stage: bool = False, seed: int = 0, workers: int = 1,
-    size: tuple[int, int] = (FRAME_WIDTH, FRAME_HEIGHT),
+    size: tuple[int, int] = (FRAME_WIDTH, FRAME_HEIGHT), randomise: Sequence[str] = (), renderer: str = "tiny",
 ) -> dict:
     """Write `episodes` demonstrations under `out`; returns counts and their mean score.
 
     With `stage` every episode shows a single stage of the task, begun with any number of the others done: start and end differ by exactly
     the wanted one; an attempt that does not is made again, and a scene in which all attempts fail is skipped and counted.
 
+    `randomise` names what else differs between scenes, see mqe_sim.variation; `renderer` is World's.
+
     Raises ValueError where the scenes would reach the evaluation seeds, or where `out` holds a collection of other settings; RuntimeError
     where not one episode came about.
     """
     if episodes < 1 or workers < 1:
         raise ValueError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
+    Variation(randomise)  # names that are not known stop here
     if seed < 0 or seed + episodes > FIRST_EVALUATION_SEED:
         raise ValueError(f"scenes {seed} to {seed + episodes - 1} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")
     root = Path(out) / "bridge_data_v2" / "sim_kitchen" / task / "00" / _DATED_FOLDER
-    _write_settings(root, {"robot": spec_name, "task": task, "stage": stage, "seed": seed, "width": size[0], "height": size[1]})
+    _write_settings(root, {"robot": spec_name, "task": task, "stage": stage, "seed": seed, "width": size[0], "height": size[1],
+                           "randomise": sorted(randomise), "renderer": renderer})  # fmt: skip
     folders = [root / "raw" / f"traj_group{i // _GROUP_SIZE}" / f"traj{i}" for i in range(episodes)]
-    jobs = [(spec_name, task, stage, seed + i, folder, size) for i, folder in enumerate(folders) if not folder.exists()]
+    jobs = [(spec_name, task, stage, seed + i, folder, size, tuple(randomise), renderer) for i, folder in enumerate(folders) if not folder.exists()]
     # spawn, not fork: PyBullet's client and a parent's threads do not survive a fork.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for _ in tqdm(pool.imap_unordered(_collect_one, jobs), total=len(jobs), desc=f"collecting {task}", unit="episode"):
@@ -151,16 +159,17 @@ def _write_settings(root: Path, settings: dict) -> None:
     (root / "collection_metadata.json").write_text(json.dumps({"domain": "sim"}), encoding="utf-8")
 
 
-_worlds: dict[str, World] = {}  # one per worker process and robot: building a client costs more than resetting one
+_worlds: dict[tuple[str, str], World] = {}  # one per worker process, robot and renderer: building a client costs more than resetting one
 
 
 def _collect_one(job: tuple) -> None:
-    spec_name, task, stage, seed, folder, size = job
-    if spec_name not in _worlds:
-        _worlds[spec_name] = World(load_robot_spec(spec_name))
+    spec_name, task, stage, seed, folder, size, randomise, renderer = job
+    if (spec_name, renderer) not in _worlds:
+        _worlds[spec_name, renderer] = World(load_robot_spec(spec_name), renderer)
+    world = _worlds[spec_name, renderer]
     for attempt in range(_ATTEMPTS):
         try:
-            record = run_oracle(_worlds[spec_name], task, seed, size, stage=stage, attempt=attempt)
+            record = run_oracle(world, task, seed, size, stage=stage, attempt=attempt, randomise=randomise)
         except UnreachableError as error:
             logger.debug("%s", error)
             continue

@@ -5,6 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+RANDOMISE_HELP = (
+    "what else differs between scenes, comma-separated: colours, light, camera, friction, mass, action_delay, observation_delay, image_noise"
+)
+
+
+def name_list(text: str) -> tuple[str, ...]:
+    """Comma-separated names."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`mqe sim collect`, `mqe sim check` and `mqe sim goal`."""
@@ -17,12 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     collect.add_argument("--workers", type=int, default=1, help="processes; the bytes do not depend on it (default: %(default)s)")
     collect.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
     collect.add_argument("--stage", action="store_true", help="show a single stage of the task in each episode, the others done already or not")
+    collect.add_argument("--randomise", type=name_list, default=(), metavar="NAMES", help=RANDOMISE_HELP)
+    collect.add_argument("--renderer", choices=("tiny", "egl"), default="tiny", help="tiny (CPU) or egl (OpenGL) (default: %(default)s)")
     check = actions.add_parser("check", help="check that every episode of a tree changes exactly one stage")
     check.add_argument("tree", type=Path, help="folder written by `mqe sim collect --stage`")
     goal = actions.add_parser("goal", help="render a goal image with its YAML")
     goal.add_argument("--task", default="place1", help="task name (default: %(default)s)")
     goal.add_argument("--seed", type=int, required=True, help="scene")
     goal.add_argument("--out", type=Path, required=True, help="the .png to write; the .yaml goes beside it")
+    goal.add_argument("--renderer", choices=("tiny", "egl"), default="tiny", help="tiny (CPU) or egl (OpenGL) (default: %(default)s)")
     goal.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
 
 
@@ -31,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "collect":
         from mqe_sim.collect import collect
 
-        report = collect(args.robot, args.task, args.episodes, args.out, stage=args.stage, seed=args.seed, workers=args.workers)
+        options = {"stage": args.stage, "seed": args.seed, "workers": args.workers, "randomise": args.randomise, "renderer": args.renderer}
+        report = collect(args.robot, args.task, args.episodes, args.out, **options)
         counts = f"{report['episodes']} episodes ({report['written']} new, {report['skipped']} skipped)"
         print(f"{args.out}: {counts}, mean score {report['mean_score']:.3f}")
     elif args.action == "check":
@@ -49,6 +62,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         from mqe_sim.goal_file import write_goal
 
-        write_goal(args.robot, args.task, args.seed, args.out)
+        write_goal(args.robot, args.task, args.seed, args.out, args.renderer)
         print(f"{args.out}: goal of {args.task}, scene {args.seed}")
     return 0

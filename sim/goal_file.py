@@ -12,12 +12,12 @@ from mqe_sim.scene import render_goal
 from mqe_sim.tasks.home import HOME_STATE
 
 
-def write_goal(robot: str, task: str, seed: int, path: Path) -> None:
+def write_goal(robot: str, task: str, seed: int, path: Path, renderer: str = "tiny") -> None:
     """Render scene `seed` of `task` solved, into `path` (.png) and the .yaml beside it."""
     if path.suffix != ".png":
         raise ValueError(f"{path}: a goal image is a .png")
     spec = load_robot_spec(robot)
-    path.write_bytes(encode_png(render_goal(spec, task, seed)))
+    path.write_bytes(encode_png(render_goal(spec, task, seed, renderer=renderer)))
     meaning = {
         "camera": spec.camera.name,
         "resize_rule": RESIZE_RULE,

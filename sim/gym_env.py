@@ -19,6 +19,7 @@ from mqe_core.runtime.safety import SafeRobot
 from mqe_core.spec import load_robot_spec
 from mqe_sim.scene import SimScene
 from mqe_sim.tasks import TASKS
+from mqe_sim.variation import Variation
 
 OBSERVATIONS = ("pixels", "state")
 _SCENES = FIRST_EVALUATION_SEED  # `reset` draws below it: held-out scenes only on request
@@ -38,15 +39,23 @@ class WidowXEnv(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
 
     def __init__(
-        self, task: str, observation: str = "pixels", image_size: int = 64, robot: str = "widowx250s", render_mode: str | None = None
+        self,
+        task: str,
+        observation: str = "pixels",
+        image_size: int = 64,
+        robot: str = "widowx250s",
+        randomise: tuple[str, ...] = (),
+        render_mode: str | None = None,
     ) -> None:
-        """ValueError for an unknown task or kind of observation."""
+        """`randomise`: what else differs between scenes, see mqe_sim.variation. ValueError for an unknown task, observation or name."""
         if task not in TASKS:
             raise ValueError(f"unknown task {task!r}; known: {', '.join(sorted(TASKS))}")
         if observation not in OBSERVATIONS:
             raise ValueError(f"observation must be one of {', '.join(OBSERVATIONS)}, got {observation!r}")
         self.render_mode = render_mode
         self._task_name, self._kind, self._image_size = task, observation, image_size
+        Variation(randomise)
+        self._randomise = randomise
         self._spec = load_robot_spec(robot)
         control = self._spec.control
         limit = np.array([control.max_translation_step_m] * 3 + [control.max_rotation_step_rad] * 3)
@@ -102,7 +111,7 @@ class WidowXEnv(gymnasium.Env):
 
     def _open(self, scene: int) -> None:
         self.close()
-        self._scene = SimScene(self._spec, self._task_name, scene)
+        self._scene = SimScene(self._spec, self._task_name, scene, self._randomise)
         self._robot = SafeRobot(self._scene.robot, self._spec, self._scene.clock)
         self._started_s, self._sequence = self._scene.clock.now(), 0
         self._score = self._scene.tabletop.score()

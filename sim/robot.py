@@ -79,10 +79,10 @@ class _LocalLink:
 
     def __init__(self, world: World, size: tuple[int, int] | None = None) -> None:
         self._world, self._size = world, size
-        self.arm_state, self.command = world.arm_state, world.arm.command
+        self.arm_state, self.command = world.arm_state, world.command
 
     def frame(self) -> tuple[float, np.ndarray]:
-        return self._world.time_s, self._world.render(*self._size)
+        return self._world.look(*self._size)
 
     def close(self) -> None:
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +33,19 @@ class SimClock:
         self._world.advance_to(t)
 
 
-def render_goal(spec: RobotSpec, task: str, seed: int, width: int = FRAME_WIDTH, height: int = FRAME_HEIGHT) -> np.ndarray:
+def render_goal(
+    spec: RobotSpec, task: str, seed: int, width: int = FRAME_WIDTH, height: int = FRAME_HEIGHT, renderer: str = "tiny"
+) -> np.ndarray:
     """(height, width, 3) uint8 RGB of the scene of `seed`, solved, in a world of its own."""
-    return _solved(spec, task, seed, width, height)[0]
+    return _solved(World(spec, renderer), task, seed, width, height)[0]
 
 
-def _solved(spec: RobotSpec, task: str, seed: int, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """The solved scene's image, and its state: Bridge state (7,) and where the things are."""
-    world = World(spec)
+def _solved(world: World, task: str, seed: int, width: int, height: int, randomise: Iterable[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """The solved scene's image, and its state: Bridge state (7,) and where the things are. Closes the world."""
     try:
-        scene = make_task(task, world, seed)
+        scene = make_task(task, world, seed, randomise=randomise)
         scene.solve()
-        pose = forward_kinematics(spec, world.arm.joints())
+        pose = forward_kinematics(world.spec, world.arm.joints())
         return world.render(width, height), np.concatenate([pose_to_state(pose, world.arm.gripper()), scene.things_m()])
     finally:
         world.close()
@@ -55,10 +57,10 @@ class SimScene:
     `tabletop` is the task's scene itself; `goal_state` says in numbers what `goal` shows. No policy on the robot can see either.
     """
 
-    def __init__(self, spec: RobotSpec, task: str, seed: int) -> None:
-        self.goal, self.goal_state = _solved(spec, task, seed, FRAME_WIDTH, FRAME_HEIGHT)
+    def __init__(self, spec: RobotSpec, task: str, seed: int, randomise: Iterable[str] = ()) -> None:
+        self.goal, self.goal_state = _solved(World(spec), task, seed, FRAME_WIDTH, FRAME_HEIGHT, randomise)
         self._world = World(spec)
-        self.tabletop = make_task(task, self._world, seed)
+        self.tabletop = make_task(task, self._world, seed, randomise=randomise)
         self.task, self.max_steps, self.max_score = task, self.tabletop.max_steps, self.tabletop.max_score
         self.clock = SimClock(self._world)
         self.robot = BulletRobot(spec, clock=self.clock, world=self._world)
@@ -119,7 +121,12 @@ class RealtimeScene:
         self._folder.cleanup()
 
 
-def make_scene(spec: RobotSpec, task: str, seed: int, *, realtime: bool = False) -> SimScene | RealtimeScene:
-    """The scene `seed` of `task`; ValueError for an unknown task or a negative seed. `realtime`: see the two classes."""
+def make_scene(spec: RobotSpec, task: str, seed: int, *, realtime: bool = False, randomise: Iterable[str] = ()) -> SimScene | RealtimeScene:
+    """The scene `seed` of `task`; ValueError for an unknown task or a negative seed. `realtime`: see the two classes.
+
+    `randomise` names what else is drawn from the seed (mqe_sim.variation); a scene in real time has none of it.
+    """
     check_scene(task, seed)
-    return RealtimeScene(spec, task, seed) if realtime else SimScene(spec, task, seed)
+    if realtime and tuple(randomise):
+        raise ValueError("a scene in real time cannot be randomised")
+    return RealtimeScene(spec, task, seed) if realtime else SimScene(spec, task, seed, randomise)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from mqe_sim.arm import PHYSICS_HZ, Arm, ArmState
 from mqe_sim.bullet import connect
 from mqe_sim.camera import render
 from mqe_sim.urdf import Part
+from mqe_sim.variation import Variation
 
 _TABLE_SIZE_M = (2.0, 2.4, 0.04)  # its top is z = 0, the plane the base stands on
 _TABLE_RGBA = (0.70, 0.60, 0.47, 1.0)
@@ -21,9 +24,11 @@ _REST_LINEAR_M_PER_S, _REST_ANGULAR_RAD_PER_S = 0.005, 0.1
 class World:
     """A PyBullet client with the table and the arm; tasks add their bodies. Simulated time starts at 0 on reset."""
 
-    def __init__(self, spec: RobotSpec) -> None:
+    def __init__(self, spec: RobotSpec, renderer: str = "tiny") -> None:
+        """`renderer`: tiny (PyBullet's own, on the CPU; what results are judged with) or egl (OpenGL without a window)."""
         self.spec = spec
-        self.bullet = connect()
+        self.bullet = connect(renderer)
+        self.variation = Variation()  # of the next scene; see make_task
         self.reset()
 
     def reset(self) -> None:
@@ -37,6 +42,9 @@ class World:
         self.arm = Arm(bullet, self.spec)
         self.arm.reset(self.spec.neutral_joints, 1.0)
         self._steps = 0
+        self._due: list[tuple[int, int, Callable[[], None]]] = []  # heap: physics step, order, what to do
+        self._order = itertools.count()
+        self._captured: tuple[float, np.ndarray] | None = None
 
     @property
     def time_s(self) -> float:
@@ -48,6 +56,32 @@ class World:
         for _ in range(round(time_s * PHYSICS_HZ) - self._steps):
             self.bullet.stepSimulation()
             self._steps += 1
+            while self._due and self._due[0][0] <= self._steps:
+                heapq.heappop(self._due)[2]()
+
+    def command(self, joints: np.ndarray, gripper: float) -> None:
+        """Set the motors' targets, (6,) rad and 1 = open, after this scene's action delay."""
+        self._after(self.variation.action_delay_s, lambda: self.arm.command(joints, gripper))
+
+    def look(self, width: int, height: int) -> tuple[float, np.ndarray]:
+        """Stamp and picture, (height, width, 3) uint8 RGB, as the camera delivers it at this control step.
+
+        With an observation delay it is the one taken so long ago, which is kept for those who look once per control period.
+        """
+        delay = self.variation.observation_delay_s
+        picture, self._captured = self._captured, None
+        if delay > 0.0:
+            self._after(self.spec.control.period_s - delay, lambda: self._capture(width, height))
+        return picture or (self.time_s, self.render(width, height))
+
+    def _capture(self, width: int, height: int) -> None:
+        self._captured = self.time_s, self.render(width, height)
+
+    def _after(self, delay_s: float, action: Callable[[], None]) -> None:
+        if delay_s <= 0.0:
+            action()
+        else:
+            heapq.heappush(self._due, (self._steps + max(1, round(delay_s * PHYSICS_HZ)), next(self._order), action))
 
     def arm_state(self) -> ArmState:
         """The arm now, stamped with simulated time."""
@@ -56,10 +90,11 @@ class World:
     def add_box(self, half_m, position_m, *, rgba, mass_kg: float, friction: float, yaw_rad: float = 0.0) -> int:
         """A box body; returns its id."""
         bullet = self.bullet
+        (box,) = self.variation.painted([Part(tuple(2 * h for h in half_m), rgba=tuple(rgba))])
         body = bullet.createMultiBody(
-            mass_kg,
+            self.variation.mass_kg(mass_kg),
             bullet.createCollisionShape(bullet.GEOM_BOX, halfExtents=list(half_m)),
-            bullet.createVisualShape(bullet.GEOM_BOX, halfExtents=list(half_m), rgbaColor=list(rgba), specularColor=[0, 0, 0]),
+            bullet.createVisualShape(bullet.GEOM_BOX, halfExtents=list(half_m), rgbaColor=list(box.rgba), specularColor=[0, 0, 0]),
             list(position_m),
             bullet.getQuaternionFromEuler([0, 0, yaw_rad]),
         )
@@ -68,7 +103,7 @@ class World:
 
     def add_body(self, parts: Sequence[Part], position_m, *, mass_kg: float, friction: float, yaw_rad: float = 0.0) -> int:
         """A free body of several parts, its frame at `position_m`; returns its id."""
-        bullet = self.bullet
+        bullet, parts = self.bullet, self.variation.painted(parts)
         shapes = {
             "shapeTypes": [bullet.GEOM_BOX if part.is_box else bullet.GEOM_CYLINDER for part in parts],
             "halfExtents": [[s / 2 for s in part.size_m] if part.is_box else [0, 0, 0] for part in parts],
@@ -78,7 +113,7 @@ class World:
         places = [list(part.position_m) for part in parts]
         turns = [bullet.getQuaternionFromEuler([0, 0, part.yaw_rad]) for part in parts]
         body = bullet.createMultiBody(
-            mass_kg,
+            self.variation.mass_kg(mass_kg),
             bullet.createCollisionShapeArray(**shapes, collisionFramePositions=places, collisionFrameOrientations=turns),
             bullet.createVisualShapeArray(
                 **shapes, visualFramePositions=places, visualFrameOrientations=turns, rgbaColors=[list(part.rgba) for part in parts]
@@ -91,10 +126,13 @@ class World:
 
     def add_mark(self, size_m, position_m, *, rgba) -> int:
         """A box of paint on the table: seen by the camera, touched by nothing; returns its id."""
-        visual = self.bullet.createVisualShape(self.bullet.GEOM_BOX, halfExtents=[s / 2 for s in size_m], rgbaColor=rgba, specularColor=[0, 0, 0])
+        (paint,) = self.variation.painted([Part(tuple(size_m), rgba=tuple(rgba))])
+        half_m = [s / 2 for s in size_m]
+        visual = self.bullet.createVisualShape(self.bullet.GEOM_BOX, halfExtents=half_m, rgbaColor=paint.rgba, specularColor=[0, 0, 0])
         return self.bullet.createMultiBody(0.0, -1, visual, list(position_m))
 
     def _set_friction(self, body: int, friction: float) -> None:
+        friction = self.variation.friction(friction)
         self.bullet.changeDynamics(body, -1, lateralFriction=friction, spinningFriction=0.002, rollingFriction=0.0005)
 
     def position(self, body: int) -> np.ndarray:
@@ -131,8 +169,9 @@ class World:
             self.advance_to(self.time_s + 0.05)
 
     def render(self, width: int, height: int) -> np.ndarray:
-        """(height, width, 3) uint8 RGB from the spec's camera."""
-        return render(self.bullet, self.spec.camera, width, height)
+        """(height, width, 3) uint8 RGB: the view of the spec's camera now."""
+        image = render(self.bullet, self.variation.camera(self.spec.camera), width, height, self.variation.light)
+        return self.variation.picture(image, self.time_s)
 
     def close(self) -> None:
         """Disconnect; the object is unusable afterwards."""

@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="processes; the result does not depend on it (default: %(default)s)",
     )
     parser.add_argument("--backend", default="sim", help="simulator (default: %(default)s)")
+    parser.add_argument(
+        "--randomise", metavar="NAMES", default="", help="what else differs between scenes, comma-separated; see `mqe sim collect --help`"
+    )
     parser.add_argument("--robot", default="widowx250s", help="robot spec, a name (default: %(default)s)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="also write result.json, episodes.csv, a figure of steps_to_goal and a film")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
@@ -36,10 +39,9 @@ def run(args: argparse.Namespace) -> int:
     from mqe_core.spec import load_robot_spec
 
     spec = load_robot_spec(args.robot)
-    films = FILMS if args.out else 0
-    result = evaluate(
-        args.policy, spec, args.task, args.episodes, args.seed, backend=args.backend, workers=args.workers, films=films
-    )
+    options = {"backend": args.backend, "workers": args.workers, "films": FILMS if args.out else 0}
+    options["randomise"] = [name for name in args.randomise.split(",") if name]
+    result = evaluate(args.policy, spec, args.task, args.episodes, args.seed, **options)
     written = write_report(result, args.out, spec.control.control_hz) if args.out else []
     summary = result.summary()
     if args.json:

@@ -200,11 +200,11 @@ def make_camera(name: str, spec: RobotSpec, *, clock: Clock | None = None, **opt
     return find_backend("mqe.cameras", name)(spec, clock=clock, **options)
 
 
-def make_scene(name: str, spec: RobotSpec, task: str, seed: int, *, realtime: bool = False) -> Scene:
+def make_scene(name: str, spec: RobotSpec, task: str, seed: int, *, realtime: bool = False, **options: object) -> Scene:
     """The task `task` with seed `seed` in the simulator `name`; see the group's factory for what `realtime`
-    changes.
+    and further options change.
     """
-    return find_backend("mqe.scenes", name)(spec, task, seed, realtime=realtime)
+    return find_backend("mqe.scenes", name)(spec, task, seed, realtime=realtime, **options)
 
 
 def check_domain(policy_domain: str, domain: str, source: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from mqe_sim.tasks.drawer import DrawerTask
 from mqe_sim.tasks.place import PlaceTask
 from mqe_sim.tasks.reach import ReachTask
+from mqe_sim.variation import Variation
 from mqe_sim.world import World
 
 
@@ -56,10 +57,12 @@ def check_scene(name: str, seed: int) -> None:
         raise ValueError(f"a scene seed must not be negative, got {seed}")
 
 
-def make_task(name: str, world: World, seed: int, stage: bool = False) -> Task:
+def make_task(name: str, world: World, seed: int, stage: bool = False, randomise: Iterable[str] = ()) -> Task:
     """Build the scene of task `name` for `seed` in `world` (which is reset); ValueError lists the known names.
 
-    With `stage` a single stage of the task is left to do: what training data shows.
+    With `stage` a single stage of the task is left to do: what training data shows. `randomise` names what else is drawn from the seed; see
+    mqe_sim.variation.
     """
     check_scene(name, seed)
+    world.variation = Variation(randomise, seed)
     return TASKS[name](world, seed, stage=stage)

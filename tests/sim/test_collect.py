@@ -59,7 +59,7 @@ def test_stage_episodes_start_and_end_one_stage_apart_and_the_check_sees_one_tha
 def test_a_scene_whose_every_attempt_fails_is_skipped_and_counted(tmp_path, monkeypatch):
     made = []
 
-    def unlucky(world, task, seed, size, *, stage, attempt):
+    def unlucky(world, task, seed, size, *, stage, attempt, randomise):
         made.append((seed, attempt))
         if seed == 1:
             raise UnreachableError("too far")

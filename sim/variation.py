@@ -1,0 +1,92 @@
+"""Domain randomisation: named ways in which scenes may differ beyond their layout. None is on unless named.
+
+The draws of a scene depend on its seed and the names alone; each name has its own random numbers, so naming one more changes no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mqe_core.spec import CameraSpec
+from mqe_sim.urdf import Part
+
+NAMES = ("colours", "light", "camera", "friction", "mass", "action_delay", "observation_delay", "image_noise")
+_STREAM = 10  # apart from the scene's and the collection's own random numbers
+_COLOUR, _BRIGHTNESS = 0.10, 0.15  # ± per channel of a thing's colour, ± of all channels together
+_LIGHT_TURN, _AMBIENT, _DIFFUSE = 0.5, 0.15, 0.15  # ± per axis of the direction; ± of the coefficients
+_CAMERA_M, _CAMERA_TURN, _ZOOM = 0.015, 0.03, 0.04  # ± per axis; ± per axis of the unit look direction; ± of the focal length
+_FRICTION, _MASS = (0.7, 1.3), (0.5, 2.0)  # factors
+_LONGEST_DELAY_S = 0.08
+_NOISE = 4.0  # standard deviation per channel, of 255
+
+_LIGHT = {"lightDirection": (0.4, -0.6, 1.0), "lightColor": (1.0, 1.0, 1.0), "lightAmbientCoeff": 0.6, "lightDiffuseCoeff": 0.4,
+          "lightSpecularCoeff": 0.05}  # fmt: skip
+
+
+class Variation:
+    """What is different in one scene.
+
+    Attributes:
+        light: keyword arguments of PyBullet's getCameraImage.
+        action_delay_s: from sending a command until it reaches the motors.
+        observation_delay_s: how old a picture is when it is delivered.
+    """
+
+    def __init__(self, names: Iterable[str] = (), seed: int = 0) -> None:
+        """ValueError for an unknown name."""
+        self.names = tuple(names)
+        unknown = set(self.names) - set(NAMES)
+        if unknown:
+            raise ValueError(f"unknown randomisation {min(unknown)!r}; known: {', '.join(NAMES)}")
+        self._rng = {name: np.random.default_rng([seed, _STREAM + NAMES.index(name)]) for name in self.names}
+        self._seed = seed
+        self.light = dict(_LIGHT)
+        if rng := self._rng.get("light"):
+            self.light["lightDirection"] = tuple(np.array(_LIGHT["lightDirection"]) + rng.uniform(-_LIGHT_TURN, _LIGHT_TURN, 3))
+            self.light["lightAmbientCoeff"] += rng.uniform(-_AMBIENT, _AMBIENT)
+            self.light["lightDiffuseCoeff"] += rng.uniform(-_DIFFUSE, _DIFFUSE)
+        self.action_delay_s, self.observation_delay_s = (
+            float(self._rng[name].uniform(0.0, _LONGEST_DELAY_S)) if name in self._rng else 0.0 for name in ("action_delay", "observation_delay")
+        )
+
+    def painted(self, parts: Sequence[Part]) -> list[Part]:
+        """The parts of one more thing, all shifted in colour alike."""
+        rng = self._rng.get("colours")
+        if rng is None:
+            return list(parts)
+        shift = rng.uniform(-_COLOUR, _COLOUR, 3) + rng.uniform(-_BRIGHTNESS, _BRIGHTNESS)
+        return [replace(part, rgba=(*np.clip(np.array(part.rgba[:3]) + shift, 0.0, 1.0).tolist(), part.rgba[3])) for part in parts]
+
+    def friction(self, value: float) -> float:
+        """The friction of one more body, varied."""
+        return value * self._factor("friction", _FRICTION)
+
+    def mass_kg(self, value: float) -> float:
+        """The mass of one more body, varied."""
+        return value * self._factor("mass", _MASS)
+
+    def camera(self, camera: CameraSpec) -> CameraSpec:
+        """The camera of this scene."""
+        if "camera" not in self.names:
+            return camera
+        rng = np.random.default_rng([self._seed, _STREAM + NAMES.index("camera")])  # the same at every picture
+        look = np.asarray(camera.look_direction) + rng.uniform(-_CAMERA_TURN, _CAMERA_TURN, 3)
+        zoom = 1.0 + rng.uniform(-_ZOOM, _ZOOM)
+        position = np.asarray(camera.position_m) + rng.uniform(-_CAMERA_M, _CAMERA_M, 3)
+        return replace(
+            camera, position_m=position, look_direction=look / np.linalg.norm(look), fx_px=zoom * camera.fx_px, fy_px=zoom * camera.fy_px
+        )
+
+    def picture(self, image: np.ndarray, time_s: float) -> np.ndarray:
+        """(H, W, 3) uint8 with the camera's noise, the same whenever the same moment is looked at."""
+        if "image_noise" not in self.names:
+            return image
+        rng = np.random.default_rng([self._seed, _STREAM + NAMES.index("image_noise"), round(time_s * 1e4)])
+        return np.clip(image + rng.normal(0.0, _NOISE, image.shape), 0, 255).astype(np.uint8)
+
+    def _factor(self, name: str, low_high: tuple[float, float]) -> float:
+        rng = self._rng.get(name)
+        return 1.0 if rng is None else float(np.exp(rng.uniform(*np.log(low_high))))
