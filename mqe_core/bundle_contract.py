@@ -38,7 +38,9 @@ class BundleContract:
     discount: float | None  # of the critic behind steps_to_goal; None where there is none
     data_fingerprint: str  # of the EpisodeStore it was trained on
     commit: str  # of the code it was trained with
-    metrics: dict[str, float] = field(default_factory=dict)  # last training metrics
+    metrics: dict[str, float] = field(default_factory=dict)  # last training metrics, and those of the calibration
+    reached_steps: float | None = None  # steps_to_goal up to which a goal counts as reached; None where not measured
+    stall_commands: int | None = None  # commands without coming closer after which something is wrong; None where not measured
     resize_rule: str = images.RESIZE_RULE
     action_names: tuple[str, ...] = ACTION_NAMES
     action_units: tuple[str, ...] = ACTION_UNITS
@@ -66,6 +68,16 @@ class BundleContract:
             self.discount is None or (_is_number(self.discount) and 0 < self.discount < 1),
             "discount",
             "a number in (0, 1) or null",
+        )
+        require(
+            self.reached_steps is None or (_is_number(self.reached_steps) and self.reached_steps >= 0),
+            "reached_steps",
+            "a number from 0 or null",
+        )
+        require(
+            self.stall_commands is None or (type(self.stall_commands) is int and self.stall_commands >= 1),
+            "stall_commands",
+            "a positive integer or null",
         )
         for key in ("action_low", "action_high"):
             value = getattr(self, key)

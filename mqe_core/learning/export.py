@@ -19,7 +19,9 @@ from mqe_core.bundle import BundleContract, PolicyBundle, write_bundle
 from mqe_core.bundle_contract import ACTION_TOLERANCE, STEPS_TOLERANCE, STEPS_TOLERANCE_FLOOR
 from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.golden_images import counter_image
+from mqe_core.learning.calibration import MIN_EPISODES, Calibration, calibrate
 from mqe_core.learning.train import action_scale, load_run
+from mqe_core.learning.trainer import TrainConfig
 from mqe_core.spec import RobotSpec
 
 OPSET = 18
@@ -66,7 +68,7 @@ def export_run(
 
     Raises ValueError where the run cannot become a bundle, RuntimeError where onnxruntime and torch disagree.
     """
-    agent, _, metadata = load_run(run, checkpoint)
+    agent, config, metadata = load_run(run, checkpoint)
     observation = metadata["observation"]
     if observation["kind"] != "pixels":
         raise ValueError(
@@ -78,6 +80,8 @@ def export_run(
     module = DeployedPolicy(
         agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)
     ).eval()
+    store = _open_data(metadata, data)
+    calibration = _calibrate(module, store, metadata, config.train) if store is not None else None
     contract = BundleContract(
         robot=spec.name,
         agent=metadata["agent"],
@@ -89,9 +93,15 @@ def export_run(
         discount=metadata["discount"],
         data_fingerprint=metadata["data"]["fingerprint"],
         commit=metadata["commit"] or "unknown",
-        metrics={"step": metadata["step"], **last_metrics(Path(run) / "metrics.csv", metadata["step"])},
+        metrics={
+            "step": metadata["step"],
+            **last_metrics(Path(run) / "metrics.csv", metadata["step"]),
+            **(calibration.metrics if calibration else {}),
+        },
+        reached_steps=calibration.reached_steps if calibration else None,
+        stall_commands=calibration.stall_commands if calibration else None,
     )
-    observations, goals = _image_pairs(metadata, data, size)
+    observations, goals = _image_pairs(store, metadata["camera"], size)
     model = to_onnx(module, size)
     # Beside `out` first: a policy that does not fit or is not the trained one neither lies around nor replaces a good one.
     candidate = Path(f"{out}.partial")
@@ -200,27 +210,48 @@ def _choose_domain(asked: str | None, stated: str) -> str:
     return asked
 
 
-def _image_pairs(
-    metadata: dict[str, Any], data: str | Path | None, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n, S, S, 3) uint8 observations and goals: frames of the training data with the last frame of their
-    episode, and noise.
-    """
-    noise = np.stack([counter_image(size, 2 + i) for i in range(2 * NOISE_PAIRS)])
+def _open_data(metadata: dict[str, Any], data: str | Path | None) -> EpisodeStore | None:
+    """The store of the run; None, with a warning, where it is gone. ValueError where `data` is another one."""
     path = Path(data) if data is not None else Path(metadata["data"]["path"])
     if data is None and not path.exists():
         logger.warning(
-            "the training data is gone from %s: checking on noise images alone; --data says where it is now",
+            "the training data is gone from %s: checking on noise images alone, and measuring no thresholds; --data says where it is now",
             path,
         )
-        return noise[:NOISE_PAIRS], noise[NOISE_PAIRS:]
+        return None
     store = EpisodeStore.open(path)
     if store.fingerprint != metadata["data"]["fingerprint"]:
         raise ValueError(
             f"{path} is not the data of this run (fingerprint {store.fingerprint}); give the store it was "
             "trained on as --data"
         )
-    camera = metadata["camera"]
+    return store
+
+
+def _calibrate(module: DeployedPolicy, store: EpisodeStore, metadata: dict[str, Any], train: TrainConfig) -> Calibration | None:
+    """Thresholds of steps_to_goal, from the episodes that training held out; None without a critic or too few of them."""
+    if metadata["discount"] is None:
+        return None
+
+    def steps_to_goal(observations: np.ndarray, goals: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return module(torch.from_numpy(observations), torch.from_numpy(np.ascontiguousarray(goals)))[1].numpy()
+
+    calibration = calibrate(steps_to_goal, store, metadata["camera"], train.validation_fraction, train.seed)
+    if calibration is None:
+        logger.warning(
+            "no thresholds for steps_to_goal: fewer than %d episodes were held out; train with validation_fraction", MIN_EPISODES
+        )
+    return calibration
+
+
+def _image_pairs(store: EpisodeStore | None, camera: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, S, S, 3) uint8 observations and goals: frames of the training data with the last frame of their
+    episode, and noise.
+    """
+    noise = np.stack([counter_image(size, 2 + i) for i in range(2 * NOISE_PAIRS)])
+    if store is None:
+        return noise[:NOISE_PAIRS], noise[NOISE_PAIRS:]
     candidates = np.flatnonzero(store.has_image(camera))
     frames = candidates[np.linspace(0, len(candidates) - 1, min(PARITY_PAIRS, len(candidates))).astype(int)]
     ends = store.episode_ends[np.searchsorted(store.episode_ends, frames, side="right")] - 1

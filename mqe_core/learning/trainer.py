@@ -220,10 +220,14 @@ class Trainer:
         self.means.sums, self.means.count = dict(state["metric_sums"]), state["metric_count"]
 
 
+def held_out_episodes(store: EpisodeStore, fraction: float, seed: int) -> np.ndarray:
+    """Numbers of the episodes that training with this `validation_fraction` and `seed` does not see, ascending."""
+    count = int(math.ceil(fraction * store.num_episodes)) if fraction > 0 else 0
+    return np.sort(np.random.default_rng(seed).permutation(store.num_episodes)[:count])
+
+
 def _held_out_frames(store: EpisodeStore, fraction: float, seed: int) -> np.ndarray:
-    """``(N,) bool``: frames of the held-out episodes, chosen by ``seed``."""
-    episodes = store.num_episodes
-    count = int(math.ceil(fraction * episodes)) if fraction > 0 else 0
-    chosen = np.zeros(episodes, dtype=bool)
-    chosen[np.random.default_rng(seed).permutation(episodes)[:count]] = True
+    """``(N,) bool``: frames of the held-out episodes."""
+    chosen = np.zeros(store.num_episodes, dtype=bool)
+    chosen[held_out_episodes(store, fraction, seed)] = True
     return np.repeat(chosen, np.diff(store.episode_ends, prepend=0))

@@ -1,4 +1,4 @@
-"""Promise: a goal ends once, with the first outcome, and is reached only where a distance is asked for."""
+"""Promise: a goal ends once, with the first outcome, and its progress is judged by the node's thresholds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
+from mqe_core.runtime.progress import REACHED, Progress
 from mqe_interfaces.action import ReachGoal
 from mqe_ros.goal_run import GoalRun
 
@@ -18,7 +19,7 @@ def make(results: list[ReachGoal.Result], timeout_s: float | None = None) -> Goa
 def test_the_first_end_counts() -> None:
     results = []
     goal = make(results)
-    goal.count_step(3.0, 0.0, 1)
+    goal.count_step(3.0)
     goal.end(ReachGoal.Result.CANCELED, "first")
     goal.end(ReachGoal.Result.TIMEOUT, "second")
     assert [(r.outcome, r.reason, r.steps, r.steps_to_goal) for r in results] == [
@@ -26,16 +27,12 @@ def test_the_first_end_counts() -> None:
     ]
 
 
-def test_reached_needs_a_run_of_small_distances() -> None:
+def test_every_command_is_counted_and_judged() -> None:
     goal = make([])
-    answers = [goal.count_step(distance, 2.0, 2) for distance in (1.0, 3.0, 2.0, 1.5)]
-    assert answers == [False, False, False, True]
-
-
-def test_nothing_is_reached_without_a_threshold_or_a_critic() -> None:
-    goal = make([])
-    assert not any(goal.count_step(0.0, 0.0, 1) for _ in range(3))
-    assert not any(goal.count_step(None, 5.0, 1) for _ in range(3))
+    assert [goal.count_step(1.0) for _ in range(2)] == [None, None]  # before the node says what counts
+    goal.progress = Progress(2.0, None, 2)
+    assert [goal.count_step(distance) for distance in (1.0, 1.5)] == [None, REACHED]
+    assert goal.steps == 4 and goal.steps_to_goal == 1.5
 
 
 def test_a_goal_is_overdue_after_its_timeout_only() -> None:

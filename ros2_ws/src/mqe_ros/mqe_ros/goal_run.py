@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from rclpy.action.server import ServerGoalHandle
 
+from mqe_core.runtime.progress import Progress
 from mqe_interfaces.action import ReachGoal
 
 
@@ -38,11 +39,11 @@ class GoalRun:
         self.name, self.image, self.domain = name, image, domain
         self.handle = handle
         self.applied = False  # whether the policy pursues it already
+        self.progress = Progress(None, None)  # the node's, from when it is applied
         self.steps = 0
         self.steps_to_goal: float | None = None
         self._begun = time.monotonic()
         self._deadline = None if timeout_s is None else self._begun + timeout_s
-        self._near = 0
         self._on_end = on_end
         self._lock = threading.Lock()
         self.result: ReachGoal.Result | None = None
@@ -51,16 +52,11 @@ class GoalRun:
     def overdue(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
-    def count_step(self, steps_to_goal: float | None, reached_steps: float, in_a_row: int) -> bool:
-        """Note one command; True once `in_a_row` of them came with a distance within `reached_steps`.
-
-        With `reached_steps` 0 no distance counts as reached, not even that of equal images.
-        """
+    def count_step(self, steps_to_goal: float | None) -> str | None:
+        """Note one command; what `progress` says of it."""
         self.steps += 1
         self.steps_to_goal = steps_to_goal
-        near = steps_to_goal is not None and 0.0 < reached_steps >= steps_to_goal
-        self._near = self._near + 1 if near else 0
-        return self._near >= in_a_row
+        return self.progress.update(steps_to_goal)
 
     def end(self, outcome: str, reason: str) -> None:
         with self._lock:

@@ -22,6 +22,7 @@ from mqe_core.bundle import PolicyBundle
 from mqe_core.goals import find_goal, read_goal
 from mqe_core.runtime.policy import OnnxPolicy
 from mqe_core.runtime.policy_side import Decision, PolicySide
+from mqe_core.runtime.progress import NOT_CLOSER, REACHED, Progress
 from mqe_core.runtime.robot import MonotonicClock, check_domain
 from mqe_core.spec import load_robot_spec
 from mqe_interfaces.action import ReachGoal
@@ -53,8 +54,10 @@ class PolicyNode(ControlNode):
                 f"the parameter slot_s must lie within the control period of "
                 f"{self._spec.control.period_s} s; got {self._slot_s}"
             )
-        # 0: a goal ends by timeout or cancellation only.
-        self._reached_steps = parameter(self, "reached_steps", float, 0.0)
+        # Negative: the bundle's. 0: a goal ends by timeout or cancellation only.
+        reached_steps = parameter(self, "reached_steps", float, -1.0)
+        self._reached_steps = bundle.contract.reached_steps if reached_steps < 0.0 else reached_steps
+        self._stall_commands = bundle.contract.stall_commands
         self._reached_in_a_row = parameter(self, "reached_in_a_row", int, 3)
         policy = OnnxPolicy(bundle)
         self._policy = PolicySide(policy, self._spec, MonotonicClock(), gripper=policy.gripper_rule())
@@ -133,9 +136,10 @@ class PolicyNode(ControlNode):
         if time.monotonic() > slot:
             self.deadline_misses += 1
         # The goal may end while this waits: then nothing is sent any more.
+        state = PolicyStatus.WAITING if reason else PolicyStatus.RUNNING
         if self.sleep_until(slot) and not reason and goal.result is None:
-            self._publish_command(goal, decision, inputs)
-        self._publish_status(PolicyStatus.WAITING if reason else PolicyStatus.RUNNING, reason, goal)
+            reason = self._publish_command(goal, decision, inputs)
+        self._publish_status(state, reason, goal)
         self._forget(goal)
 
     def _apply(self, goal: GoalRun) -> None:
@@ -151,6 +155,7 @@ class PolicyNode(ControlNode):
                 goal.end(_OUTCOMES.FAILED, str(error))
                 return
             goal.applied = True
+            goal.progress = Progress(self._reached_steps, self._stall_commands, self._reached_in_a_row)
             self._goal_name = goal.name
             self._show_goal(goal)
 
@@ -163,7 +168,8 @@ class PolicyNode(ControlNode):
         stamp, camera = self.now_message(), self._spec.camera.name
         self._goal_image.publish(convert.array_to_image(goal.image, stamp, camera))
 
-    def _publish_command(self, goal: GoalRun, decision: Decision, inputs: Inputs) -> None:
+    def _publish_command(self, goal: GoalRun, decision: Decision, inputs: Inputs) -> str:
+        """Publish it, end the goal where it is reached; what there is to say about the progress, mostly nothing."""
         stamp = self.now_message()
         self._latency_s = _seconds_between(inputs.image_stamp, stamp)
         self._sequence = decision.command.sequence
@@ -173,9 +179,11 @@ class PolicyNode(ControlNode):
                 decision.command, output.action, output.steps_to_goal, stamp, inputs.image_stamp
             )
         )
-        if goal.count_step(output.steps_to_goal, self._reached_steps, self._reached_in_a_row):
-            near = f"within {self._reached_steps} steps of the goal for {self._reached_in_a_row} commands"
+        progress = goal.count_step(output.steps_to_goal)
+        if progress == REACHED:
+            near = f"within {self._reached_steps:.2g} steps of the goal for {self._reached_in_a_row} commands"
             goal.end(_OUTCOMES.REACHED, near)
+        return f"{NOT_CLOSER}: not for {self._stall_commands} commands" if progress == NOT_CLOSER else ""
 
     def _publish_status(self, state: str, reason: str, goal: GoalRun | None) -> None:
         steps_to_goal = convert.number(goal.steps_to_goal if goal else None)
