@@ -160,17 +160,19 @@ def _hash_position(data: bytes) -> int:
 
 
 def _read_metadata(metadata: dict) -> tuple[BundleContract, dict]:
-    def strict(value: object, keys: set[str], where: str) -> dict:
+    def strict(value: object, keys: set[str], where: str, optional: set[str] = frozenset()) -> dict:
         found = set(value) if isinstance(value, dict) else set()
-        if found != keys:
+        if found | optional != keys:
             raise BundleError(
-                f"{where}: missing {sorted(keys - found)}, unknown {sorted(found - keys)}; export the run "
+                f"{where}: missing {sorted(keys - found - optional)}, unknown {sorted(found - keys)}; export the run "
                 "again"
             )
         return value
 
     metadata = strict(metadata, {"schema", "content_sha256", "contract", "golden"}, "metadata")
-    fields = strict(metadata["contract"], {f.name for f in dataclasses.fields(BundleContract)}, "contract")
+    # What may be unmeasured may be absent as well: bundles from before it was measured stay good.
+    optional = {f.name for f in dataclasses.fields(BundleContract) if f.default is None}
+    fields = strict(metadata["contract"], {f.name for f in dataclasses.fields(BundleContract)}, "contract", optional)
     golden = strict(
         metadata["golden"], {"observation_png", "goal_png", "expected", "tolerance"}, "golden check"
     )

@@ -1,0 +1,150 @@
+"""One scene of the sim, driven to a goal through the whole graph in real time, and scored."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mqe_bringup.graph import Graph, build_graph
+from mqe_bringup.supervisor import Supervisor
+
+_START_TIMEOUT_S = 60.0
+
+Say = Callable[[str], None]
+
+
+def run_scene(arguments: dict[str, str], goal: str, out: Path, say: Say) -> tuple[list[str], dict[str, object]]:
+    """Start the graph, pursue `goal` for at most the task's time, score the scene at rest, and end the graph.
+
+    Args:
+        arguments: of the graph, as `mqe up` takes them; the backend is the sim, the goal not begun at once.
+        goal: a goal file's path or name.
+        out: new folder, for the processes' logs.
+        say: told what happens.
+
+    Returns the graph's banner and the outcome: task, seed, score, max_score, success, outcome, steps, seconds. RuntimeError, with the end of
+    its log, where a process ends or nothing comes.
+    """
+    # It never talks to another robot, nor to another one of its kind on this machine.
+    os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=str(10 + os.getpid() % 90))
+    graph = build_graph({"backend": "sim", "autostart": "false", **arguments})
+    out.mkdir(parents=True, exist_ok=True)
+    for line in graph.banner:
+        say(line)
+    os.environ.update(graph.environment)
+    supervisor = Supervisor(graph.environment, log_folder=out)
+    try:
+        say("starting the simulated WidowX250 and the nodes")
+        supervisor.start(graph.processes)
+        outcome = _drive(graph, goal, _watching(supervisor), say)
+    finally:
+        codes = supervisor.stop()
+    failed = {name: code for name, code in codes.items() if code != 0}
+    if failed:
+        raise RuntimeError(f"did not end cleanly: {failed}; see the logs in {out}")
+    return graph.banner, outcome
+
+
+def _watching(supervisor: Supervisor) -> Callable[[], None]:
+    """A check that raises RuntimeError, with the end of its log, once a process has ended."""
+
+    def check() -> None:
+        ended = supervisor.ended()
+        if ended is not None:
+            raise RuntimeError(
+                f"{ended[0]} ended with exit code {ended[1]}:\n{supervisor.log_tail(ended[0])}"
+            )
+
+    return check
+
+
+def _drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict[str, object]:
+    """Ask for the goal, show the progress, and have the scene scored."""
+    import rclpy
+    from rclpy.action import ActionClient
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+    from tqdm import tqdm
+
+    from mqe_core.spec import load_robot_spec
+    from mqe_interfaces.action import ReachGoal
+    from mqe_interfaces.msg import PolicyStatus
+    from mqe_ros import topics
+    from mqe_sim.server import Client
+
+    # Ctrl-C stays Python's: it ends the processes as well.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("scene_driver")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    scene = Client(graph.sim_address)
+    try:
+        info = scene.info()
+        client = ActionClient(node, ReachGoal, topics.REACH_GOAL_ACTION)
+        arm_states = []
+        node.create_subscription(
+            topics.ARM_STATUS.type, topics.ARM_STATUS.name, arm_states.append, topics.ARM_STATUS.qos
+        )
+
+        def spin_until(done: Callable[[], bool], what: str, timeout_s: float) -> None:
+            deadline = time.monotonic() + timeout_s
+            while not done():
+                executor.spin_once(timeout_sec=0.1)
+                check()
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{what} did not happen within {timeout_s:.0f} s; see the logs")
+
+        spin_until(client.server_is_ready, "the policy node's start", _START_TIMEOUT_S)
+        spin_until(lambda: bool(arm_states), "the arm node's start", _START_TIMEOUT_S)
+        period = load_robot_spec().control.period_s
+        say(f"driving to the goal: at most {info['max_steps']} commands, one every {period} s")
+        with tqdm(
+            total=info["max_steps"],
+            unit="command",
+            file=sys.stdout,
+            mininterval=0.5 if sys.stdout.isatty() else 3.0,
+        ) as bar:
+
+            def show(message: object) -> None:
+                feedback = message.feedback
+                distance = (
+                    ""
+                    if math.isnan(feedback.steps_to_goal)
+                    else f"{feedback.steps_to_goal:.1f} steps to the goal"
+                )
+                bar.set_postfix_str(
+                    distance if feedback.state == PolicyStatus.RUNNING else feedback.reason, refresh=False
+                )
+                bar.update(feedback.steps - bar.n)
+
+            timeout = info["max_steps"] * period
+            accepted = client.send_goal_async(
+                ReachGoal.Goal(goal_file=goal, timeout_s=timeout), feedback_callback=show
+            )
+            spin_until(accepted.done, "the answer to the goal", 10.0)
+            result = accepted.result().get_result_async()
+            spin_until(result.done, "the end of the motion", timeout + 10.0)
+        reached = result.result().result
+        if reached.outcome == ReachGoal.Result.FAILED:
+            raise RuntimeError(f"the policy node refused the goal: {reached.reason}")
+        say("letting the scene come to rest and scoring it")
+        score = scene.score()
+        return {
+            "task": info["task"],
+            "seed": info["seed"],
+            "score": score,
+            "max_score": info["max_score"],
+            "success": score >= info["max_score"],
+            "outcome": reached.outcome,
+            "steps": reached.steps,
+            "seconds": reached.seconds,
+        }
+    finally:
+        scene.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
