@@ -19,6 +19,7 @@ WANTED_OPEN_M = 0.09  # what the goal image shows, short of the stop
 _CABINET_X_M = (0.25, 0.31)
 _CUBE_LOW_M, _CUBE_HIGH_M = [0.21, -0.12], [0.36, -0.05]  # clear of the open drawer's bar and of the fingers around it
 _START_OPEN_M = {"drawer_open": (0.0, 0.01), "drawer_close": (OPEN_M, TRAVEL_M), "drawer_place": (0.0, 0.01)}
+_INSIDE_SHARE = 0.5  # of the stages in which the cube need not be moved, with the cube in the drawer already
 _LANGUAGE = {
     "drawer_open": "open the drawer",
     "drawer_close": "close the drawer",
@@ -29,7 +30,8 @@ _LANGUAGE = {
 class DrawerTask:
     """The scene of one seed. `wants_open` and `wants_inside` say what the goal shows.
 
-    With `stage`, drawer_place begins with the drawer open and scores the cube alone; the other two have a single stage anyway.
+    With `stage`, drawer_place begins with the drawer open and scores the cube alone; the other two have a single stage anyway and begin with the
+    cube in the drawer in half of the scenes.
     """
 
     def __init__(self, world: World, seed: int, name: str, stage: bool = False) -> None:
@@ -45,8 +47,15 @@ class DrawerTask:
         self.cabinet = Cabinet(world, float(rng.uniform(*_CABINET_X_M)), float(rng.uniform(*open_m)))
         self.cube = CUBE.add(world, rng.uniform(_CUBE_LOW_M, _CUBE_HIGH_M), float(rng.uniform(-YAW_RAD, YAW_RAD)))
         self.start_joints = start_joints(world, rng)
+        if stage and not self.wants_inside and rng.random() < _INSIDE_SHARE:
+            self.put_inside()
         world.arm.reset(self.start_joints, 1.0)
         self.settle()
+
+    def put_inside(self) -> None:
+        """Lay the cube into the drawer, open or closed. For building scenes only."""
+        x, y, _ = self.cabinet.inside_m
+        self.world.place_body(self.cube, [x, y, FLOOR_M + CUBE.height_m / 2 + 0.001])
 
     def solve(self) -> None:
         """Turn this world into the solved scene that the goal image shows. The world is no start scene any more."""
@@ -54,8 +63,7 @@ class DrawerTask:
         if not self._drawer_done():
             self.cabinet.set_open(WANTED_OPEN_M if self.wants_open else 0.0)
         if self.wants_inside:
-            x, y, _ = self.cabinet.inside_m
-            self.world.place_body(self.cube, [x, y, FLOOR_M + CUBE.height_m / 2 + 0.001])
+            self.put_inside()
         self.settle()
 
     def score(self) -> float:

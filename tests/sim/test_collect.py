@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
-from mqe_sim.collect import UnreachableError, check_stages, collect, run_oracle
+from mqe_core.spec import load_robot_spec
+from mqe_sim.collect import UnreachableError, check_stages, collect, run_oracle, shows_one_stage
+from mqe_sim.world import World
 
 
 def tree_hash(root: Path) -> str:
@@ -76,3 +78,12 @@ def test_a_scene_whose_every_attempt_fails_is_skipped_and_counted(tmp_path, monk
 def test_a_folder_without_episodes_is_no_proof(tmp_path):
     with pytest.raises(ValueError, match="holds no episodes"):
         check_stages(tmp_path)
+
+
+def test_a_drawer_is_opened_with_the_cube_inside_and_outside():
+    world = World(load_robot_spec())
+    records = [run_oracle(world, "drawer_open", seed, size=None, stage=True) for seed in range(8)]
+    world.close()
+    kept = [record for record in records if shows_one_stage(record)]
+    assert {record["stages_before"] for record in kept} == {(False, False), (False, True)}
+    assert all(record["stages_after"] == (True, record["stages_before"][1]) for record in kept)
