@@ -15,6 +15,7 @@ from mqe_core.bundle import BundleContract, write_bundle
 IMAGE_SIZE = 16
 STEP_M = 0.002  # the constant policy's way along x in each command
 STEPS_TO_GOAL = 7.0
+STALL_COMMANDS = 5  # without coming closer, after which it says so
 PATIENCE_S = 90.0  # for processes to start on a busy machine; nothing waits longer than it must
 
 
@@ -61,6 +62,7 @@ def write_constant_policy(path: Path) -> None:
         discount=0.98,
         data_fingerprint="none",
         commit="none",
+        stall_commands=STALL_COMMANDS,
     )
     write_bundle(model, contract, path)
 

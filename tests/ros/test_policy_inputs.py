@@ -17,7 +17,7 @@ pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setu
 
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile
-from ros_helpers import STEPS_TO_GOAL, Client
+from ros_helpers import STALL_COMMANDS, STEPS_TO_GOAL, Client
 from sensor_msgs.msg import Image
 
 from mqe_bringup.graph import Process
@@ -117,6 +117,16 @@ def test_a_camera_that_offers_best_effort_only_is_read_all_the_same(policy: None
     world = World(client, topics.NEWEST_BEST_EFFORT)
     world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
     world.until(PolicyStatus.RUNNING, "")
+
+
+def test_what_does_not_get_closer_is_said_and_goes_on(policy: None, client: Client) -> None:
+    """By the bundle's own threshold: this policy's distance never changes."""
+    world = World(client, topics.IMAGE.qos)
+    world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
+    world.until(PolicyStatus.RUNNING, f"not getting closer: not for {STALL_COMMANDS} commands")
+    heard = client.heard["/policy/command"]
+    before = len(heard)
+    client.wait(lambda: len(heard) >= before + 3, "more commands")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+#!/bin/sh
+# The experiment of docs/results.md: one data set of single stages, seven ways to learn from it, eight tasks. From the project's root:
+#
+#     make learn && . .venv/bin/activate && sh benchmarks/experiment.sh runs/experiment
+#
+# Hours on two cores. Every step continues where it was interrupted; METHODS="mqe gcbc" does some of it.
+set -eu
+out=$1
+workers=${WORKERS:-2}
+methods=${METHODS:-"mqe gcbc tra gciql mqe_no_q mqe_one_step mqe_no_invariance"}
+episodes=${EPISODES:-50}
+steps=8000
+
+collect() { mqe sim collect --stage --task "$1" --episodes "$2" --seed 0 --workers "$workers" --out "$out/raw/$1"; }
+if [ ! -d "$out/store" ]; then
+    collect drawer_open 1100; collect drawer_close 500; collect drawer_place 1200
+    collect place1 900; collect place2 1400; collect place3 500; collect place4 1600; collect reach 200
+    mqe sim check "$out/raw"
+    mqe data import "$out/raw" --out "$out/store" --image-size 64
+fi
+
+options() {
+    case $1 in
+        mqe) echo --agent mqe ;;
+        mqe_no_q) echo --agent mqe --set q_weight=0.0 ;;
+        mqe_one_step) echo --agent mqe --set next_state_sample=1.0 ;;
+        mqe_no_invariance) echo --agent mqe --set invariance_weight=0.0 ;;
+        *) echo --agent "$1" ;;
+    esac
+}
+for method in $methods; do
+    run=$out/$method
+    if [ ! -f "$run/config.yaml" ]; then
+        # shellcheck disable=SC2046
+        mqe train --data "$out/store" --out "$run" --config sim_pixels --steps "$steps" --seed 0 --set threads=1 $(options "$method")
+    else
+        mqe train --resume --out "$run"
+    fi
+    mqe export "$run" --out "$run/policy.onnx"
+    for task in place1 place2 place3 place4 drawer_open drawer_close drawer_place reach; do
+        [ -f "$run/$task/result.json" ] ||
+            mqe eval --policy "$run/policy.onnx" --task "$task" --episodes "$episodes" --seed 0 --workers "$workers" --out "$run/$task"
+    done
+done
+python benchmarks/results_table.py "$out"
