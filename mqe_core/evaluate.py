@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from mqe_core.bundle import PolicyBundle
@@ -25,9 +24,11 @@ from mqe_core.runtime.policy_side import PolicySide
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED, Camera, make_scene
 from mqe_core.runtime.safety import SafeRobot
 from mqe_core.spec import RobotSpec, load_robot_spec
-from mqe_core.statistics import wilson_interval
+from mqe_core.statistics import summarise
 
 _FILM_QUALITY = 90  # of the JPEG frames that are kept for a film
+
+
 @dataclass(frozen=True)
 class EpisodeOutcome:
     """One scene: `scene_seed` makes it again; `rules` counts what the safety filter clipped or refused."""
@@ -60,21 +61,15 @@ class Evaluation:
     max_score: float
     outcomes: tuple[EpisodeOutcome, ...]
     films: tuple[Film, ...] = ()  # of the first episodes, where asked for
+    randomise: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, object]:
         """For JSON: success_rate and mean_score with their 95 % Wilson intervals, and every episode (`steps_to_goal` is left out)."""
-        successes = sum(outcome.success for outcome in self.outcomes)
-        scores = [outcome.score for outcome in self.outcomes]
-        score_interval = wilson_interval(sum(scores) / self.max_score, len(scores))
         return {
             "task": self.task,
-            "episodes": len(self.outcomes),
             "seed": self.seed,
-            "success_rate": successes / len(self.outcomes),
-            "ci95": list(wilson_interval(successes, len(self.outcomes))),
-            "mean_score": float(np.mean(scores)),
-            "mean_score_ci95": [bound * self.max_score for bound in score_interval],
-            "max_score": self.max_score,
+            **summarise([outcome.score for outcome in self.outcomes], self.max_score),
+            "randomise": list(self.randomise),
             "policy": self.policy,
             "fingerprint": self.fingerprint,
             "outcomes": [{k: v for k, v in asdict(o).items() if k != "steps_to_goal"} for o in self.outcomes],
@@ -116,7 +111,7 @@ def evaluate(
             successes += outcome.success
             bar.set_postfix(success=f"{successes}/{len(outcomes)}", refresh=False)
             bar.update()
-    return Evaluation(str(policy), bundle.fingerprint, task, seed, max_score, tuple(outcomes), tuple(kept))
+    return Evaluation(str(policy), bundle.fingerprint, task, seed, max_score, tuple(outcomes), tuple(kept), tuple(randomise))
 
 
 def run_episode(

@@ -26,7 +26,7 @@ from mqe_core.spec import RobotSpec, load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.oracles import make_oracle
 from mqe_sim.tasks import make_task
-from mqe_sim.variation import Variation
+from mqe_sim.variation import check_names
 from mqe_sim.world import World
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def collect(
     """
     if episodes < 1 or workers < 1:
         raise ValueError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
-    Variation(randomise)  # names that are not known stop here
+    check_names(randomise)
     if seed < 0 or seed + episodes > FIRST_EVALUATION_SEED:
         raise ValueError(f"scenes {seed} to {seed + episodes - 1} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")
     root = Path(out) / "bridge_data_v2" / "sim_kitchen" / task / "00" / _DATED_FOLDER

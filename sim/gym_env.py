@@ -19,7 +19,7 @@ from mqe_core.runtime.safety import SafeRobot
 from mqe_core.spec import load_robot_spec
 from mqe_sim.scene import SimScene
 from mqe_sim.tasks import TASKS
-from mqe_sim.variation import Variation
+from mqe_sim.variation import check_names
 
 OBSERVATIONS = ("pixels", "state")
 _SCENES = FIRST_EVALUATION_SEED  # `reset` draws below it: held-out scenes only on request
@@ -54,8 +54,7 @@ class WidowXEnv(gymnasium.Env):
             raise ValueError(f"observation must be one of {', '.join(OBSERVATIONS)}, got {observation!r}")
         self.render_mode = render_mode
         self._task_name, self._kind, self._image_size = task, observation, image_size
-        Variation(randomise)
-        self._randomise = randomise
+        self._randomise = check_names(randomise)
         self._spec = load_robot_spec(robot)
         control = self._spec.control
         limit = np.array([control.max_translation_step_m] * 3 + [control.max_rotation_step_rad] * 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ def render_goal(
     return _solved(World(spec, renderer), task, seed, width, height)[0]
 
 
-def _solved(world: World, task: str, seed: int, width: int, height: int, randomise: Iterable[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+def _solved(world: World, task: str, seed: int, width: int, height: int, randomise: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
     """The solved scene's image, and its state: Bridge state (7,) and where the things are. Closes the world."""
     try:
         scene = make_task(task, world, seed, randomise=randomise)
@@ -57,7 +57,7 @@ class SimScene:
     `tabletop` is the task's scene itself; `goal_state` says in numbers what `goal` shows. No policy on the robot can see either.
     """
 
-    def __init__(self, spec: RobotSpec, task: str, seed: int, randomise: Iterable[str] = ()) -> None:
+    def __init__(self, spec: RobotSpec, task: str, seed: int, randomise: Sequence[str] = ()) -> None:
         self.goal, self.goal_state = _solved(World(spec), task, seed, FRAME_WIDTH, FRAME_HEIGHT, randomise)
         self._world = World(spec)
         self.tabletop = make_task(task, self._world, seed, randomise=randomise)
@@ -121,12 +121,12 @@ class RealtimeScene:
         self._folder.cleanup()
 
 
-def make_scene(spec: RobotSpec, task: str, seed: int, *, realtime: bool = False, randomise: Iterable[str] = ()) -> SimScene | RealtimeScene:
+def make_scene(spec: RobotSpec, task: str, seed: int, *, realtime: bool = False, randomise: Sequence[str] = ()) -> SimScene | RealtimeScene:
     """The scene `seed` of `task`; ValueError for an unknown task or a negative seed. `realtime`: see the two classes.
 
     `randomise` names what else is drawn from the seed (mqe_sim.variation); a scene in real time has none of it.
     """
     check_scene(task, seed)
-    if realtime and tuple(randomise):
+    if realtime and randomise:
         raise ValueError("a scene in real time cannot be randomised")
     return RealtimeScene(spec, task, seed) if realtime else SimScene(spec, task, seed, randomise)

@@ -14,7 +14,7 @@ from mqe_core.spec import CameraSpec
 from mqe_sim.urdf import Part
 
 NAMES = ("colours", "light", "camera", "friction", "mass", "action_delay", "observation_delay", "image_noise")
-_STREAM = 10  # apart from the scene's and the collection's own random numbers
+_STREAM = 1000  # apart from the collection's own random numbers, [seed, 1 ... 73]
 _COLOUR, _BRIGHTNESS = 0.10, 0.15  # ± per channel of a thing's colour, ± of all channels together
 _LIGHT_TURN, _AMBIENT, _DIFFUSE = 0.5, 0.15, 0.15  # ± per axis of the direction; ± of the coefficients
 _CAMERA_M, _CAMERA_TURN, _ZOOM = 0.015, 0.03, 0.04  # ± per axis; ± per axis of the unit look direction; ± of the focal length
@@ -26,8 +26,17 @@ _LIGHT = {"lightDirection": (0.4, -0.6, 1.0), "lightColor": (1.0, 1.0, 1.0), "li
           "lightSpecularCoeff": 0.05}  # fmt: skip
 
 
+def check_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names; ValueError, with the known ones, where one is unknown."""
+    names = tuple(names)
+    unknown = set(names) - set(NAMES)
+    if unknown:
+        raise ValueError(f"unknown randomisation {min(unknown)!r}; known: {', '.join(NAMES)}")
+    return names
+
+
 class Variation:
-    """What is different in one scene.
+    """What is different in one scene. The order of NAMES is part of the draws: new names go to its end.
 
     Attributes:
         light: keyword arguments of PyBullet's getCameraImage.
@@ -37,20 +46,19 @@ class Variation:
 
     def __init__(self, names: Iterable[str] = (), seed: int = 0) -> None:
         """ValueError for an unknown name."""
-        self.names = tuple(names)
-        unknown = set(self.names) - set(NAMES)
-        if unknown:
-            raise ValueError(f"unknown randomisation {min(unknown)!r}; known: {', '.join(NAMES)}")
-        self._rng = {name: np.random.default_rng([seed, _STREAM + NAMES.index(name)]) for name in self.names}
+        self.names = check_names(names)
         self._seed = seed
+        self._rng = {name: np.random.default_rng(self._stream(name)) for name in self.names}
         self.light = dict(_LIGHT)
         if rng := self._rng.get("light"):
             self.light["lightDirection"] = tuple(np.array(_LIGHT["lightDirection"]) + rng.uniform(-_LIGHT_TURN, _LIGHT_TURN, 3))
             self.light["lightAmbientCoeff"] += rng.uniform(-_AMBIENT, _AMBIENT)
             self.light["lightDiffuseCoeff"] += rng.uniform(-_DIFFUSE, _DIFFUSE)
-        self.action_delay_s, self.observation_delay_s = (
-            float(self._rng[name].uniform(0.0, _LONGEST_DELAY_S)) if name in self._rng else 0.0 for name in ("action_delay", "observation_delay")
-        )
+        self._turn, self._shift_m, self._zoom = np.zeros(3), np.zeros(3), 1.0
+        if rng := self._rng.get("camera"):
+            self._turn, self._shift_m = rng.uniform(-_CAMERA_TURN, _CAMERA_TURN, 3), rng.uniform(-_CAMERA_M, _CAMERA_M, 3)
+            self._zoom = 1.0 + rng.uniform(-_ZOOM, _ZOOM)
+        self.action_delay_s, self.observation_delay_s = (self._delay_s(name) for name in ("action_delay", "observation_delay"))
 
     def painted(self, parts: Sequence[Part]) -> list[Part]:
         """The parts of one more thing, all shifted in colour alike."""
@@ -72,20 +80,27 @@ class Variation:
         """The camera of this scene."""
         if "camera" not in self.names:
             return camera
-        rng = np.random.default_rng([self._seed, _STREAM + NAMES.index("camera")])  # the same at every picture
-        look = np.asarray(camera.look_direction) + rng.uniform(-_CAMERA_TURN, _CAMERA_TURN, 3)
-        zoom = 1.0 + rng.uniform(-_ZOOM, _ZOOM)
-        position = np.asarray(camera.position_m) + rng.uniform(-_CAMERA_M, _CAMERA_M, 3)
+        look = camera.look_direction + self._turn
         return replace(
-            camera, position_m=position, look_direction=look / np.linalg.norm(look), fx_px=zoom * camera.fx_px, fy_px=zoom * camera.fy_px
+            camera,
+            position_m=camera.position_m + self._shift_m,
+            look_direction=look / np.linalg.norm(look),
+            fx_px=self._zoom * camera.fx_px,
+            fy_px=self._zoom * camera.fy_px,
         )
 
     def picture(self, image: np.ndarray, time_s: float) -> np.ndarray:
         """(H, W, 3) uint8 with the camera's noise, the same whenever the same moment is looked at."""
         if "image_noise" not in self.names:
             return image
-        rng = np.random.default_rng([self._seed, _STREAM + NAMES.index("image_noise"), round(time_s * 1e4)])
+        rng = np.random.default_rng([*self._stream("image_noise"), round(time_s * 1e4)])
         return np.clip(image + rng.normal(0.0, _NOISE, image.shape), 0, 255).astype(np.uint8)
+
+    def _stream(self, name: str) -> list[int]:
+        return [self._seed, _STREAM, 1 + NAMES.index(name)]
+
+    def _delay_s(self, name: str) -> float:
+        return float(self._rng[name].uniform(0.0, _LONGEST_DELAY_S)) if name in self._rng else 0.0
 
     def _factor(self, name: str, low_high: tuple[float, float]) -> float:
         rng = self._rng.get(name)

@@ -62,9 +62,11 @@ def _by_task(paths: list[Path]) -> dict[str, dict[int, float]]:
         file = path / "result.json" if path.is_dir() else path
         try:
             result = json.loads(file.read_text(encoding="utf-8"))
+            if result.get("randomise"):
+                raise ValueError(f"its scenes were randomised: {', '.join(result['randomise'])}")
             outcomes = {o["scene_seed"]: o["score"] / result["max_score"] for o in result["outcomes"]}
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file} is no result of `mqe eval` ({error})") from error
+            raise ValueError(f"{file} is no result of `mqe eval` that can be paired ({error})") from error
         twice = scores.setdefault(result["task"], {}).keys() & outcomes.keys()
         if twice:
             raise ValueError(f"{file}: scene {min(twice)} of {result['task']} is given twice")

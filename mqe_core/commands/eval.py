@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     spec = load_robot_spec(args.robot)
     options = {"backend": args.backend, "workers": args.workers, "films": FILMS if args.out else 0}
-    options["randomise"] = [name for name in args.randomise.split(",") if name]
+    options["randomise"] = [name.strip() for name in args.randomise.split(",") if name.strip()]
     result = evaluate(args.policy, spec, args.task, args.episodes, args.seed, **options)
     written = write_report(result, args.out, spec.control.control_hz) if args.out else []
     summary = result.summary()

@@ -12,10 +12,10 @@ import numpy as np
 
 from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.learning.trainer import held_out_episodes
+from mqe_core.runtime.progress import Stall
 
 MIN_EPISODES = 10
 _NEAR_STEPS, _FAR_STEPS = 3, 8  # frames so near their episode's end count as there, frames so far do not
-_CLOSER = 0.95  # of the closest so far is closer
 _STALL_QUANTILE = 0.99
 
 StepsToGoal = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (n, S, S, 3) uint8 twice -> (n,)
@@ -39,7 +39,8 @@ def calibrate(steps_to_goal: StepsToGoal, store: EpisodeStore, camera: int, frac
     """
     ends = store.episode_ends
     starts = np.concatenate([[0], ends[:-1]])
-    chosen = [e for e in held_out_episodes(store, fraction, seed) if store.has_image(camera)[starts[e]] and ends[e] - starts[e] > _FAR_STEPS + 1]
+    has_image = store.has_image(camera)
+    chosen = [e for e in held_out_episodes(store, fraction, seed) if has_image[starts[e]] and ends[e] - starts[e] > _FAR_STEPS + 1]
     if len(chosen) < MIN_EPISODES:
         return None
     goals = store.images(ends[chosen] - 1, camera=camera)
@@ -76,12 +77,11 @@ def separate(near: np.ndarray, far: np.ndarray) -> tuple[float, float, float]:
 
 def longest_stall(distance: np.ndarray, reached: float) -> int:
     """Most commands in a row, before the goal is reached, that bring `distance` (T,) no closer than it was."""
-    closest, waited, longest = np.inf, 0, 0
+    stall, longest = Stall(), 0
     for value in distance:
         if value <= reached:
             break
-        waited = 0 if value < _CLOSER * closest else waited + 1
-        closest, longest = min(closest, value), max(longest, waited)
+        longest = max(longest, stall.update(float(value)))
     return longest
 
 

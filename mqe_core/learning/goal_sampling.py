@@ -116,7 +116,7 @@ class WaypointSampler:
 class TransitionSampler:
     """Rows of one-step methods: the waypoint is the next observation, the value goal comes from a mixture (geometric within an episode)."""
 
-    discount: float
+    discount: float | None  # gamma of the geometric value goals; None: uniform
     value_goals: GoalMixture = GoalMixture()
     actor_goals: GoalMixture = GoalMixture()
 

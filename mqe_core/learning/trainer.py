@@ -87,11 +87,14 @@ def make_config(values: dict[str, Any]) -> RunConfig:
 
 
 def keys_for(agent: str, values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` of a preset, which serves all agents, without the keys that only other agents have."""
+    """``values`` of a preset or file, which may serve all agents, without the keys that only other agents have."""
     if agent not in AGENTS:
         return values  # make_config says so
     own = {f.name for cls in (TrainConfig, AGENTS[agent][1]) for f in fields(cls)}
     others = {f.name for _, cls in AGENTS.values() for f in fields(cls)} - own
+    skipped = sorted(others & values.keys())
+    if skipped:
+        logger.info("%s has no use for %s", agent, ", ".join(skipped))
     return {name: value for name, value in values.items() if name not in others}
 
 

@@ -9,7 +9,21 @@ import math
 
 REACHED = "reached"
 NOT_CLOSER = "not getting closer"
-_CLOSER = 0.95  # as in the calibration
+_CLOSER = 0.95  # of the closest so far is closer
+
+
+class Stall:
+    """Counts the commands since `steps_to_goal` last found a new minimum."""
+
+    def __init__(self) -> None:
+        self.commands = 0
+        self._closest = math.inf
+
+    def update(self, steps_to_goal: float) -> int:
+        """Note one command; the count."""
+        self.commands = 0 if steps_to_goal < _CLOSER * self._closest else self.commands + 1
+        self._closest = min(self._closest, steps_to_goal)
+        return self.commands
 
 
 class Progress:
@@ -25,18 +39,17 @@ class Progress:
         self._reached_steps = reached_steps or 0.0
         self._stall_commands = stall_commands
         self._in_a_row = reached_in_a_row
-        self._near = self._waited = 0
-        self._closest = math.inf
+        self._near = 0
+        self._stall = Stall()
 
     def update(self, steps_to_goal: float | None) -> str | None:
         """Note one command; REACHED, NOT_CLOSER or None."""
         if steps_to_goal is None:
             return None
         # With a threshold of 0 no distance counts as reached, not even that of equal images.
-        near = 0.0 < self._reached_steps >= steps_to_goal
+        near = self._reached_steps > 0.0 and steps_to_goal <= self._reached_steps
         self._near = self._near + 1 if near else 0
-        self._waited = 0 if near or steps_to_goal < _CLOSER * self._closest else self._waited + 1
-        self._closest = min(self._closest, steps_to_goal)
+        stalled = self._stall.update(steps_to_goal)
         if self._near >= self._in_a_row:
             return REACHED
-        return NOT_CLOSER if self._stall_commands is not None and self._waited >= self._stall_commands else None
+        return NOT_CLOSER if not near and self._stall_commands is not None and stalled >= self._stall_commands else None

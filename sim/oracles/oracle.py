@@ -1,8 +1,8 @@
 """A scripted expert: sees the true poses, acts in Bridge actions at 5 Hz.
 
-It is reactive: every action is a function of what a camera could see as well (where the hand and the things are, how far the fingers are
-open), never of a hidden stage or a timer. A policy that sees one image can therefore imitate it, and it recovers from whatever happens.
-Small noise, wandering while the hand moves freely, makes the data a tube around many paths.
+It is reactive: but for the events below, every action is a function of what a camera could see as well (where the hand and the things are, how
+far the fingers are open), never of a hidden stage or a timer. A policy that sees one image can therefore imitate it, and it recovers from
+whatever happens. Small noise, wandering while the hand moves freely, makes the data a tube around many paths.
 
 Stated shares of the episodes are less than straight. A disturbance takes the arm away first: for some steps, begun at any moment of the
 first stage, the hand drifts anywhere and the gripper may open or close. Only what follows is worth imitating, so `record_from` is the step
@@ -25,7 +25,7 @@ _MAX_STEP_M, _MAX_STEP_RAD = 0.038, 0.15
 _MAX_AHEAD_M = 0.08  # the target is never further from the hand, so that it does not run away from a blocked one
 _REACH_M = 0.43  # of the hand, pointing down, from the base's axis
 _WANDER_M, _WHITE_M = 0.003, 0.001  # noise on the action, per step
-EVENT_SHARES = {"disturbance": 0.6, "pause": 0.06, "failed grasp": 0.06}  # of the episodes; each has one event at most
+EVENT_SHARES = {"disturbance": 0.6, "pause": 0.06, "failed grasp": 0.06}  # of the episodes are drawn for one, none for two
 _LAST_EVENT_STEP = 36  # about when an undisturbed episode of one stage retreats
 _DISTURBANCE_STEPS = (2, 7)  # half-open range
 _DRIFT_M, _DRIFT_RAD = 0.030, 0.03  # per step and axis, uniform ±
@@ -61,7 +61,7 @@ class Oracle:
         noise: scale of the noise and of the events' shares; 0 gives the plain script.
 
     Attributes:
-        event: what happens in this episode, a key of EVENT_SHARES or None; where the hand never goes down, as in reach, no grasp fails.
+        event: what has happened so far, a key of EVENT_SHARES or None; a drawn event may find no moment before the episode is over.
         record_from: the step at which the disturbance, if any, is over; known from the start.
         done: the task is solved and the hand is where it ends.
     """
@@ -71,13 +71,14 @@ class Oracle:
         self._wander = np.zeros(3)
         self._steps = 0
         chances = [noise * share for share in EVENT_SHARES.values()]
-        self.event = [*EVENT_SHARES, None][int(rng.choice(len(chances) + 1, p=[*chances, 1.0 - sum(chances)]))]
+        self.event: str | None = None
+        drawn = [*EVENT_SHARES, None][int(rng.choice(len(chances) + 1, p=[*chances, 1.0 - sum(chances)]))]
         first = int(rng.integers(0, _LAST_EVENT_STEP))
         disturbed, paused = first + int(rng.integers(*_DISTURBANCE_STEPS)), first + int(rng.integers(*_PAUSE_STEPS))
-        self._disturbed = range(first, disturbed) if self.event == "disturbance" else range(0)
-        self._paused = range(first, paused) if self.event == "pause" else range(0)
+        self._disturbed = range(first, disturbed) if drawn == "disturbance" else range(0)
+        self._paused = range(first, paused) if drawn == "pause" else range(0)
         self.record_from = self._disturbed.stop
-        self._empty_grasp_m = float(rng.uniform(*_EMPTY_GRASP_M)) if self.event == "failed grasp" else 0.0
+        self._empty_grasp_m = float(rng.uniform(*_EMPTY_GRASP_M)) if drawn == "failed grasp" else 0.0
         self._empty_steps = 0  # of a failed grasp, done
         self._gripper = 1.0  # last commanded
         self._drift = np.concatenate([rng.uniform(-_DRIFT_M, _DRIFT_M, 3), rng.uniform(-_DRIFT_RAD, _DRIFT_RAD, 3)])
@@ -92,10 +93,13 @@ class Oracle:
         step, self._steps = self._steps, self._steps + 1
         self.done = plan.finished and step not in self._disturbed
         if step in self._disturbed:
+            self.event = "disturbance"
             action = self._drift_away(plan, target)
         elif step in self._paused:
+            self.event = "pause"
             action = np.array([*np.zeros(6), self._gripper])
         elif self._grasps_nothing(plan, hand):
+            self.event, self._empty_steps = "failed grasp", self._empty_steps + 1
             lifts = self._empty_steps > _EMPTY_CLOSE_STEPS
             action = np.array([0.0, 0.0, lifts * _EMPTY_LIFT_M, 0.0, 0.0, 0.0, 0.0])
         else:
@@ -110,12 +114,9 @@ class Oracle:
 
     def _grasps_nothing(self, plan: Plan, hand: np.ndarray) -> bool:
         """Whether a failed grasp goes on, or begins: on the way down with open fingers, lower than the height drawn for it."""
-        if self._empty_steps == 0:
-            begins = plan.gripper == 1.0 and plan.waypoint_m[2] < hand[2] - 0.01 and hand[2] < self._empty_grasp_m
-        else:
-            begins = self._empty_steps < _EMPTY_CLOSE_STEPS + _EMPTY_LIFT_STEPS
-        self._empty_steps += begins
-        return begins
+        if self._empty_steps > 0:
+            return self._empty_steps < _EMPTY_CLOSE_STEPS + _EMPTY_LIFT_STEPS
+        return plan.gripper == 1.0 and plan.waypoint_m[2] < hand[2] - 0.01 and hand[2] < self._empty_grasp_m
 
     def _follow(self, plan: Plan, target_pose: np.ndarray, hand: np.ndarray) -> np.ndarray:
         """One bounded step towards the plan's waypoint, with noise."""

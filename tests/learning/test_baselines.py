@@ -50,7 +50,7 @@ def moved(module: nn.Module) -> bool:
 @pytest.mark.parametrize("kind", ["pixels", "state"])
 def test_gcbc_is_the_likelihood_of_the_actions(tiny_config: Config, kind: str) -> None:
     agent, batch = make_agent(tiny_config(agent="gcbc"), kind), make_batch(kind)
-    mean = agent.actor(batch.observations, batch.actor_goals)
+    mean = agent.actor(batch.observations, batch.actor_goals).mode
     expected = -torch.distributions.Normal(mean, 1.0).log_prob(batch.actions).sum(-1).mean()
     torch.testing.assert_close(agent.loss(batch)[0], expected)
 
@@ -70,7 +70,7 @@ def test_gciql_loss_is_the_sum_of_its_three_parts(tiny_config: Config, kind: str
         value_loss = torch.where(advantage < 0, 0.3, 0.7) * advantage**2
         next_value = agent.value(batch.waypoints, batch.value_goals)[0]
         backup = torch.where(batch.at_value_goal, 0.0, -1.0 + 0.8 * next_value)
-        mean = agent.actor(batch.observations, batch.actor_goals)
+        mean = agent.actor(batch.observations, batch.actor_goals).mode
         chosen = agent.q(batch.observations, batch.actor_goals, mean.clamp(-1, 1)).min(0).values
         cloning = -torch.distributions.Normal(mean, 1.0).log_prob(batch.actions).sum(-1).mean()
         expected = value_loss.mean() + ((q[0] - backup) ** 2 + (q[1] - backup) ** 2).mean()

@@ -116,10 +116,11 @@ def test_the_graph_is_standard_and_holds_no_traces_of_the_machine(policy_file: P
     assert str(Path(__file__).parents[2]).encode() not in policy_file.read_bytes()
 
 
+@pytest.mark.parametrize("components", [1, 3])
 @pytest.mark.parametrize("agent", ["gcbc", "gciql", "tra"])
-def test_every_agent_becomes_a_bundle(synthetic_store: Path, tmp_path: Path, spec, agent: str) -> None:
+def test_every_agent_becomes_a_bundle(synthetic_store: Path, tmp_path: Path, spec, agent: str, components: int) -> None:
     """Export itself asserts that onnxruntime answers as torch does; where there is no critic, there is no steps_to_goal."""
-    values = keys_for(agent, {**SMALL, "steps": 2, "observation": "pixels", "agent": agent})
+    values = keys_for(agent, {**SMALL, "steps": 2, "observation": "pixels", "agent": agent, "actor_components": components})
     train(synthetic_store, tmp_path / "run", make_config(values), progress=False)
     bundle = export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
     assert bundle.contract.agent == agent

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mqe_core.learning.actor import actor_loss
+from mqe_core.learning.actor import ActionDistribution, actor_loss
 from mqe_core.learning.agents.mqe import MQEAgent
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.networks import EnsembleMLP, SameMaxPool, make_image_encoder
@@ -46,7 +46,7 @@ def test_critic_and_actor_losses_train_their_own_networks_only(tiny_config: Call
     agent = make_agent(tiny_config(alpha=2.0))
     loss, _ = agent.loss(make_batch())
     loss.backward()
-    assert all(moved(part) for part in (agent.phi, agent.psi, agent.critic_encoder, agent.actor.mean, agent.actor.encoder))
+    assert all(moved(part) for part in (agent.phi, agent.psi, agent.critic_encoder, agent.actor.head, agent.actor.encoder))
     critic_names = [name for name, _ in agent.named_parameters() if not name.startswith("actor")]
     with_q = {name: agent.get_parameter(name).grad.clone() for name in critic_names}
 
@@ -61,7 +61,7 @@ def test_with_the_q_term_off_the_actor_clones_behaviour(tiny_config: Callable[..
     batch = make_batch()
     loss, metrics = agent.loss(batch)
     assert "actor/q_mean" not in metrics
-    mean = agent.actor(batch.observations, batch.actor_goals)
+    mean = agent.actor(batch.observations, batch.actor_goals).mode
     expected = -2.0 * torch.distributions.Normal(mean, 1.0).log_prob(batch.actions).sum(-1).mean()
     actor_parameters = list(agent.actor.parameters())
     ours = torch.autograd.grad(loss, actor_parameters)
@@ -73,12 +73,12 @@ def test_q_is_the_worst_member_at_the_clipped_action(tiny_config: Callable[..., 
     """One row and one member at a time; the actor's gradient is that of -mean(q) / mean|q| through the action alone."""
     agent = make_agent(tiny_config(alpha=0.0))
     with torch.no_grad():
-        agent.actor.mean.head.bias.copy_(torch.tensor([3.0, 0, 0, 0, 0, 0, -3.0]))  # two of seven means are clipped
+        agent.actor.head.network.head.bias.copy_(torch.tensor([3.0, 0, 0, 0, 0, 0, -3.0]))  # two of seven means are clipped
     batch = make_batch()
     loss, metrics = agent.loss(batch)
     components = agent.config.components
     q = []
-    mean = agent.actor(batch.observations, batch.actor_goals)
+    mean = agent.actor(batch.observations, batch.actor_goals).mode
     for row in range(ROWS):
         action = mean[row].clamp(-1, 1)
         state = agent.critic_encoder(batch.observations[row : row + 1]).detach()
@@ -87,7 +87,7 @@ def test_q_is_the_worst_member_at_the_clipped_action(tiny_config: Callable[..., 
         q.append(torch.stack([-mrn_distance(phi[e], psi[e], components) for e in range(agent.config.ensemble)]).min())
     q = torch.stack(q)
     assert metrics["actor/q_mean"].item() == pytest.approx(q.mean().item(), rel=1e-4)
-    bias = agent.actor.mean.head.bias
+    bias = agent.actor.head.network.head.bias
     ours = torch.autograd.grad(loss, bias, retain_graph=True)[0]
     expected = torch.autograd.grad(-q.mean() / (q.abs().mean().detach() + 1e-6), bias)[0]
     torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-7)
@@ -96,7 +96,7 @@ def test_q_is_the_worst_member_at_the_clipped_action(tiny_config: Callable[..., 
 
 def test_actor_loss_by_hand() -> None:
     mean, actions = torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 1.0]])
-    loss, metrics = actor_loss(mean, actions, torch.tensor([-2.0]), alpha=3.0, q_weight=0.5)
+    loss, metrics = actor_loss(ActionDistribution(torch.zeros(1, 1), mean[:, None], 1.0), actions, torch.tensor([-2.0]), alpha=3.0, q_weight=0.5)
     bc = 0.5 * (0.25 + 1.0) + math.log(2 * math.pi)
     assert metrics["bc_loss"].item() == pytest.approx(bc)
     assert metrics["action_mse"].item() == pytest.approx(0.625)
@@ -119,7 +119,7 @@ def test_steps_to_goal_is_the_ensemble_mean_in_control_steps(tiny_config: Callab
         psi_s, psi_goal = (agent.psi(agent.critic_encoder(x)) for x in (batch.observations, batch.value_goals))
         members = [mrn_distance(psi_s[e], psi_goal[e], agent.config.components) for e in range(2)]
     torch.testing.assert_close(steps, (members[0] + members[1]) / 2 / -math.log(0.9))
-    torch.testing.assert_close(action, agent.actor(batch.observations, batch.value_goals).clamp(-1, 1))
+    torch.testing.assert_close(action, agent.actor(batch.observations, batch.value_goals).mode.clamp(-1, 1))
 
 
 def test_ensemble_members_are_independent_plain_networks() -> None:
@@ -149,7 +149,7 @@ def test_official_state_networks_have_the_official_size(tiny_config: Callable[..
     """antmaze (29 state numbers, 8 actions): phi 1.62 M, psi 1.61 M, actor 0.56 M parameters."""
     config = tiny_config(hidden_dims=[512, 512, 512], latent_dim=512, components=8).agent
     agent = MQEAgent(config, ObservationSpec("state", state_dim=29), action_dim=8)
-    sizes = [sum(parameter.numel() for parameter in part.parameters()) for part in (agent.phi, agent.psi, agent.actor.mean)]
+    sizes = [sum(parameter.numel() for parameter in part.parameters()) for part in (agent.phi, agent.psi, agent.actor.head)]
     assert sizes == pytest.approx([1.62e6, 1.61e6, 0.56e6], rel=5e-3)
 
 

@@ -169,18 +169,18 @@ def test_averaged_weights_are_what_a_run_loads(synthetic_store: Path, tmp_path: 
     """The mean follows decay * mean + (1 - decay) * weights, is continued by a resume, and is what load_run gives."""
     config = {"observation": "state", "average_decay": 0.25, "snapshot_every": 2}
     trainer = Trainer(EpisodeStore.open(synthetic_store), tiny_config(**config), progress=False)
-    expected = trainer.agent.actor.mean.head.weight.detach().clone()
+    expected = trainer.agent.actor.head.network.head.weight.detach().clone()
     for step in range(1, 5):
         trainer.update()
         decay = min(0.25, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * trainer.agent.actor.mean.head.weight.detach()
+        expected = decay * expected + (1 - decay) * trainer.agent.actor.head.network.head.weight.detach()
 
     train(synthetic_store, tmp_path / "run", tiny_config(steps=2, **config), progress=False)
     train(synthetic_store, tmp_path / "run", tiny_config(steps=4, **config), resume=True, progress=False)
     for checkpoint in ("latest", "step_00000004"):
-        loaded = load_run(tmp_path / "run", checkpoint)[0].actor.mean.head.weight
+        loaded = load_run(tmp_path / "run", checkpoint)[0].actor.head.network.head.weight
         torch.testing.assert_close(loaded, expected, rtol=1e-6, atol=1e-8)
-        assert not torch.equal(loaded, trainer.agent.actor.mean.head.weight)
+        assert not torch.equal(loaded, trainer.agent.actor.head.network.head.weight)
 
 
 def test_images_decoded_at_each_use_give_the_same_run(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     def break_third_update(self: Trainer) -> None:
         if self.step == 2:
             with torch.no_grad():
-                self.agent.actor.mean.head.weight.fill_(float("nan"))
+                self.agent.actor.head.network.head.weight.fill_(float("nan"))
         update(self)
 
     monkeypatch.setattr(Trainer, "update", break_third_update)

@@ -12,7 +12,7 @@ from torch import Tensor
 from mqe_core.learning.actor import ActorConfig, Agent, GoalActor, Metrics, StateStatistics, actor_loss, named
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.config import key
-from mqe_core.learning.goal_sampling import TransitionSampler
+from mqe_core.learning.goal_sampling import GoalMixture, TransitionSampler
 from mqe_core.learning.observations import ObservationSpec
 
 
@@ -27,12 +27,12 @@ class GCBCAgent(Agent):
         self.actor = GoalActor(config, observation, action_dim, state_statistics)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
-        mean = self.actor(batch.observations, batch.actor_goals)
-        loss, metrics = actor_loss(mean, batch.actions, None, alpha=self.config.alpha)
+        chosen = self.actor(batch.observations, batch.actor_goals)
+        loss, metrics = actor_loss(chosen, batch.actions, None, alpha=self.config.alpha)
         return loss, named("actor", metrics)
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, None]:
-        return self.actor(observation, goal).clamp(-1.0, 1.0), None
+        return self.actor(observation, goal).mode.clamp(-1.0, 1.0), None
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,5 @@ class GCBCConfig(ActorConfig):
     alpha: float = key(1.0, "weight of the loss")
 
     def sampler(self) -> TransitionSampler:
-        """Goals of the actor; the value goals are not used."""
-        return TransitionSampler(0.5, actor_goals=self.actor_goals())
+        """Goals of the actor; waypoints and value goals (here the frame itself) are not used."""
+        return TransitionSampler(None, GoalMixture(current=1.0, trajectory=0.0), self.actor_goals())

@@ -69,11 +69,11 @@ class GCIQLAgent(Agent):
         q = self.q(batch.observations, batch.value_goals, batch.actions)
         q_loss = (q - q_target).square().sum(0).mean()
 
-        mean = self.actor(batch.observations, batch.actor_goals)
-        chosen = functional_call(
-            self.q, frozen_parameters(self.q), (batch.observations, batch.actor_goals, mean.clamp(-1.0, 1.0))
+        chosen = self.actor(batch.observations, batch.actor_goals)
+        chosen_q = functional_call(
+            self.q, frozen_parameters(self.q), (batch.observations, batch.actor_goals, chosen.mode.clamp(-1.0, 1.0))
         ).amin(0)
-        actor, metrics = actor_loss(mean, batch.actions, chosen, alpha=config.alpha)
+        actor, metrics = actor_loss(chosen, batch.actions, chosen_q, alpha=config.alpha)
         critic = {"value_loss": value_loss, "q_loss": q_loss, "value_mean": value.mean()}
         return value_loss + q_loss + actor, {**named("critic", {k: v.detach() for k, v in critic.items()}), **named("actor", metrics)}
 
@@ -85,7 +85,7 @@ class GCIQLAgent(Agent):
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         """Clipped mean action, and the steps k for which V = -(1 - gamma^k) / (1 - gamma)."""
-        action = self.actor(observation, goal).clamp(-1.0, 1.0)
+        action = self.actor(observation, goal).mode.clamp(-1.0, 1.0)
         remaining = 1.0 + (1.0 - self.config.discount) * self.value(observation, goal)[0]  # gamma^k
         return action, remaining.clamp(_SMALLEST_SHARE, 1.0).log() / math.log(self.config.discount)
 

@@ -146,11 +146,11 @@ class MQEAgent(Agent):
             invariance_weight=config.invariance_weight,
         )
 
-        mean = self.actor(batch.observations, batch.actor_goals)
+        chosen = self.actor(batch.observations, batch.actor_goals)
         q = None
         if config.q_weight > 0.0:
-            q = self._action_value(observation_features.detach(), mean.clamp(-1.0, 1.0), psi_actor_goal)
-        actor, actor_metrics = actor_loss(mean, batch.actions, q, alpha=config.alpha, q_weight=config.q_weight)
+            q = self._action_value(observation_features.detach(), chosen.mode.clamp(-1.0, 1.0), psi_actor_goal)
+        actor, actor_metrics = actor_loss(chosen, batch.actions, q, alpha=config.alpha, q_weight=config.q_weight)
         return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
 
     def _action_value(self, observation_features: Tensor, actions: Tensor, psi_goal: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class MQEAgent(Agent):
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         """Clipped mean action, and ``d(psi(s), psi(g)) / -log(discount)`` averaged over the ensemble: control steps."""
-        action = self.actor(observation, goal).clamp(-1.0, 1.0)
+        action = self.actor(observation, goal).mode.clamp(-1.0, 1.0)
         psi_s, psi_goal = self.psi(self.critic_encoder(observation)), self.psi(self.critic_encoder(goal))
         distance = mrn_distance(psi_s, psi_goal, self.config.components).mean(0)
         return action, distance / -math.log(self.config.discount)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mqe_core.learning.actor import ActorConfig, Agent, Metrics, StateStatistics, actor_loss, named
+from mqe_core.learning.actor import ActionDistribution, ActionHead, ActorConfig, Agent, Metrics, StateStatistics, actor_loss, named
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.config import key
 from mqe_core.learning.goal_sampling import TransitionSampler
-from mqe_core.learning.networks import EnsembleMLP, FilmedEncoder, MeanActor, make_encoder
+from mqe_core.learning.networks import EnsembleMLP, FilmedEncoder, make_encoder
 from mqe_core.learning.observations import ObservationSpec
 
 
@@ -63,7 +63,7 @@ class TRAAgent(Agent):
             width = encoder.out_features
         else:
             width = 2 * width
-        self.actor = MeanActor(width, config.hidden_dims, action_dim)
+        self.actor = ActionHead(config, width, action_dim)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """Alignment on the value goals plus behaviour cloning on the actor goals, whose gradient reaches psi (and phi, from states)."""
@@ -73,19 +73,19 @@ class TRAAgent(Agent):
         psi, psi_actor = goals.split(len(batch.actions), dim=1)
         alignment, critic = alignment_loss(phi, psi)
         size = phi.square().mean() + psi.square().mean()
-        mean = self._mean_action(batch.observations, phi, psi_actor)
-        actor, metrics = actor_loss(mean, batch.actions, None, alpha=config.alpha)
+        chosen = self._choose(batch.observations, phi, psi_actor)
+        actor, metrics = actor_loss(chosen, batch.actions, None, alpha=config.alpha)
         loss = config.alignment_weight * alignment + config.size_weight * size + actor
         return loss, {**named("critic", critic), **named("actor", metrics)}
 
-    def _mean_action(self, observations: Tensor, phi: Tensor, psi: Tensor) -> Tensor:
+    def _choose(self, observations: Tensor, phi: Tensor, psi: Tensor) -> ActionDistribution:
         if self.pixels:
             return self.actor(self.actor_encoder(observations, psi.mean(0)))
         return self.actor(torch.cat([phi.mean(0), psi.mean(0)], dim=-1))
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, None]:
         phi = torch.zeros(0) if self.pixels else self.phi(observation)
-        return self._mean_action(observation, phi, self.psi(goal)).clamp(-1.0, 1.0), None
+        return self._choose(observation, phi, self.psi(goal)).mode.clamp(-1.0, 1.0), None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from mqe_bringup.graph import Graph, build_graph
 from mqe_bringup.supervisor import Supervisor
 
+DOMAIN_VARIABLE = "MQE_SCENE_DOMAIN"  # environment variable: the ROS domain, where somebody hands them out
 _START_TIMEOUT_S = 60.0
 
 Say = Callable[[str], None]
@@ -29,8 +30,9 @@ def run_scene(arguments: dict[str, str], goal: str, out: Path, say: Say) -> tupl
     Returns the graph's banner and the outcome: task, seed, score, max_score, success, outcome, steps, seconds. RuntimeError, with the end of
     its log, where a process ends or nothing comes.
     """
-    # It never talks to another robot, nor to another one of its kind on this machine.
-    os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=str(10 + os.getpid() % 90))
+    # It never talks to another robot, and to another of its kind on this machine only where two process numbers fall on one domain.
+    domain = os.environ.get(DOMAIN_VARIABLE, str(10 + os.getpid() % 90))
+    os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=domain)
     graph = build_graph({"backend": "sim", "autostart": "false", **arguments})
     out.mkdir(parents=True, exist_ok=True)
     for line in graph.banner:
