@@ -1,7 +1,8 @@
 """Scripted demonstrations written as a raw BridgeData V2 tree, so that the sim's data takes the same road as real data.
 
-Episode i of a collection with seed S is scene S + i, whatever the number of workers, so the same seed gives the same bytes. An episode
-is written under a temporary name and renamed when complete: an interrupted collection continues where it stopped.
+Scenes are numbered from the seed on; each has a dated folder of its own, as a table set up by hand has in BridgeData, with one episode per stage
+where stages are asked for. Neither depends on the number of workers, so the same seed gives the same bytes. An episode is written under a temporary
+name and renamed when complete: an interrupted collection continues where it stopped.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pickle
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +27,14 @@ from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.spec import RobotSpec, load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.oracles import make_oracle
-from mqe_sim.tasks import make_task
-from mqe_sim.variation import check_names
+from mqe_sim.tasks import STAGES, check_scene, make_task
+from mqe_sim.variation import check_names as check_randomisation
 from mqe_sim.world import World
 
 logger = logging.getLogger(__name__)
 
 STILL_STEPS = 4  # recorded after the retreat: what to do at the goal is to stay
 JPEG_QUALITY = 95
-_GROUP_SIZE = 1000  # BridgeData V2: traj_group<k> holds trajectories 1000 k to 1000 k + 999
 _ORACLE_STREAM = 1  # keeps the oracle's noise apart from the scene's own random numbers
 _COMMAND_DELAY_STREAM, _COMMAND_DELAY_S = 2, 0.08  # a command reaches the motors so long after its image, as over ROS; uniform from 0 per step
 # The arm misses its targets by an offset that wanders (7 mm per axis), as play in the joints and sagging make a real one do: the hand is
@@ -41,7 +42,7 @@ _COMMAND_DELAY_STREAM, _COMMAND_DELAY_S = 2, 0.08  # a command reaches the motor
 _MISS_STREAM, _MISS_STEP_M, _MISS_MEMORY = 3, 0.004, 0.8
 _STREAMS_PER_ATTEMPT = 10
 _ATTEMPTS = 8  # at an episode within reach, and with `stage` at one that shows exactly that
-_DATED_FOLDER = "2026-01-01_00-00-00"  # fixed, so that the same seed gives the same tree; the layout wants a date here
+_FIRST_DATE = datetime(2026, 1, 1)  # of scene 0; scene n is dated n minutes later, so that the same seed gives the same tree
 
 
 class UnreachableError(RuntimeError):
@@ -49,8 +50,8 @@ class UnreachableError(RuntimeError):
 
 
 def run_oracle(
-    world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT), *, stage: bool = False, attempt: int = 0,
-    randomise: Sequence[str] = (),
+    world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT), *, stage: int | None = None,
+    attempt: int = 0, randomise: Sequence[str] = (),
 ) -> dict:
     """One demonstration in scene `seed`, from the oracle's `record_from` on; another `attempt` draws other noise. May raise UnreachableError.
 
@@ -61,7 +62,7 @@ def run_oracle(
     spec = world.spec
     task = make_task(task_name, world, seed, stage=stage, randomise=randomise)
     streams = (stream + _STREAMS_PER_ATTEMPT * attempt for stream in (_ORACLE_STREAM, _COMMAND_DELAY_STREAM, _MISS_STREAM))
-    oracle_rng, delay_rng, miss_rng = (np.random.default_rng([seed, stream]) for stream in streams)
+    oracle_rng, delay_rng, miss_rng = (np.random.default_rng([seed, stream, stage or 0]) for stream in streams)
     oracle = make_oracle(task, oracle_rng)
     miss_m = np.zeros(3)
     joints, gripper = task.start_joints, 1.0
@@ -117,24 +118,31 @@ def collect(
 ) -> dict:
     """Write `episodes` demonstrations under `out`; returns counts and their mean score.
 
-    With `stage` every episode shows a single stage of the task, begun with any number of the others done: start and end differ by exactly
-    the wanted one; an attempt that does not is made again, and a scene in which all attempts fail is skipped and counted.
-
-    `randomise` names what else differs between scenes, see mqe_sim.variation; `renderer` is World's.
+    With `stage` a scene is worked through in single stages, one episode each: start and end of every episode differ by exactly the wanted
+    one, and those before it are done already. An attempt that does not show that is made again; an episode of which all attempts fail is
+    skipped and counted. `randomise` names what else differs between scenes, see mqe_sim.variation; `renderer` is World's.
 
     Raises ValueError where the scenes would reach the evaluation seeds, or where `out` holds a collection of other settings; RuntimeError
     where not one episode came about.
     """
     if episodes < 1 or workers < 1:
         raise ValueError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
-    check_names(randomise)
-    if seed < 0 or seed + episodes > FIRST_EVALUATION_SEED:
-        raise ValueError(f"scenes {seed} to {seed + episodes - 1} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")
-    root = Path(out) / "bridge_data_v2" / "sim_kitchen" / task / "00" / _DATED_FOLDER
-    _write_settings(root, {"robot": spec_name, "task": task, "stage": stage, "seed": seed, "width": size[0], "height": size[1],
-                           "randomise": sorted(randomise), "renderer": renderer})  # fmt: skip
-    folders = [root / "raw" / f"traj_group{i // _GROUP_SIZE}" / f"traj{i}" for i in range(episodes)]
-    jobs = [(spec_name, task, stage, seed + i, folder, size, tuple(randomise), renderer) for i, folder in enumerate(folders) if not folder.exists()]
+    check_randomisation(randomise)
+    check_scene(task, seed)
+    stages = STAGES[task] if stage else 1
+    last_scene = seed + (episodes - 1) // stages
+    if last_scene >= FIRST_EVALUATION_SEED:
+        raise ValueError(f"scenes {seed} to {last_scene} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")
+    root = Path(out) / "bridge_data_v2" / "sim_kitchen" / task / "00"
+    settings = {"robot": spec_name, "task": task, "stage": stage, "seed": seed, "width": size[0], "height": size[1]}
+    _write_settings(root, {**settings, "randomise": sorted(randomise), "renderer": renderer})
+    jobs, folders = [], []
+    for scene, number in (divmod(i, stages) for i in range(episodes)):
+        scene += seed
+        dated = root / (_FIRST_DATE + timedelta(minutes=scene)).strftime("%Y-%m-%d_%H-%M-%S")
+        folders.append(dated / "raw" / "traj_group0" / f"traj{number}")
+        if not folders[-1].exists():
+            jobs.append((spec_name, task, number if stage else None, scene, folders[-1], size, tuple(randomise), renderer))
     # spawn, not fork: PyBullet's client and a parent's threads do not survive a fork.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for _ in tqdm(pool.imap_unordered(_collect_one, jobs), total=len(jobs), desc=f"collecting {task}", unit="episode"):
@@ -148,15 +156,20 @@ def collect(
 
 
 def _write_settings(root: Path, settings: dict) -> None:
-    """config.json of the tree, as BridgeData has one; a tree of other settings is not mixed with this one."""
-    path = root / "config.json"
-    content = {"camera_topics": ["/camera/image_raw"], "collection": settings}
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != content:
+    """What the tree was collected with; a tree of other settings is not mixed with this one."""
+    path = root / "collection.json"
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != settings:
         raise ValueError(f"{path} belongs to a collection with other settings; choose another --out")
     root.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def _write_dated_folder(folder: Path) -> None:
+    """The two files that BridgeData has beside raw/."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"camera_topics": ["/camera/image_raw"]}), encoding="utf-8")
     # Tells the importer that these images are no photographs; the real robot's files say nothing of it.
-    (root / "collection_metadata.json").write_text(json.dumps({"domain": "sim"}), encoding="utf-8")
+    (folder / "collection_metadata.json").write_text(json.dumps({"domain": "sim"}), encoding="utf-8")
 
 
 _worlds: dict[tuple[str, str], World] = {}  # one per worker process, robot and renderer: building a client costs more than resetting one
@@ -173,7 +186,7 @@ def _collect_one(job: tuple) -> None:
         except UnreachableError as error:
             logger.debug("%s", error)
             continue
-        if not stage or shows_one_stage(record):
+        if stage is None or shows_one_stage(record):
             _write_episode(folder, record, task, seed)
             return
 
@@ -197,6 +210,7 @@ def check_stages(root: Path) -> tuple[Counter[str], list[Path]]:
 
 
 def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
+    _write_dated_folder(folder.parents[2])
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "images0").mkdir(parents=True)

@@ -29,23 +29,28 @@ class GoalIndices:
 
 @dataclass(frozen=True)
 class GoalMixture:
-    """How a goal is drawn: the frame itself, a later frame of its episode, or any valid frame of the data; sums to 1."""
+    """How a goal is drawn: the frame itself, a later frame of its episode, a later frame of its scene, or any of the data; sums to 1."""
 
     current: float = 0.0
     trajectory: float = 1.0
     random: float = 0.0
+    scene: float = 0.0
 
     def __post_init__(self) -> None:
-        weights = (self.current, self.trajectory, self.random)
+        weights = (self.current, self.trajectory, self.scene, self.random)
         if min(weights) < 0 or abs(sum(weights) - 1.0) > 1e-6:
-            raise ValueError(f"a goal mixture needs three probabilities that sum to 1, got current/trajectory/random = {weights}")
+            raise ValueError(f"a goal mixture needs probabilities that sum to 1, got current/trajectory/scene/random = {weights}")
 
 
 class TransitionIndex:
-    """The valid transitions of a store and, for each frame, the last valid frame of its episode."""
+    """The valid transitions of a store and, for each frame, the last valid frame of its episode and of its scene."""
 
-    def __init__(self, valid: np.ndarray, episode_ends: np.ndarray) -> None:
-        """``valid (N,) bool``: the frame has an action and a successor; ``episode_ends (E,)``: exclusive ends, increasing."""
+    def __init__(self, valid: np.ndarray, episode_ends: np.ndarray, scene_ends: np.ndarray | None = None) -> None:
+        """``valid (N,) bool``: the frame has an action and a successor; ``episode_ends (E,)``: exclusive ends, increasing.
+
+        ``scene_ends (S,)``: the same for scenes, runs of episodes that were recorded one after the other on one table; by default each
+        episode is one.
+        """
         frames = len(valid)
         ends = np.asarray(episode_ends, dtype=np.int64)
         if len(ends) == 0 or ends[-1] != frames or np.any(np.diff(ends, prepend=0) <= 0):
@@ -56,10 +61,14 @@ class TransitionIndex:
         self.indices = np.flatnonzero(valid)
         if len(self.indices) == 0:
             raise ValueError("the data holds no transition: every episode needs at least two frames, one of them with an action")
-        # final(t): the last valid frame at or before the end of t's episode (only defined, and only used, for valid t).
-        episode_of = np.searchsorted(ends, np.arange(frames), side="right")
+        self.final = self._last_valid(ends, frames)
+        self._scene_final = self.final if scene_ends is None else self._last_valid(np.asarray(scene_ends, dtype=np.int64), frames)
+
+    def _last_valid(self, ends: np.ndarray, frames: int) -> np.ndarray:
+        """(N,): the last valid frame at or before the end of each frame's stretch; only defined, and only used, for valid frames."""
+        stretch_of = np.searchsorted(ends, np.arange(frames), side="right")
         last_valid_before_end = np.searchsorted(self.indices, ends, side="left") - 1
-        self.final = self.indices[np.maximum(last_valid_before_end, 0)][episode_of]
+        return self.indices[np.maximum(last_valid_before_end, 0)][stretch_of]
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """``count`` valid frames, uniformly with replacement."""
@@ -75,6 +84,11 @@ class TransitionIndex:
         u = rng.random(t.shape)
         return np.rint(np.minimum(t + 1, final) * u + final * (1.0 - u)).astype(np.int64)
 
+    def scene_goals(self, rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
+        """A valid frame from t's next to the last of its scene, uniformly; at the scene's last valid frame the frame itself."""
+        first, last = (np.searchsorted(self.indices, bound) for bound in (np.minimum(t + 1, self._scene_final[t]), self._scene_final[t]))
+        return self.indices[rng.integers(first, last + 1)]
+
     def mixed_goals(
         self, rng: np.random.Generator, t: np.ndarray, mixture: GoalMixture, discount: float | None
     ) -> np.ndarray:
@@ -83,8 +97,10 @@ class TransitionIndex:
             return t.copy()
         goals = self.uniform_goals(rng, t) if discount is None else self.geometric_goals(rng, t, discount)
         if mixture.random > 0.0:
-            from_trajectory = rng.random(t.shape) < mixture.trajectory / (1.0 - mixture.current)
+            from_trajectory = rng.random(t.shape) < mixture.trajectory / (mixture.trajectory + mixture.random)
             goals = np.where(from_trajectory, goals, self.draw(rng, len(t)))
+        if mixture.scene > 0.0:
+            goals = np.where(rng.random(t.shape) < mixture.scene / (1.0 - mixture.current), self.scene_goals(rng, t), goals)
         if mixture.current > 0.0:
             goals = np.where(rng.random(t.shape) < mixture.current, t, goals)
         return goals

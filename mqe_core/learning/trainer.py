@@ -121,8 +121,9 @@ class Trainer:
             statistics = tuple(torch.from_numpy(array) for array in self.observations.statistics())
         valid = store.valid & self.observations.available
         held_out = _held_out_frames(store, train.validation_fraction, train.seed)
-        self.transitions = TransitionIndex(valid & ~held_out, store.episode_ends)
-        self.validation_transitions = TransitionIndex(valid & held_out, store.episode_ends) if held_out.any() else None
+        ends = store.episode_ends, scene_ends(store)
+        self.transitions = TransitionIndex(valid & ~held_out, *ends)
+        self.validation_transitions = TransitionIndex(valid & held_out, *ends) if held_out.any() else None
         self.action_scale = fit_action_scale(store.actions[self.transitions.indices])
         self.actions = self.action_scale.normalise(np.nan_to_num(store.actions))  # NaN only at frames that are never drawn
         self.augmentation = Augmentation(train.augment_probability, train.augment_padding, train.augment_colour)
@@ -221,6 +222,16 @@ class Trainer:
         self.rng.bit_generator.state = state["numpy_rng"]
         torch.set_rng_state(state["torch_rng"])
         self.means.sums, self.means.count = dict(state["metric_sums"]), state["metric_count"]
+
+
+def scene_ends(store: EpisodeStore) -> np.ndarray:
+    """``(S,)``: exclusive ends of the scenes. A scene is a dated folder of BridgeData, whose episodes stand in a row in the order of recording.
+
+    An episode whose name holds no `/raw/` is a scene of its own.
+    """
+    scenes = [name.rpartition("/raw/")[0] or name for name in store.names]
+    last = [index == len(scenes) - 1 or scenes[index] != scenes[index + 1] for index in range(len(scenes))]
+    return store.episode_ends[np.array(last)]
 
 
 def held_out_episodes(store: EpisodeStore, fraction: float, seed: int) -> np.ndarray:

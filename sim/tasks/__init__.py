@@ -48,6 +48,8 @@ TASKS: dict[str, Callable[..., Task]] = {
     "reach": ReachTask,
 }
 
+STAGES = {**{name: 1 for name in TASKS}, "place2": 2, "place3": 3, "place4": 4, "drawer_place": 2}  # what a scene is worked through in
+
 
 def check_scene(name: str, seed: int) -> None:
     """ValueError for an unknown task or a negative seed."""
@@ -57,11 +59,11 @@ def check_scene(name: str, seed: int) -> None:
         raise ValueError(f"a scene seed must not be negative, got {seed}")
 
 
-def make_task(name: str, world: World, seed: int, stage: bool = False, randomise: Iterable[str] = ()) -> Task:
+def make_task(name: str, world: World, seed: int, stage: int | None = None, randomise: Iterable[str] = ()) -> Task:
     """Build the scene of task `name` for `seed` in `world` (which is reset); ValueError lists the known names.
 
-    With `stage` a single stage of the task is left to do: what training data shows. `randomise` names what else is drawn from the seed; see
-    mqe_sim.variation.
+    With `stage`, 0 to STAGES[name] − 1, a single stage of the task is left to do, those before it done: what training data shows. `randomise` names
+    what else is drawn from the seed; see mqe_sim.variation.
     """
     check_scene(name, seed)
     world.variation = Variation(randomise, seed)

@@ -18,36 +18,37 @@ OPEN_M, CLOSED_M = 0.07, 0.015  # counts as open from here, as closed up to here
 WANTED_OPEN_M = 0.09  # what the goal image shows, short of the stop
 _CABINET_X_M = (0.25, 0.31)
 _CUBE_LOW_M, _CUBE_HIGH_M = [0.21, -0.12], [0.36, -0.05]  # clear of the open drawer's bar and of the fingers around it
-_START_OPEN_M = {"drawer_open": (0.0, 0.01), "drawer_close": (OPEN_M, TRAVEL_M), "drawer_place": (0.0, 0.01)}
+_START_OPEN_M = {"drawer_open": (0.0, 0.01), "drawer_close": (OPEN_M, TRAVEL_M), "drawer_place": (0.0, 0.01), "cube": (OPEN_M, TRAVEL_M)}
 _INSIDE_SHARE = 0.5  # of the stages in which the cube need not be moved, with the cube in the drawer already
 _LANGUAGE = {
     "drawer_open": "open the drawer",
     "drawer_close": "close the drawer",
     "drawer_place": "open the drawer and put the cube into it",
+    "cube": "put the cube into the drawer",
 }
 
 
 class DrawerTask:
     """The scene of one seed. `wants_open` and `wants_inside` say what the goal shows.
 
-    With `stage`, drawer_place begins with the drawer open and scores the cube alone; the other two have a single stage anyway and begin with the
-    cube in the drawer in half of the scenes.
+    With `stage`, drawer_place is to open the drawer (0) or to put the cube into the open one (1), in the same scene; the other two have a single
+    stage anyway and begin with the cube in the drawer in half of the scenes.
     """
 
-    def __init__(self, world: World, seed: int, name: str, stage: bool = False) -> None:
+    def __init__(self, world: World, seed: int, name: str, stage: int | None = None) -> None:
         self.world, self.seed, self.name = world, seed, name
-        self.language = "put the cube into the drawer" if stage and name == "drawer_place" else _LANGUAGE[name]
-        self.wants_open, self.wants_inside = name != "drawer_close", name == "drawer_place"
+        part = {0: "drawer_open", 1: "cube"}[stage] if stage is not None and name == "drawer_place" else name
+        self.language = _LANGUAGE[part]
+        self.wants_open, self.wants_inside = name != "drawer_close", part in ("drawer_place", "cube")
         self.max_steps = 120 if self.wants_inside else 70
-        self.wants_only_inside = stage and self.wants_inside
-        self.max_score = 2.0 if self.wants_inside and not stage else 1.0
+        self.wants_only_inside = part == "cube"
+        self.max_score = 2.0 if part == "drawer_place" else 1.0
         rng = np.random.default_rng(seed)
         world.reset()
-        open_m = _START_OPEN_M["drawer_close" if stage and self.wants_inside else name]
-        self.cabinet = Cabinet(world, float(rng.uniform(*_CABINET_X_M)), float(rng.uniform(*open_m)))
+        self.cabinet = Cabinet(world, float(rng.uniform(*_CABINET_X_M)), float(rng.uniform(*_START_OPEN_M[part])))
         self.cube = CUBE.add(world, rng.uniform(_CUBE_LOW_M, _CUBE_HIGH_M), float(rng.uniform(-YAW_RAD, YAW_RAD)))
-        self.start_joints = start_joints(world, rng)
-        if stage and not self.wants_inside and rng.random() < _INSIDE_SHARE:
+        self.start_joints = start_joints(world, rng if not stage else np.random.default_rng([seed, 1 + stage]))
+        if stage is not None and name != "drawer_place" and rng.random() < _INSIDE_SHARE:
             self.put_inside()
         world.arm.reset(self.start_joints, 1.0)
         self.settle()

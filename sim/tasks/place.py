@@ -30,10 +30,10 @@ class PlaceTask:
     """The scene of one seed. `score()` counts the wanted objects that rest on their targets, let go of.
 
     `objects` and `targets` are body ids in the order of `mqe_sim.objects.PAIRS`; `wanted` are the indices of those to be moved: all, or with
-    `stage` a single one, any number of the others standing on their targets already.
+    `stage` k a single one, k others standing on their targets already. The stages of one seed are one scene, worked through in an order of its own.
     """
 
-    def __init__(self, world: World, seed: int, count: int = 1, stage: bool = False) -> None:
+    def __init__(self, world: World, seed: int, count: int = 1, stage: int | None = None) -> None:
         self.world, self.seed, self.pairs = world, seed, PAIRS[:count]
         rng = np.random.default_rng(seed)
         world.reset()
@@ -46,11 +46,12 @@ class PlaceTask:
         ]
         self.start_joints = start_joints(world, rng)
         self.wanted = list(range(count))
-        if stage:
+        if stage is not None:
             order = rng.permutation(count).tolist()
-            self.wanted, already = order[:1], order[1 : 1 + int(rng.integers(count))]
-            for index in already:
+            self.wanted = order[stage : stage + 1]
+            for index in order[:stage]:
                 self.put_on_target(index)
+            self.start_joints = start_joints(world, np.random.default_rng([seed, 1 + stage]))
         self.name, self.max_steps, self.max_score = f"place{count}", _STEPS_PER_OBJECT * len(self.wanted), float(len(self.wanted))
         self.language = " and ".join(f"put the {self.pairs[i][0].name} on the {self.pairs[i][1].name}" for i in self.wanted)
         world.arm.reset(self.start_joints, 1.0)

@@ -22,7 +22,7 @@ class ReachTask:
     name, language = "reach", "move the hand"
     max_steps, max_score = 40, 1.0
 
-    def __init__(self, world: World, seed: int, stage: bool = False) -> None:
+    def __init__(self, world: World, seed: int, stage: int | None = None) -> None:
         self.world, self.seed = world, seed
         rng = np.random.default_rng(seed)
         world.reset()

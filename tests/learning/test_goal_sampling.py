@@ -156,3 +156,28 @@ def test_episodes_without_valid_frames_are_left_out() -> None:
 def test_inconsistent_data_is_refused(valid: list[bool], ends: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TransitionIndex(np.array(valid), np.array(ends))
+
+
+def test_scene_goals_are_uniform_over_what_comes_later_on_the_same_table() -> None:
+    """Three episodes, the first two of one scene; the last frame of each has no action."""
+    ends = np.array([4, 8, 12])
+    valid = np.ones(12, dtype=bool)
+    valid[ends - 1] = False
+    transitions = TransitionIndex(valid, ends, scene_ends=np.array([8, 12]))
+    goals = transitions.scene_goals(np.random.default_rng(0), np.full(DRAWS, 1))
+    assert_law(goals, np.array([0, 0, 0.25, 0, 0.25, 0.25, 0.25]))
+    assert set(transitions.scene_goals(np.random.default_rng(0), np.full(100, 2))) == {4, 5, 6}
+    assert set(transitions.scene_goals(np.random.default_rng(0), np.full(100, 6))) == {6}
+    assert set(transitions.scene_goals(np.random.default_rng(0), np.full(100, 8))) == {9, 10}
+    alone = TransitionIndex(valid, ends)
+    assert set(alone.scene_goals(np.random.default_rng(0), np.full(100, 1))) == {2}
+
+
+def test_a_mixture_with_scene_goals_has_its_shares() -> None:
+    ends = np.array([4, 8])
+    valid = np.ones(8, dtype=bool)
+    valid[ends - 1] = False
+    transitions = TransitionIndex(valid, ends, scene_ends=np.array([8]))
+    mixture = GoalMixture(current=0.2, trajectory=0.3, scene=0.5)
+    goals = transitions.mixed_goals(np.random.default_rng(0), np.full(DRAWS, 1), mixture, discount=None)
+    assert_law(goals, np.array([0, 0.2, 0.3 + 0.5 / 4, 0, 0.125, 0.125, 0.125]))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import multiprocessing.dummy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mqe_core.data.episode_store import EpisodeStore
+from mqe_core.data.importer import import_episodes, open_source
+from mqe_core.learning.trainer import scene_ends
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.spec import load_robot_spec
 from mqe_sim.collect import UnreachableError, check_stages, collect, run_oracle, shows_one_stage
@@ -50,7 +55,7 @@ def test_stage_episodes_start_and_end_one_stage_apart_and_the_check_sees_one_tha
     assert report["episodes"] == 3 and report["mean_score"] == 1.0
     events, others = check_stages(tmp_path)
     assert events.total() == 3 and others == []
-    outcome = next(tmp_path.rglob("traj1/outcome.json"))
+    outcome = next(tmp_path.rglob("outcome.json"))
     content = json.loads(outcome.read_text(encoding="utf-8"))
     outcome.write_text(json.dumps({**content, "stages_before": content["stages_after"]}), encoding="utf-8")
     assert check_stages(tmp_path)[1] == [outcome.parent]
@@ -82,8 +87,22 @@ def test_a_folder_without_episodes_is_no_proof(tmp_path):
 
 def test_a_drawer_is_opened_with_the_cube_inside_and_outside():
     world = World(load_robot_spec())
-    records = [run_oracle(world, "drawer_open", seed, size=None, stage=True) for seed in range(8)]
+    records = [run_oracle(world, "drawer_open", seed, size=None, stage=0) for seed in range(8)]
     world.close()
     kept = [record for record in records if shows_one_stage(record)]
     assert {record["stages_before"] for record in kept} == {(False, False), (False, True)}
     assert all(record["stages_after"] == (True, record["stages_before"][1]) for record in kept)
+
+
+def test_the_stages_of_a_scene_follow_one_another_on_one_table(tmp_path):
+    """Episode k of a scene begins where episode k - 1 ended, object by object, and the store knows that they belong together."""
+    collect("widowx250s", "place3", 6, tmp_path / "raw", stage=True, size=(32, 24))
+    outcomes = {path: json.loads(path.read_text()) for path in sorted((tmp_path / "raw").rglob("outcome.json"))}
+    scenes = [list(group) for _, group in itertools.groupby(outcomes.items(), key=lambda item: item[0].parents[3])]
+    assert [len(scene) for scene in scenes] == [3, 3]
+    for scene in scenes:
+        before, after = ([outcome[key] for _, outcome in scene] for key in ("stages_before", "stages_after"))
+        assert before[0] == [False] * 3 and after[-1] == [True] * 3 and before[1:] == after[:-1]
+    import_episodes(open_source(tmp_path / "raw"), tmp_path / "store", image_size=16, source_name="raw")
+    store = EpisodeStore.open(tmp_path / "store")
+    assert [int(np.searchsorted(store.episode_ends, end)) for end in scene_ends(store)] == [2, 5]

@@ -1,0 +1,49 @@
+"""The policy's distribution over actions: one Gaussian is the official policy, several keep two ways apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mqe_core.learning.actor import ActionDistribution, ActionHead, ActorConfig, actor_loss
+
+
+def test_log_prob_is_that_of_the_mixture_times_its_variance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, means, actions = (torch.randn(*shape, generator=generator) for shape in ((5, 3), (5, 3, 7), (5, 7)))
+    parts = torch.distributions.Independent(torch.distributions.Normal(means, 0.3), 1)
+    mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=logits), parts)
+    torch.testing.assert_close(ActionDistribution(logits, means, 0.3).log_prob(actions), 0.09 * mixture.log_prob(actions))
+
+
+def test_the_mode_is_the_mean_of_the_most_probable_component() -> None:
+    means = torch.arange(12.0).view(2, 3, 2)
+    chosen = ActionDistribution(torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 0.0]]), means, 0.2)
+    assert chosen.mode.tolist() == [[2.0, 3.0], [6.0, 7.0]]
+
+
+@pytest.mark.parametrize(("components", "nearest"), [(1, 1.0), (4, 0.05)])
+def test_between_two_ways_a_mixture_takes_one_and_a_single_gaussian_neither(components: int, nearest: float) -> None:
+    """The data goes left or right by chance; how far the learned action is from the nearer of both."""
+    torch.manual_seed(0)
+    config = ActorConfig(hidden_dims=(32,), actor_components=components, actor_std=0.2 if components > 1 else 1.0)
+    head = ActionHead(config, 3, 2)
+    optimiser = torch.optim.Adam(head.parameters(), lr=1e-2)
+    features = torch.ones(64, 3)
+    for _ in range(400):
+        side = torch.randint(0, 2, (64, 1)) * 2.0 - 1.0
+        loss, _ = actor_loss(head(features), torch.cat([side, 0.5 * torch.ones(64, 1)], dim=1), None, alpha=1.0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    with torch.no_grad():
+        x, y = head(features[:1]).mode[0].tolist()
+    assert abs(1.0 - abs(x)) == pytest.approx(nearest, abs=0.2 if components == 1 else 0.05)
+    assert y == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_policy_without_components_or_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="actor_components"):
+        ActorConfig(actor_components=0)
+    with pytest.raises(ValueError, match="actor_std"):
+        ActorConfig(actor_std=0.0)
