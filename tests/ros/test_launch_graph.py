@@ -174,3 +174,15 @@ def test_a_text_parameter_stays_a_text_on_the_command_line() -> None:
         "dry_run": True,
         "rate": 2.5,
     }
+
+
+def test_reached_steps_overrides_the_bundles_and_is_a_number() -> None:
+    def policy_parameters(**arguments: str) -> dict:
+        graph = build_graph({"backend": "sim", "goal": "place.png", **arguments})
+        return next(process.parameters for process in graph.processes if process.name == "policy_node")
+
+    assert "reached_steps" not in policy_parameters()
+    assert policy_parameters(reached_steps="0")["reached_steps"] == 0.0
+    for wrong in ("-1", "soon", "nan", "inf"):
+        with pytest.raises(ValueError, match="reached_steps must be a number from 0"):
+            policy_parameters(reached_steps=wrong)

@@ -2,9 +2,8 @@
 
     python -m mqe_bringup.evaluate --policy policy.onnx --task place1 --episodes 100 --out runs/ros
 
-Scenes are those of `mqe eval` with the same --seed; `mqe compare` pairs the two result.json. As on the robot, a goal ends when it counts as
-reached by the bundle's threshold; `mqe eval` goes on to the task's last step. Every scene gets a graph of its own, so that nothing is left
-over from the one before. An interrupted run continues.
+Scenes are those of `mqe eval` with the same --seed; `mqe compare` pairs the two result.json. As there, every scene goes on to the task's last step,
+reached or not. Every scene gets a graph of its own, so that nothing is left over from the one before. An interrupted run continues.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def run_one(args: argparse.Namespace) -> None:
     logs.mkdir(exist_ok=True)
     goal = logs / "goal.png"
     write_goal("widowx250s", args.task, args.scene, goal)
-    arguments = {"policy": args.policy, "task": args.task, "seed": str(args.scene)}
+    arguments = {"policy": args.policy, "task": args.task, "seed": str(args.scene), "reached_steps": "0"}
     _, outcome = run_scene(arguments, str(goal), logs, lambda text: None)
     partial = logs / "outcome.json"
     partial.write_text(json.dumps(outcome), encoding="utf-8")

@@ -63,6 +63,7 @@ ARGUMENTS = (
     Argument("record", "false", "true, false, or a new folder for the MCAP bag"),
     Argument("dry_run", "false", "true: judge every command and send none to the motors"),
     Argument("autostart", "true", "false: show the goal, but wait for /reach_goal"),
+    Argument("reached_steps", "", "steps_to_goal up to which a goal counts as reached; empty: the bundle's; 0: never"),
     Argument("robot", "widowx250s", "name of the robot spec"),
 )
 
@@ -161,6 +162,8 @@ def build_graph(given: Mapping[str, str]) -> Graph:
         "goal_folders": os.pathsep.join(map(str, folders)),
         "autostart": autostart,
     }
+    if arguments["reached_steps"]:
+        policy_parameters["reached_steps"] = _steps(arguments["reached_steps"])
     processes.append(_node("policy_node", policy_parameters))
     banner.append(f"policy: {policy} ({source}; {contract.agent}, trained on {contract.domain} images)")
     banner.append(f"goal: {goal.path}" if goal is not None else "goal: none yet, waiting for /reach_goal")
@@ -203,6 +206,16 @@ def _choose_backend(requested: str) -> tuple[str, str]:
             else ("sim", f"auto: {missing}")
         )
     return requested, "asked for"
+
+
+def _steps(text: str) -> float:
+    try:
+        steps = float(text)
+    except ValueError:
+        steps = -1.0
+    if not 0.0 <= steps < float("inf"):
+        raise ValueError(f"reached_steps must be a number from 0, got {text!r}")
+    return steps
 
 
 def _find_policy(given: str, share: Path) -> tuple[Path, str]:
