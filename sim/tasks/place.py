@@ -15,6 +15,7 @@ from mqe_sim.world import World
 YAW_RAD = 0.2  # uniform ±; the closing fingers square an object up
 HEIGHT_TOLERANCE_M = 0.005  # an object at rest this near its height stands or lies, leaning on nothing
 _TRIES = 50  # to drop one more thing before starting again
+_HABIT_SHARE = 0.75  # of the scenes are worked through in the order of PAIRS, the others in any: people have habits
 _STEPS_PER_OBJECT = 70  # control steps; the oracle needs about 30
 # Where things may lie (x and y, in view of the camera and in reach with the tool down), and how much room is between them at least, beyond
 # what the open gripper needs. With more to lay out the region goes to the edge of the view.
@@ -30,7 +31,7 @@ class PlaceTask:
     """The scene of one seed. `score()` counts the wanted objects that rest on their targets, let go of.
 
     `objects` and `targets` are body ids in the order of `mqe_sim.objects.PAIRS`; `wanted` are the indices of those to be moved: all, or with
-    `stage` k a single one, k others standing on their targets already. The stages of one seed are one scene, worked through in an order of its own.
+    `stage` k a single one, k others standing on their targets already. The stages of one seed are one scene, worked through in one order.
     """
 
     def __init__(self, world: World, seed: int, count: int = 1, stage: int | None = None) -> None:
@@ -47,7 +48,7 @@ class PlaceTask:
         self.start_joints = start_joints(world, rng)
         self.wanted = list(range(count))
         if stage is not None:
-            order = rng.permutation(count).tolist()
+            order = list(range(count)) if rng.random() < _HABIT_SHARE else rng.permutation(count).tolist()
             self.wanted = order[stage : stage + 1]
             for index in order[:stage]:
                 self.put_on_target(index)
