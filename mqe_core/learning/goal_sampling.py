@@ -62,7 +62,10 @@ class TransitionIndex:
         if len(self.indices) == 0:
             raise ValueError("the data holds no transition: every episode needs at least two frames, one of them with an action")
         self.final = self._last_valid(ends, frames)
-        self._scene_final = self.final if scene_ends is None else self._last_valid(np.asarray(scene_ends, dtype=np.int64), frames)
+        scenes = ends if scene_ends is None else np.asarray(scene_ends, dtype=np.int64)
+        self._scene_final = self._last_valid(scenes, frames)
+        self._scene = np.searchsorted(scenes, np.arange(frames), side="right")
+        self._scene_bounds = np.concatenate([[0], np.searchsorted(self.indices, scenes)])
 
     def _last_valid(self, ends: np.ndarray, frames: int) -> np.ndarray:
         """(N,): the last valid frame at or before the end of each frame's stretch; only defined, and only used, for valid frames."""
@@ -70,9 +73,16 @@ class TransitionIndex:
         last_valid_before_end = np.searchsorted(self.indices, ends, side="left") - 1
         return self.indices[np.maximum(last_valid_before_end, 0)][stretch_of]
 
-    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """``count`` valid frames, uniformly with replacement."""
-        return self.indices[rng.integers(len(self.indices), size=count)]
+    def draw(self, rng: np.random.Generator, count: int, scenes: int = 0) -> np.ndarray:
+        """``count`` valid frames, uniformly with replacement; with ``scenes`` from the scenes of so many of such frames, equally from each.
+
+        A scene is as likely as it is long, so every frame is as likely as any other.
+        """
+        if scenes == 0:
+            return self.indices[rng.integers(len(self.indices), size=count)]
+        chosen = self._scene[self.indices[rng.integers(len(self.indices), size=scenes)]]
+        first, end = self._scene_bounds[chosen], self._scene_bounds[chosen + 1]  # positions in indices
+        return self.indices[rng.integers(np.resize(first, count), np.resize(end, count))]
 
     def geometric_goals(self, rng: np.random.Generator, t: np.ndarray, discount: float) -> np.ndarray:
         """``min(t + Geom(1 - discount), final(t))``, steps counted from 1."""
@@ -115,9 +125,9 @@ class WaypointSampler:
     next_state_sample: float  # p: probability that the waypoint is the next observation, one step ahead
     actor_goals: GoalMixture = GoalMixture()
 
-    def sample(self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int) -> GoalIndices:
-        """Draw ``batch_size`` rows."""
-        t = transitions.draw(rng, batch_size)
+    def sample(self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int, scenes: int = 0) -> GoalIndices:
+        """Draw ``batch_size`` rows, from ``scenes`` scenes or (0) from all."""
+        t = transitions.draw(rng, batch_size, scenes)
         value_goal = transitions.geometric_goals(rng, t, self.discount)
         waypoint = np.minimum(transitions.geometric_goals(rng, t, self.lambda_), value_goal)
         # The one-step waypoint is the next observation, so at the last valid frame it is s_L, one step past the goal.
@@ -136,9 +146,9 @@ class TransitionSampler:
     value_goals: GoalMixture = GoalMixture()
     actor_goals: GoalMixture = GoalMixture()
 
-    def sample(self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int) -> GoalIndices:
-        """Draw ``batch_size`` rows."""
-        t = transitions.draw(rng, batch_size)
+    def sample(self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int, scenes: int = 0) -> GoalIndices:
+        """Draw ``batch_size`` rows, from ``scenes`` scenes or (0) from all."""
+        t = transitions.draw(rng, batch_size, scenes)
         value_goal = transitions.mixed_goals(rng, t, self.value_goals, self.discount)
         actor_goal = transitions.mixed_goals(rng, t, self.actor_goals, discount=None)
         return GoalIndices(t, t + 1, np.ones_like(t), value_goal, actor_goal)

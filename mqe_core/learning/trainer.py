@@ -34,6 +34,7 @@ class TrainConfig:
     camera: int = key(0, "index of the camera to learn from")
     steps: int = key(1_000_000, "updates in total")
     batch_size: int = key(256, "rows per update; every row meets the goals of all rows")
+    batch_scenes: int = key(0, "draw a batch's rows from so many scenes, so that rows meet goals on their own table; 0 draws from all")
     learning_rate: float = key(3e-4, "Adam's step size (betas 0.9 and 0.999, eps 1e-8, no weight decay)")
     schedule: str = key("constant", "learning rate over the run: constant, or cosine down to 0", choices=("constant", "cosine"))
     warmup_steps: int = key(0, "updates over which the learning rate rises from 0")
@@ -54,7 +55,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("warmup_steps", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera"):
+        for name in ("warmup_steps", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera", "batch_scenes"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0.0 <= self.average_decay < 1.0:
@@ -135,7 +136,8 @@ class Trainer:
 
     def sample(self, transitions: TransitionIndex, rng: np.random.Generator, augment: bool = True) -> Batch:
         """One batch on the training device."""
-        rows = self.sampler.sample(transitions, rng, self.config.train.batch_size)
+        train = self.config.train
+        rows = self.sampler.sample(transitions, rng, train.batch_size, train.batch_scenes)
         keys = np.stack([rows.observation, rows.waypoint, rows.value_goal, rows.actor_goal])  # (4, B)
         frames = self.observations.take(keys.reshape(-1))
         frames = frames.reshape(*keys.shape, *frames.shape[1:])

@@ -181,3 +181,18 @@ def test_a_mixture_with_scene_goals_has_its_shares() -> None:
     mixture = GoalMixture(current=0.2, trajectory=0.3, scene=0.5)
     goals = transitions.mixed_goals(np.random.default_rng(0), np.full(DRAWS, 1), mixture, discount=None)
     assert_law(goals, np.array([0, 0.2, 0.3 + 0.5 / 4, 0, 0.125, 0.125, 0.125]))
+
+
+def test_a_batch_of_few_scenes_still_draws_every_frame_equally() -> None:
+    ends, scenes = np.array([4, 8, 20]), np.array([8, 20])
+    valid = np.ones(20, dtype=bool)
+    valid[ends - 1] = False
+    transitions = TransitionIndex(valid, ends, scene_ends=scenes)
+    rng = np.random.default_rng(0)
+    batches = np.array([transitions.draw(rng, 6, scenes=1) for _ in range(20_000)])
+    assert (np.ptp(np.searchsorted(scenes, batches, side="right"), axis=1) == 0).all()
+    law = valid / valid.sum()
+    frequencies = np.bincount(batches[:, 0], minlength=20) / len(batches)
+    assert (np.abs(frequencies - law) <= 5 * np.sqrt(law / len(batches))).all()
+    two = transitions.draw(rng, 400, scenes=2)
+    assert set(two) <= set(np.flatnonzero(valid))

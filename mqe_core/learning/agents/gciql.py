@@ -92,7 +92,7 @@ class GCIQLAgent(Agent):
 
 @dataclass(frozen=True)
 class GCIQLConfig(ActorConfig):
-    """OGBench's defaults."""
+    """OGBench's defaults, but for alpha, which it sets per task (0.003 to 1)."""
 
     discount: float = key(0.99, "gamma: of the values, and of the geometric value goals")
     expectile: float = key(0.9, "kappa: V is this expectile of Q")
