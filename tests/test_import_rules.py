@@ -28,6 +28,8 @@ FOUNDATION = (
     "bundle_contract",
     "golden_images",
     "goals",
+    "progress",
+    "statistics",
     "user_files",
 )
 ROS = {

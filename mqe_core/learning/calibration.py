@@ -12,7 +12,7 @@ import numpy as np
 
 from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.learning.trainer import held_out_episodes
-from mqe_core.runtime.progress import Stall
+from mqe_core.progress import Stall
 
 MIN_EPISODES = 10
 _NEAR_STEPS, _FAR_STEPS = 3, 8  # frames so near their episode's end count as there, frames so far do not

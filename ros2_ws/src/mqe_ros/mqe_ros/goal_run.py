@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from rclpy.action.server import ServerGoalHandle
 
-from mqe_core.runtime.progress import Progress
+from mqe_core.progress import Progress
 from mqe_interfaces.action import ReachGoal
 
 

@@ -20,9 +20,9 @@ from std_msgs.msg import Header
 
 from mqe_core.bundle import PolicyBundle
 from mqe_core.goals import find_goal, read_goal
+from mqe_core.progress import NOT_CLOSER, REACHED, Progress
 from mqe_core.runtime.policy import OnnxPolicy
 from mqe_core.runtime.policy_side import Decision, PolicySide
-from mqe_core.runtime.progress import NOT_CLOSER, REACHED, Progress
 from mqe_core.runtime.robot import MonotonicClock, check_domain
 from mqe_core.spec import load_robot_spec
 from mqe_interfaces.action import ReachGoal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mqe_core.runtime.progress import NOT_CLOSER, REACHED, Progress
+from mqe_core.progress import NOT_CLOSER, REACHED, Progress
 
 
 def answers(progress: Progress, distances: list[float | None]) -> list[str | None]:
