@@ -35,7 +35,7 @@ for method in $methods; do
     run=$out/$method
     if [ ! -f "$run/config.yaml" ]; then
         # shellcheck disable=SC2046
-        mqe train --data "$out/store" --out "$run" --config sim_pixels --steps "$steps" --seed 0 --set threads=1 $(options "$method")
+        mqe train --data "$out/store" --out "$run" --config sim_pixels --steps "$steps" --seed 0 --set threads=1 --set batch_scenes=32 $(options "$method")
     else
         mqe train --resume --out "$run"
     fi
