@@ -15,7 +15,7 @@ import numpy as np
 
 from mqe_core.spec import load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
-from mqe_sim.collect import run_oracle
+from mqe_sim.collect import UnreachableError, run_oracle
 from mqe_sim.world import World
 
 SIZES = (None, (64, 64), (FRAME_WIDTH, FRAME_HEIGHT), (128, 128), (256, 256), (640, 480))
@@ -27,7 +27,10 @@ def rate(world: World, task: str, episodes: int, size: tuple[int, int] | None) -
     rates, begin = [], time.perf_counter()
     for seed in range(episodes):
         start = time.perf_counter()
-        record = run_oracle(world, task, seed, size)
+        try:
+            record = run_oracle(world, task, seed, size)
+        except UnreachableError:  # a collection tries again with other noise
+            continue
         steps = record["time_stamp"][-1] / world.spec.control.period_s
         rates.append(steps / (time.perf_counter() - start))
         if time.perf_counter() - begin > _ENOUGH_S:
