@@ -118,6 +118,16 @@ def to_yaml(*configs: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
+def require_within(config: Any, names: tuple[str, ...], *, open_interval: bool) -> None:
+    """ValueError unless each named key lies in [0, 1], or strictly between."""
+    for name in names:
+        value = getattr(config, name)
+        if open_interval and not 0.0 < value < 1.0:
+            raise ValueError(f"{name} must lie strictly between 0 and 1, got {value}")
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"{name} must lie in [0, 1], got {value}")
+
+
 def as_values(run_config: Any) -> dict[str, Any]:
     """The flat mapping of a run configuration, the inverse of building one."""
     return {**dataclasses.asdict(run_config.train), **dataclasses.asdict(run_config.agent)}

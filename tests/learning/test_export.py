@@ -12,6 +12,7 @@ import torch
 
 from mqe_core.bundle import PolicyBundle
 from mqe_core.golden_images import counter_image
+from mqe_core.learning import calibration
 from mqe_core.learning.export import DeployedPolicy, assert_parity, export_run, last_metrics
 from mqe_core.learning.train import action_scale, load_run, train
 from mqe_core.learning.trainer import keys_for, make_config
@@ -127,6 +128,17 @@ def test_every_agent_becomes_a_bundle(synthetic_store: Path, tmp_path: Path, spe
     knows_steps = agent == "gciql"
     assert (bundle.contract.discount is not None) == knows_steps
     assert list(bundle.run(*pairs(3))) == ["action", "steps_to_goal"][: 1 + knows_steps]
+
+
+def test_thresholds_of_held_out_episodes_reach_the_file(synthetic_store: Path, tmp_path: Path, spec, monkeypatch) -> None:
+    monkeypatch.setattr(calibration, "MIN_EPISODES", 3)
+    values = {**SMALL, "steps": 3, "observation": "pixels", "validation_fraction": 0.5}
+    train(synthetic_store, tmp_path / "run", make_config(values), progress=False)
+    export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
+    contract = PolicyBundle.open(tmp_path / "policy.onnx", spec).contract
+    assert contract.reached_steps >= 0.0 and contract.stall_commands >= 1
+    assert contract.metrics["calibration/episodes"] == 3.0
+    assert -1.0 <= contract.metrics["calibration/rank_correlation"] <= 1.0
 
 
 def test_parity_fails_for_another_network(policy_file: Path, run_folder: Path) -> None:

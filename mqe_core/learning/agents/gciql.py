@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from mqe_core.learning.actor import ActorConfig, Agent, GoalActor, Metrics, StateStatistics, actor_loss, frozen_parameters, named
 from mqe_core.learning.batch import Batch
-from mqe_core.learning.config import key
+from mqe_core.learning.config import key, require_within
 from mqe_core.learning.goal_sampling import GoalMixture, TransitionSampler
 from mqe_core.learning.networks import EnsembleMLP, PairEncoder
 from mqe_core.learning.observations import ObservationSpec
@@ -103,9 +103,7 @@ class GCIQLConfig(ActorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("discount", "expectile", "target_rate"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must lie strictly between 0 and 1, got {getattr(self, name)}")
+        require_within(self, ("discount", "expectile", "target_rate"), open_interval=True)
         self.sampler()
 
     def sampler(self) -> TransitionSampler:

@@ -19,7 +19,7 @@ from torch.func import functional_call
 
 from mqe_core.learning.actor import ActorConfig, Agent, GoalActor, Metrics, StateStatistics, actor_loss, frozen_parameters, named
 from mqe_core.learning.batch import Batch
-from mqe_core.learning.config import key
+from mqe_core.learning.config import key, require_within
 from mqe_core.learning.goal_sampling import WaypointSampler
 from mqe_core.learning.networks import EnsembleMLP, make_encoder
 from mqe_core.learning.observations import ObservationSpec
@@ -183,12 +183,8 @@ class MQEConfig(ActorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("discount", "lambda_"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must lie strictly between 0 and 1, got {getattr(self, name)}")
-        for name in ("next_state_sample", "diagonal_weight"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        require_within(self, ("discount", "lambda_"), open_interval=True)
+        require_within(self, ("next_state_sample", "diagonal_weight"), open_interval=False)
         for name in ("q_weight", "invariance_weight"):
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

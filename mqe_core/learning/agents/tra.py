@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from mqe_core.learning.actor import ActionDistribution, ActionHead, ActorConfig, Agent, Metrics, StateStatistics, actor_loss, named
 from mqe_core.learning.batch import Batch
-from mqe_core.learning.config import key
+from mqe_core.learning.config import key, require_within
 from mqe_core.learning.goal_sampling import TransitionSampler
 from mqe_core.learning.networks import EnsembleMLP, FilmedEncoder, make_encoder
 from mqe_core.learning.observations import ObservationSpec
@@ -102,8 +102,7 @@ class TRAConfig(ActorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 < self.discount < 1.0:
-            raise ValueError(f"discount must lie strictly between 0 and 1, got {self.discount}")
+        require_within(self, ("discount",), open_interval=True)
 
     def sampler(self) -> TransitionSampler:
         """Geometric value goals; the waypoints are not used."""
