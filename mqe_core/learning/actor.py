@@ -30,7 +30,7 @@ class ActorConfig:
     actor_std: float = key(1.0, "their standard deviation, of the actions' range [-1, 1]; small enough to keep components apart")
     actor_goal_current: float = key(0.0, "probability that an actor goal is the frame itself")
     actor_goal_trajectory: float = key(1.0, "probability that it is a later frame of the episode, uniformly")
-    actor_goal_scene: float = key(0.0, "probability that it is a later frame of the same scene, from this episode or one recorded after it")
+    actor_goal_scene: float = key(0.0, "probability that it is the end of this episode or of one recorded later in the same scene")
     actor_goal_random: float = key(0.0, "probability that it is any frame of the data")
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ class GoalIndices:
 
 @dataclass(frozen=True)
 class GoalMixture:
-    """How a goal is drawn: the frame itself, a later frame of its episode, a later frame of its scene, or any of the data; sums to 1."""
+    """How a goal is drawn: the frame itself, a later frame of its episode, where an episode of its scene ends, or any of the data; sums to 1."""
 
     current: float = 0.0
     trajectory: float = 1.0
@@ -62,6 +62,7 @@ class TransitionIndex:
         if len(self.indices) == 0:
             raise ValueError("the data holds no transition: every episode needs at least two frames, one of them with an action")
         self.final = self._last_valid(ends, frames)
+        self._finals = np.unique(self.final[self.indices])
         scenes = ends if scene_ends is None else np.asarray(scene_ends, dtype=np.int64)
         self._scene_final = self._last_valid(scenes, frames)
         self._scene = np.searchsorted(scenes, np.arange(frames), side="right")
@@ -95,9 +96,9 @@ class TransitionIndex:
         return np.rint(np.minimum(t + 1, final) * u + final * (1.0 - u)).astype(np.int64)
 
     def scene_goals(self, rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
-        """A valid frame from t's next to the last of its scene, uniformly; at the scene's last valid frame the frame itself."""
-        first, last = (np.searchsorted(self.indices, bound) for bound in (np.minimum(t + 1, self._scene_final[t]), self._scene_final[t]))
-        return self.indices[rng.integers(first, last + 1)]
+        """The last valid frame of t's episode or of a later one of its scene, each as likely: pictures as an operator takes them."""
+        first, last = np.searchsorted(self._finals, self.final[t]), np.searchsorted(self._finals, self._scene_final[t])
+        return self._finals[rng.integers(first, last + 1)]
 
     def mixed_goals(
         self, rng: np.random.Generator, t: np.ndarray, mixture: GoalMixture, discount: float | None

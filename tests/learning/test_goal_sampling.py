@@ -158,17 +158,17 @@ def test_inconsistent_data_is_refused(valid: list[bool], ends: list[int], messag
         TransitionIndex(np.array(valid), np.array(ends))
 
 
-def test_scene_goals_are_uniform_over_what_comes_later_on_the_same_table() -> None:
-    """Three episodes, the first two of one scene; the last frame of each has no action."""
-    ends = np.array([4, 8, 12])
-    valid = np.ones(12, dtype=bool)
+def test_scene_goals_are_where_this_and_later_episodes_on_the_table_end() -> None:
+    """Four episodes, the first three of one scene; the last frame of each has no action."""
+    ends = np.array([4, 8, 12, 16])
+    valid = np.ones(16, dtype=bool)
     valid[ends - 1] = False
-    transitions = TransitionIndex(valid, ends, scene_ends=np.array([8, 12]))
+    transitions = TransitionIndex(valid, ends, scene_ends=np.array([12, 16]))
     goals = transitions.scene_goals(np.random.default_rng(0), np.full(DRAWS, 1))
-    assert_law(goals, np.array([0, 0, 0.25, 0, 0.25, 0.25, 0.25]))
-    assert set(transitions.scene_goals(np.random.default_rng(0), np.full(100, 2))) == {4, 5, 6}
-    assert set(transitions.scene_goals(np.random.default_rng(0), np.full(100, 6))) == {6}
-    assert set(transitions.scene_goals(np.random.default_rng(0), np.full(100, 8))) == {9, 10}
+    assert_law(goals, np.array([0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]) / 3)
+    assert set(transitions.scene_goals(np.random.default_rng(0), np.full(100, 5))) == {6, 10}
+    assert set(transitions.scene_goals(np.random.default_rng(0), np.full(100, 10))) == {10}
+    assert set(transitions.scene_goals(np.random.default_rng(0), np.full(100, 12))) == {14}
     alone = TransitionIndex(valid, ends)
     assert set(alone.scene_goals(np.random.default_rng(0), np.full(100, 1))) == {2}
 
@@ -180,7 +180,7 @@ def test_a_mixture_with_scene_goals_has_its_shares() -> None:
     transitions = TransitionIndex(valid, ends, scene_ends=np.array([8]))
     mixture = GoalMixture(current=0.2, trajectory=0.3, scene=0.5)
     goals = transitions.mixed_goals(np.random.default_rng(0), np.full(DRAWS, 1), mixture, discount=None)
-    assert_law(goals, np.array([0, 0.2, 0.3 + 0.5 / 4, 0, 0.125, 0.125, 0.125]))
+    assert_law(goals, np.array([0, 0.2, 0.3 + 0.25, 0, 0, 0, 0.25]))
 
 
 def test_a_batch_of_few_scenes_still_draws_every_frame_equally() -> None:
