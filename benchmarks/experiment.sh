@@ -9,7 +9,7 @@ out=$1
 workers=${WORKERS:-2}
 methods=${METHODS:-"mqe gcbc gcbc_scene_goals tra gciql mqe_no_q mqe_one_step mqe_no_invariance"}
 episodes=${EPISODES:-50}
-steps=8000
+steps=12000
 
 collect() { mqe sim collect --stage --task "$1" --episodes "$2" --seed 0 --workers "$workers" --out "$out/raw/$1"; }
 if [ ! -d "$out/store" ]; then
@@ -19,8 +19,8 @@ if [ ! -d "$out/store" ]; then
     mqe data import "$out/raw" --out "$out/store" --image-size 64
 fi
 
-# The baselines as published: actor goals from the row's own episode. MQE's come half from later episodes of the scene (eq. 15: goals of other rows).
-scene_goals="--set actor_goal_trajectory=0.5 --set actor_goal_scene=0.5"
+# The baselines as published: actor goals from the row's own episode. MQE's mostly from where episodes of the scene end (eq. 15: goals of other rows).
+scene_goals="--set actor_goal_trajectory=0.2 --set actor_goal_scene=0.8"
 options() {
     case $1 in
         mqe) echo --agent mqe $scene_goals ;;

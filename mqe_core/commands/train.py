@@ -7,6 +7,7 @@ Every key of the configuration has a default; a YAML file or a preset (--config)
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     # torch's OpenMP threads spin while they wait; beside any other busy process that slows each other's work many times over.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    _keep_freed_memory()
 
     from mqe_core.learning import config as configuration
     from mqe_core.learning.train import make_config, read_config, read_metadata, train
@@ -64,3 +66,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     sys.stderr.write(f"interrupted; continue with: mqe train --resume --out {args.out}\n")
     return 130
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc to reuse large blocks. By default each goes back to the system at once, and clearing new pages took a fifth of an update's time."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return  # another C library: only slower
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, 2**31 - 1)

@@ -15,7 +15,6 @@ from mqe_sim.world import World
 YAW_RAD = 0.2  # uniform ±; the closing fingers square an object up
 HEIGHT_TOLERANCE_M = 0.005  # an object at rest this near its height stands or lies, leaning on nothing
 _TRIES = 50  # to drop one more thing before starting again
-_HABIT_SHARE = 0.75  # of the scenes are worked through in the order of PAIRS, the others in any: people have habits
 _STEPS_PER_OBJECT = 70  # control steps; the oracle needs about 30
 # Where things may lie (x and y, in view of the camera and in reach with the tool down), and how much room is between them at least, beyond
 # what the open gripper needs. With more to lay out the region goes to the edge of the view.
@@ -31,7 +30,8 @@ class PlaceTask:
     """The scene of one seed. `score()` counts the wanted objects that rest on their targets, let go of.
 
     `objects` and `targets` are body ids in the order of `mqe_sim.objects.PAIRS`; `wanted` are the indices of those to be moved: all, or with
-    `stage` k a single one, k others standing on their targets already. The stages of one seed are one scene, worked through in one order.
+    `stage` k the k-th alone, those before it standing on their targets already. The stages of one seed are one scene. Their order is always the
+    same, as people have habits; where anyone may be next, a policy with one mean learns to go between them.
     """
 
     def __init__(self, world: World, seed: int, count: int = 1, stage: int | None = None) -> None:
@@ -48,9 +48,8 @@ class PlaceTask:
         self.start_joints = start_joints(world, rng)
         self.wanted = list(range(count))
         if stage is not None:
-            order = list(range(count)) if rng.random() < _HABIT_SHARE else rng.permutation(count).tolist()
-            self.wanted = order[stage : stage + 1]
-            for index in order[:stage]:
+            self.wanted = [stage]
+            for index in range(stage):
                 self.put_on_target(index)
             self.start_joints = start_joints(world, np.random.default_rng([seed, 1 + stage]))
         self.name, self.max_steps, self.max_score = f"place{count}", _STEPS_PER_OBJECT * len(self.wanted), float(len(self.wanted))
