@@ -26,6 +26,7 @@ class ActorConfig:
     hidden_dims: tuple[int, ...] = key((512, 512, 512), "hidden widths of every network behind an encoder")
     encoder: str = key("impala_small", "image encoder: impala_small (official), or for CPUs strided or strided_small", choices=tuple(ENCODERS))
     encoder_bfloat16: bool = key(False, "train the image encoders in bfloat16 (about twice as fast where the CPU has it, else slower)")
+    actor_layer_norm: bool = key(False, "LayerNorm after the hidden layers of the policy (the official one has none)")
     actor_components: int = key(1, "Gaussians in the policy; with more than one, the mean of the most probable is the action")
     actor_std: float = key(1.0, "their standard deviation, of the actions' range [-1, 1]; small enough to keep components apart")
     actor_goal_current: float = key(0.0, "probability that an actor goal is the frame itself")
@@ -111,7 +112,8 @@ class ActionHead(nn.Module):
         self.components, self.std = config.actor_components, config.actor_std
         # One network for means and weights; a single component needs no weight.
         weights = self.components if self.components > 1 else 0
-        self.network = MeanActor(in_features, config.hidden_dims, self.components * action_dim + weights)
+        outputs = self.components * action_dim + weights
+        self.network = MeanActor(in_features, config.hidden_dims, outputs, config.actor_layer_norm)
         if weights:
             with torch.no_grad():  # components that begin alike would stay alike
                 self.network.head.bias[weights:].uniform_(-0.5, 0.5)

@@ -66,20 +66,21 @@ class EnsembleMLP(nn.Module):
 
 
 class MeanActor(nn.Module):
-    """Mean of the unit-variance Gaussian policy, ``(B, in) -> (B, A)``, not squashed: GELU after every hidden layer, no LayerNorm."""
+    """Mean of the unit-variance Gaussian policy, ``(B, in) -> (B, A)``, not squashed: GELU after each hidden layer, then LayerNorm if asked for."""
 
-    def __init__(self, in_features: int, hidden_dims: Sequence[int], action_dim: int) -> None:
+    def __init__(self, in_features: int, hidden_dims: Sequence[int], action_dim: int, layer_norm: bool = False) -> None:
         super().__init__()
         widths = [in_features, *hidden_dims]
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:]))
+        self.norms = nn.ModuleList(nn.LayerNorm(b) if layer_norm else nn.Identity() for b in widths[1:])
         self.head = nn.Linear(widths[-1], action_dim)
         self.apply(xavier_init)
         with torch.no_grad():
             self.head.weight.mul_(0.1)  # variance scale 1e-2, so the first actions are near the middle of the range
 
     def forward(self, x: Tensor) -> Tensor:
-        for linear in self.hidden:
-            x = gelu(linear(x))
+        for linear, norm in zip(self.hidden, self.norms):
+            x = norm(gelu(linear(x)))
         return self.head(x)
 
 
@@ -97,13 +98,13 @@ class StateEncoder(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Convolutions, flatten, one dense layer: ``(B, H, W, C) uint8 -> (B, out_features) float32``.
+    """Convolutions, flatten, one dense layer (and LayerNorm), GELU: ``(B, H, W, C) uint8 -> (B, out_features) float32``.
 
     With ``bfloat16`` the encoder (nothing else) computes in bfloat16 while training; in evaluation mode it is always float32.
     """
 
     def __init__(
-        self, convolutions: nn.Module, channels: int, image_size: int, out_features: int, bfloat16: bool = False
+        self, convolutions: nn.Module, channels: int, image_size: int, out_features: int, layer_norm: bool, bfloat16: bool = False
     ) -> None:
         super().__init__()
         self.bfloat16 = bfloat16
@@ -111,8 +112,9 @@ class ImageEncoder(nn.Module):
         with torch.no_grad():
             flat = convolutions(torch.zeros(1, channels, image_size, image_size)).numel()
         self.dense = nn.Linear(flat, out_features)
+        self.norm = nn.LayerNorm(out_features) if layer_norm else nn.Identity()
         self.out_features = out_features
-        self.apply(xavier_init)
+        xavier_init(self.dense)
         # NHWC memory: what the input already has after the permute, and the faster layout for narrow convolutions.
         self.to(memory_format=torch.channels_last)
 
@@ -131,7 +133,7 @@ class ImageEncoder(nn.Module):
             if waiting and isinstance(layer, nn.Conv2d):
                 scale, shift = waiting.pop(0).to(x.dtype)[:, :, None, None].chunk(2, dim=1)
                 x = x * (1.0 + scale) + shift
-        return gelu(self.dense(x.flatten(1)))
+        return gelu(self.norm(self.dense(x.flatten(1))))
 
 
 class SameMaxPool(nn.Module):
@@ -159,7 +161,7 @@ def impala_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
     for width in widths:
         layers += [nn.Conv2d(channels, width, 3, padding=1), SameMaxPool(), ResidualBlock(width)]
         channels = width
-    return nn.Sequential(*layers, nn.ReLU())
+    return nn.Sequential(*layers, nn.ReLU()).apply(xavier_init)
 
 
 class Centre(nn.Module):
@@ -173,7 +175,10 @@ def strided_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
     """Encoder for CPUs: one 3x3 convolution and ReLU per width, the first three of stride 2 (64 -> 8 pixels)."""
     layers: list[nn.Module] = [Centre()]
     for index, width in enumerate(widths):
-        layers += [nn.Conv2d(channels, width, 3, stride=2 if index < 3 else 1, padding=1), nn.ReLU(inplace=True)]
+        convolution = nn.Conv2d(channels, width, 3, stride=2 if index < 3 else 1, padding=1)
+        nn.init.kaiming_uniform_(convolution.weight, nonlinearity="relu")
+        nn.init.zeros_(convolution.bias)
+        layers += [convolution, nn.ReLU(inplace=True)]
         channels = width
     return nn.Sequential(*layers)
 
@@ -198,10 +203,10 @@ class FilmedEncoder(nn.Module):
         return self.encoder(images, [film(condition) for film in self.films])
 
 
-ENCODERS = {  # name: (convolutions, widths, features after the dense layer)
-    "impala_small": (impala_convolutions, (16, 32, 32), 512),
-    "strided": (strided_convolutions, (32, 32, 64, 64), 256),
-    "strided_small": (strided_convolutions, (16, 32, 32, 32), 256),
+ENCODERS = {  # name: (convolutions, widths, features after the dense layer, LayerNorm there)
+    "impala_small": (impala_convolutions, (16, 32, 32), 512, False),
+    "strided": (strided_convolutions, (32, 32, 64, 64), 256, True),
+    "strided_small": (strided_convolutions, (16, 32, 32, 32), 256, True),
 }
 
 
@@ -209,8 +214,8 @@ def make_image_encoder(name: str, channels: int, image_size: int, bfloat16: bool
     """The named encoder for ``channels`` input channels; ValueError for an unknown name."""
     if name not in ENCODERS:
         raise ValueError(f"unknown encoder {name!r}: choose one of {', '.join(sorted(ENCODERS))}")
-    convolutions, widths, features = ENCODERS[name]
-    return ImageEncoder(convolutions(channels, widths), channels, image_size, features, bfloat16)
+    convolutions, widths, features, layer_norm = ENCODERS[name]
+    return ImageEncoder(convolutions(channels, widths), channels, image_size, features, layer_norm, bfloat16)
 
 
 class PairEncoder(nn.Module):
