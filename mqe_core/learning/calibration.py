@@ -16,6 +16,7 @@ from mqe_core.progress import Stall
 
 MIN_EPISODES = 10
 _NEAR_STEPS, _FAR_STEPS = 3, 8  # frames so near their episode's end count as there, frames so far do not
+_MAX_ERRORS = 0.2  # share of near frames missed plus share of far frames taken for near; a worse threshold would stop the arm on its way
 _STALL_QUANTILE = 0.99
 
 StepsToGoal = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (n, S, S, 3) uint8 twice -> (n,)
@@ -23,10 +24,10 @@ StepsToGoal = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (n, S, S, 3) uin
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds for deployment, and how good `steps_to_goal` is."""
+    """Thresholds for deployment, and how good `steps_to_goal` is. Both are None where it does not tell near from far."""
 
-    reached_steps: float  # at most so far counts as reached
-    stall_commands: int  # held-out episodes come closer at least once in so many commands (99 % of them)
+    reached_steps: float | None  # at most so far counts as reached
+    stall_commands: int | None  # held-out episodes come closer at least once in so many commands (99 % of them)
     metrics: dict[str, float]
 
 
@@ -61,9 +62,11 @@ def calibrate(steps_to_goal: StepsToGoal, store: EpisodeStore, camera: int, frac
         "reached_false": false,
         "episodes": float(len(chosen)),
     }
+    metrics = {f"calibration/{name}": value for name, value in metrics.items()}
+    if missed + false > _MAX_ERRORS:
+        return Calibration(None, None, metrics)
     stalls = [longest_stall(d, reached) for d in own]
-    stall = int(np.ceil(np.quantile(stalls, _STALL_QUANTILE))) + 1
-    return Calibration(reached, stall, {f"calibration/{name}": value for name, value in metrics.items()})
+    return Calibration(reached, int(np.ceil(np.quantile(stalls, _STALL_QUANTILE))) + 1, metrics)
 
 
 def separate(near: np.ndarray, far: np.ndarray) -> tuple[float, float, float]:

@@ -242,6 +242,12 @@ def _calibrate(module: DeployedPolicy, store: EpisodeStore, metadata: dict[str, 
         logger.warning(
             "no thresholds for steps_to_goal: fewer than %d episodes were held out; train with validation_fraction", MIN_EPISODES
         )
+    elif calibration.reached_steps is None:
+        logger.warning(
+            "no thresholds for steps_to_goal: on held-out episodes it misses %.0f %% of the frames near the goal and takes %.0f %% of the far ones "
+            "for near; the policy will not say that it has arrived",
+            *(100.0 * calibration.metrics[f"calibration/reached_{name}"] for name in ("missed", "false")),
+        )
     return calibration
 
 

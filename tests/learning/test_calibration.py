@@ -65,6 +65,15 @@ def test_a_perfect_critic_gets_perfect_figures(store: EpisodeStore) -> None:
     assert (result.metrics["calibration/reached_missed"], result.metrics["calibration/reached_false"]) == (0.0, 0.0)
 
 
+def test_a_critic_that_does_not_tell_near_from_far_gets_figures_but_no_thresholds(store: EpisodeStore) -> None:
+    def blind(observations: np.ndarray, goals: np.ndarray) -> np.ndarray:
+        return read_off(observations, goals) % 3
+
+    result = calibrate(blind, store, 0, 0.5, seed=0)
+    assert result.reached_steps is None and result.stall_commands is None
+    assert result.metrics["calibration/reached_missed"] + result.metrics["calibration/reached_false"] > 0.2
+
+
 def test_too_few_held_out_episodes_give_no_thresholds(store: EpisodeStore) -> None:
     assert calibrate(read_off, store, 0, 0.1, seed=0) is None
     assert calibrate(read_off, store, 0, 0.0, seed=0) is None
