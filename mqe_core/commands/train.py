@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _keep_freed_memory() -> None:
-    """Ask glibc to reuse large blocks. By default each goes back to the system at once, and clearing new pages took a fifth of an update's time."""
+    """Ask glibc to reuse large blocks. By default each goes back to the system at once, and every update waits for new pages to be cleared."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

@@ -56,13 +56,12 @@ def calibrate(steps_to_goal: StepsToGoal, store: EpisodeStore, camera: int, frac
     near, far = distance[truth <= _NEAR_STEPS], distance[truth >= _FAR_STEPS]
     reached, missed, false = separate(near, far)
     metrics = {
-        "rank_correlation": float(np.mean([rank_correlation(d, r) for d, r in zip(own, remaining)])),
-        "roc_area": roc_area(far, np.concatenate(other)[truth >= _FAR_STEPS]),
-        "reached_missed": missed,
-        "reached_false": false,
-        "episodes": float(len(chosen)),
+        "calibration/rank_correlation": float(np.mean([rank_correlation(d, r) for d, r in zip(own, remaining)])),
+        "calibration/roc_area": roc_area(far, np.concatenate(other)[truth >= _FAR_STEPS]),
+        "calibration/reached_missed": missed,
+        "calibration/reached_false": false,
+        "calibration/episodes": float(len(chosen)),
     }
-    metrics = {f"calibration/{name}": value for name, value in metrics.items()}
     if missed + false > _MAX_ERRORS:
         return Calibration(None, None, metrics)
     stalls = [longest_stall(d, reached) for d in own]

@@ -42,6 +42,19 @@ def test_between_two_ways_a_mixture_takes_one_and_a_single_gaussian_neither(comp
     assert y == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_with_layer_norm_the_size_of_what_a_layer_says_does_not_matter(layer_norm: bool) -> None:
+    assert not ActorConfig().actor_layer_norm
+    head = ActionHead(ActorConfig(hidden_dims=(16, 16), actor_layer_norm=layer_norm), 3, 2)
+    first, features = head.network.hidden[0], torch.zeros(1, 3)
+    actions = []
+    with torch.no_grad():
+        for size in (1.0, 50.0):
+            first.bias.copy_(size * torch.linspace(5.0, 9.0, 16))  # where GELU is linear
+            actions.append(head(features).mode)
+    assert torch.allclose(*actions, rtol=1e-3, atol=1e-5) == layer_norm
+
+
 def test_a_policy_without_components_or_width_is_refused() -> None:
     with pytest.raises(ValueError, match="actor_components"):
         ActorConfig(actor_components=0)

@@ -103,6 +103,7 @@ def test_the_stages_of_a_scene_follow_one_another_on_one_table(tmp_path):
     for scene in scenes:
         before, after = ([outcome[key] for _, outcome in scene] for key in ("stages_before", "stages_after"))
         assert before[0] == [False] * 3 and after[-1] == [True] * 3 and before[1:] == after[:-1]
+        assert before == [[index < stage for index in range(3)] for stage in range(3)]  # in the table's order
     import_episodes(open_source(tmp_path / "raw"), tmp_path / "store", image_size=16, source_name="raw")
     store = EpisodeStore.open(tmp_path / "store")
     assert [int(np.searchsorted(store.episode_ends, end)) for end in scene_ends(store)] == [2, 5]
