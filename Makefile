@@ -39,7 +39,7 @@ setup: $(STAMPS)/project ros2_ws/install/.built
 
 learn: setup $(STAMPS)/learn
 
-test-setup: setup $(STAMPS)/test
+test-setup: setup $(STAMPS)/test build/interbotix/.built
 
 $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else "needs Python 3.10 to 3.12, found %d.%d; name another: make $(MAKECMDGOALS) PYTHON=python3.11" % v)'
@@ -67,6 +67,15 @@ ros2_ws/install/.built: $(WORKSPACE_SOURCES) $(STAMPS)/runtime
 	@cd $(WORKSPACE) && $(CLEAN_ENV) PATH="$(BIN):/usr/local/bin:/usr/bin:/bin" AMENT_PREFIX_PATH="$(VENV)" \
 		MAKEFLAGS="-j$$(nproc)" \
 		colcon build --symlink-install --event-handlers console_start_end+ console_stderr+ summary+ status-
+	@touch $@
+
+# Messages of the real arm's driver, for the tests of the hardware backend only.
+build/interbotix/.built: $(shell find tests/ros/interbotix/messages -type f) $(STAMPS)/runtime
+	@echo "== building the messages of the arm's driver, for the tests (colcon)"
+	@mkdir -p $(@D)
+	@$(CLEAN_ENV) PATH="$(BIN):/usr/local/bin:/usr/bin:/bin" AMENT_PREFIX_PATH="$(VENV)" MAKEFLAGS="-j$$(nproc)" \
+		colcon --log-base $(@D)/log build --base-paths tests/ros/interbotix/messages --build-base $(@D)/build --install-base $(@D)/install \
+		--event-handlers console_start_end+ console_stderr+ summary+ status-
 	@touch $@
 
 $(STAMPS)/learn: requirements/learn.txt $(STAMPS)/runtime

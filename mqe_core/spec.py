@@ -137,6 +137,21 @@ class ControlSpec:
         return 1.0 / self.control_hz
 
 
+@dataclass(frozen=True)
+class HardwareSpec:
+    """How the arm's own driver is spoken to: its name, the gripper's force loop, and when a motor is unwell."""
+
+    driver_name: str
+    gripper_loop_hz: float
+    gripper_gain_per_m: float
+    gripper_max_pwm: float
+    gripper_hold_pwm: float
+    gripper_stall_time_s: float
+    gripper_still_m: float
+    health_period_s: float
+    max_motor_temperature_c: float
+
+
 @dataclass(frozen=True, eq=False)
 class CameraSpec:
     """A fixed pinhole camera: intrinsics in pixels, position and optical axis in the base frame."""
@@ -178,6 +193,7 @@ class RobotSpec:
     sleep_rad: Vector
     workspace: WorkspaceSpec
     control: ControlSpec
+    hardware: HardwareSpec
     camera: CameraSpec
     source: str = ""  # the file it was loaded from; what a process hands to its children, so that they load the same one
 
@@ -226,7 +242,9 @@ _LENGTHS = {
 _POSITIVE = {
     "mass_kg", "velocity_rad_per_s", "effort_nm", "velocity_m_per_s", "effort_n", "control_hz", "max_translation_step_m",
     "max_rotation_step_rad", "profile_moving_time_s", "profile_accel_time_s", "max_command_age_s", "max_joint_state_age_s",
-    "tracking_tolerance_m", "width_px", "height_px", "fx_px", "fy_px", "bar_offset_m", "fingers_offset_m", "ee_offset_m",
+    "tracking_tolerance_m", "gripper_loop_hz", "gripper_gain_per_m", "gripper_max_pwm", "gripper_hold_pwm", "gripper_stall_time_s",
+    "gripper_still_m", "health_period_s", "max_motor_temperature_c",
+    "width_px", "height_px", "fx_px", "fy_px", "bar_offset_m", "fingers_offset_m", "ee_offset_m",
 }  # fmt: skip
 
 
@@ -322,6 +340,7 @@ def _check_ranges(spec: RobotSpec, file: str) -> None:
     require(gripper.closed_m < gripper.open_m, "gripper.closed_m", "must be below open_m")
     require(gripper.travel_lower_m <= gripper.closed_m, "gripper.closed_m", "must not be below travel_lower_m")
     require(gripper.open_m <= gripper.travel_upper_m, "gripper.open_m", "must not be above travel_upper_m")
+    require(spec.hardware.gripper_hold_pwm <= spec.hardware.gripper_max_pwm, "hardware.gripper_hold_pwm", "must not be above gripper_max_pwm")
     require(spec.joint_friction >= 0, "joint_friction", "must not be negative")
     require(spec.joint_damping >= 0, "joint_damping", "must not be negative")
     across = np.cross(spec.camera.look_direction, [0.0, 0.0, 1.0])

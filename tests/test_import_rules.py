@@ -147,6 +147,12 @@ def test_commands_import_nothing_heavy_before_they_run() -> None:
         assert parts(names) <= {"commands"}, path
 
 
+def test_the_arms_driver_is_known_in_one_file() -> None:
+    for path in [path for folder in ("mqe_core", "sim", "ros2_ws/src", "benchmarks") for path in files(folder)]:
+        found = {package for package in packages(imports(path)) if package.startswith("interbotix")}
+        assert not found or path.name == "xs_driver.py", f"{path} imports {sorted(found)}"
+
+
 def test_nothing_imports_the_tests() -> None:
     for folder in ("mqe_core", "sim", "ros2_ws/src", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from mqe_core.spec import RobotSpec
 
 READY, MOVING, HELD, FAULT = "ready", "moving", "held", "fault"
 _FAULT_RULES = (MOTORS, JOINT_STATE, STALE_STATE)
-_homing_sessions = itertools.count(1)
+_own_sessions = itertools.count(1)
 # Homing rises to this height first: above what stands on the table, and still within reach at the far end of the workspace.
 _CLEARANCE_M = 0.12
 
@@ -58,15 +59,15 @@ class ArmSide:
         self._clock = clock
         self._newest: Command | None = None
         self._heard = -np.inf
-        self._home: HomeMotion | None = None
+        self._own: OwnMotion | None = None
 
     def receive(self, command: Command) -> Command:
         """Judge and send one command now. Its age counts from here, by this side's clock, whatever stamp the
         sender wrote.
         """
         command = replace(command, stamp=self._clock.now())
-        if self.state in (HELD, FAULT) or self._home is not None:
-            cause = "homing" if self._home is not None else self.state
+        if self.state in (HELD, FAULT) or self._own is not None:
+            cause = self._own.name if self._own is not None else self.state
             result = replace(command, refused=cause, detail=f"the arm is {cause}: {self.reason}")
         else:
             result = self._send(command)
@@ -82,8 +83,8 @@ class ArmSide:
                 self._stop(FAULT, f"{fault[0]}: {fault[1]}")
         elif self.state == FAULT:
             self._set(HELD, f"recovered from {self.reason}; resume to go on")
-        elif self._home is not None:
-            self._go_on_homing(arm, now)
+        elif self._own is not None:
+            self._go_on(arm, now)
         elif self.state == MOVING and now - self._heard > self.robot.spec.control.max_command_age_s:
             self.robot.hold()
             self._set(READY, f"no command for {self.robot.spec.control.max_command_age_s} s")
@@ -115,37 +116,48 @@ class ArmSide:
         """Start the motion to the neutral joints' pose; `tick` carries it on, `hold` ends it. Raises
         RuntimeError while held.
         """
-        if self.state in (HELD, FAULT):
-            raise RuntimeError(f"the arm is {self.state} ({self.reason}); resume it before homing")
-        self.robot.release_session()
-        self._home = HomeMotion(self.robot.spec)
-        self._set(MOVING, "homing")
+        self._start("homing", [self.robot.spec.neutral_joints])
+
+    def park(self) -> None:
+        """Start the motion to the sleep joints' pose by way of neutral: there the arm rests on itself. As
+        `home` otherwise.
+        """
+        self._start("parking", [self.robot.spec.neutral_joints, self.robot.spec.sleep_joints])
 
     @property
     def homing(self) -> bool:
-        return self._home is not None
+        """Whether a motion of this side's own is under way, to neutral or to sleep."""
+        return self._own is not None
 
-    def _go_on_homing(self, arm: RobotState, now: float) -> None:
-        assert self._home is not None
-        command = self._home.next_command(arm, now)
+    def _start(self, name: str, stations: list[np.ndarray]) -> None:
+        if self.state in (HELD, FAULT):
+            raise RuntimeError(f"the arm is {self.state} ({self.reason}); resume it before {name}")
+        self.robot.release_session()
+        self._own = OwnMotion(self.robot.spec, name, stations)
+        self._set(MOVING, name)
+
+    def _go_on(self, arm: RobotState, now: float) -> None:
+        assert self._own is not None
+        name = self._own.name
+        command = self._own.next_command(arm, now)
         if command is None:
-            self._end_homing(READY, "")
+            self._end(READY, "")
             return
         result = self._send(command)
         if result.refused == TOO_SOON:  # the policy's last command came just before; the next tick is a period away
-            self._set(MOVING, "homing")
+            self._set(MOVING, name)
         elif result.refused is not None:
-            self._end_homing(
+            self._end(
                 self.state if self.state == FAULT else HELD,
-                f"homing stopped: {result.refused}: {result.detail}",
+                f"{name} stopped: {result.refused}: {result.detail}",
             )
         elif np.abs(result.pose - arm.target_pose).max() < 1e-6:
-            self._end_homing(HELD, f"homing is stuck: {', '.join(result.clipped)}: {result.detail}")
+            self._end(HELD, f"{name} is stuck: {', '.join(result.clipped)}: {result.detail}")
         else:
-            self._set(MOVING, "homing")
+            self._set(MOVING, name)
 
-    def _end_homing(self, state: str, reason: str) -> None:
-        self._home = None
+    def _end(self, state: str, reason: str) -> None:
+        self._own = None
         self.robot.release_session()
         self._set(state, reason)
 
@@ -161,7 +173,7 @@ class ArmSide:
         return result
 
     def _stop(self, state: str, reason: str) -> None:
-        self._home = None
+        self._own = None
         self.robot.hold()
         self._set(state, reason)
 
@@ -171,28 +183,31 @@ class ArmSide:
         self.state, self.reason = state, reason
 
 
-class HomeMotion:
-    """Commands that lead to the neutral joints' pose: first straight up to a clearance height where the
-    tool is lower, then straight there.
+class OwnMotion:
+    """Commands that lead through the poses of `stations` (joints (6,) each): first straight up to a clearance
+    height where the tool is lower, then straight to one after the other.
     """
 
-    def __init__(self, spec: RobotSpec) -> None:
+    def __init__(self, spec: RobotSpec, name: str, stations: Sequence[np.ndarray]) -> None:
+        self.name = name
         self._spec = spec
-        self._goal = forward_kinematics(spec, spec.neutral_joints)
+        self._goals = [forward_kinematics(spec, joints) for joints in stations]
+        self._risen = False
         self._sequence = 0
-        self._session = f"homing-{next(_homing_sessions)}"
+        self._session = f"{name}-{next(_own_sessions)}"
 
     def next_command(self, arm: RobotState, now: float) -> Command | None:
-        """The next target after `arm.target_pose`, or None once that is the goal."""
+        """The next target after `arm.target_pose`, or None once that is the last station."""
         control = self._spec.control
-        here, goal = arm.target_pose, self._goal
-        if (
-            np.abs(here[:3, 3] - goal[:3, 3]).max() < 1e-4
-            and rotation_angle(here[:3, :3], goal[:3, :3]) < 1e-3
-        ):
+        here = arm.target_pose
+        while self._goals and self._is_at(here, self._goals[0]):
+            self._goals.pop(0)
+        if not self._goals:
             return None
+        goal = self._goals[0]
         position = goal[:3, 3]
-        if here[2, 3] < _CLEARANCE_M - 1e-4:
+        self._risen = self._risen or here[2, 3] >= _CLEARANCE_M - 1e-4
+        if not self._risen:
             position = np.array([here[0, 3], here[1, 3], _CLEARANCE_M])
         step = position - here[:3, 3]
         length = float(np.linalg.norm(step))
@@ -207,3 +222,7 @@ class HomeMotion:
             sequence=self._sequence,
             frame_id=self._spec.base_frame,
         )
+
+    @staticmethod
+    def _is_at(here: np.ndarray, goal: np.ndarray) -> bool:
+        return bool(np.abs(here[:3, 3] - goal[:3, 3]).max() < 1e-4 and rotation_angle(here[:3, :3], goal[:3, :3]) < 1e-3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import sys
@@ -12,30 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mqe_core.commands.up import workspace_environment
 from mqe_core.images import encode_png
 
-sys.path.insert(0, str(Path(__file__).parent))  # for ros_helpers
+sys.path.insert(0, str(Path(__file__).parent))  # for ros_helpers and ros_workspace
 from ros_helpers import Client, write_constant_policy
+from ros_workspace import enter
 
 INSTALL = Path(__file__).parents[2] / "ros2_ws" / "install"
-
-
-def _enter_workspace() -> None:
-    """Make the built packages importable here, though this process's shell never sourced the workspace."""
-    before = set(sys.path)
-    os.environ.update(workspace_environment())
-    sys.path[:0] = [entry for entry in os.environ["PYTHONPATH"].split(":") if entry and entry not in before]
-    # The loader read LD_LIBRARY_PATH when this process began; but a library that is loaded already is found
-    # without it.
-    pending = list((INSTALL / "mqe_interfaces" / "lib").glob("*.so"))
-    for _ in range(len(pending)):  # they need each other: as often as the longest chain
-        for library in list(pending):
-            try:
-                ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-                pending.remove(library)
-            except OSError:
-                continue
 
 
 if (INSTALL / "setup.bash").is_file():
@@ -45,7 +27,7 @@ if (INSTALL / "setup.bash").is_file():
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
     if importlib.util.find_spec("mqe_ros") is None:
-        _enter_workspace()
+        enter(INSTALL)
     os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(
         INSTALL / "mqe_bringup" / "share" / "mqe_bringup" / "config" / "fastdds.xml"
     )

@@ -24,6 +24,7 @@ setup(
             "camera_node = mqe_ros.start:camera_node",
             "record_node = mqe_ros.start:record_node",
         ],
+        "mqe.robots": ["hardware = mqe_ros.widowx_robot:WidowXRobot"],
         "mqe.cameras": ["opencv = mqe_ros.opencv_camera:OpenCvCamera"],
     },
 )

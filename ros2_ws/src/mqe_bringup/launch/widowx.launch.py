@@ -18,6 +18,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from mqe_bringup.graph import ARGUMENTS, Process, build_graph
 
+_END_S = "15"  # launch's own 5 s of patience are too short for an arm that parks
+
 
 def generate_launch_description() -> LaunchDescription:
     declared = [
@@ -51,4 +53,6 @@ def _action(process: Process) -> ExecuteProcess:
         parameters=[parameters],
         output="screen",
         on_exit=end,
+        sigterm_timeout=_END_S,
+        sigkill_timeout=_END_S,
     )

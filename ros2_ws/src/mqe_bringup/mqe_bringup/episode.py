@@ -42,7 +42,7 @@ def run_scene(arguments: dict[str, str], goal: str, out: Path, say: Say) -> tupl
     try:
         say("starting the simulated WidowX250 and the nodes")
         supervisor.start(graph.processes)
-        outcome = _drive(graph, goal, _watching(supervisor), say)
+        outcome = drive(graph, goal, _watching(supervisor), say)
     finally:
         codes = supervisor.stop()
     failed = {name: code for name, code in codes.items() if code != 0}
@@ -64,7 +64,7 @@ def _watching(supervisor: Supervisor) -> Callable[[], None]:
     return check
 
 
-def _drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict[str, object]:
+def drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict[str, object]:
     """Ask for the goal, show the progress, and have the scene scored."""
     import rclpy
     from rclpy.action import ActionClient
@@ -79,9 +79,10 @@ def _drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict
     from mqe_sim.server import Client
 
     # Ctrl-C stays Python's: it ends the processes as well.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node("scene_driver")
-    executor = SingleThreadedExecutor()
+    context = rclpy.Context()  # of its own: the caller may have one
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("scene_driver", context=context)
+    executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     scene = Client(graph.sim_address)
     try:
@@ -149,4 +150,4 @@ def _drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict
         scene.close()
         executor.shutdown()
         node.destroy_node()
-        rclpy.try_shutdown()
+        rclpy.try_shutdown(context=context)

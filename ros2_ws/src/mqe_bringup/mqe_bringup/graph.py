@@ -192,7 +192,7 @@ def _choose_backend(requested: str) -> tuple[str, str]:
     installed = {entry.name for entry in entry_points(group="mqe.robots")}
     if requested not in ("auto", "hardware", "sim", "mock"):
         raise ValueError(f"backend {requested!r} is unknown; expected auto, hardware, sim or mock")
-    missing = detect_hardware() if "hardware" in installed else "this version has no hardware backend"
+    missing = detect_hardware() if "hardware" in installed else "mqe_ros is not installed: build the workspace (make setup)"
     if requested == "hardware":
         if missing is not None:
             raise ValueError(

@@ -1,7 +1,7 @@
 """The arm's side as a node: it owns the target, judges every command, and publishes what the arm really does.
 
-Parameters: `backend` (required: mock, sim, …), `robot`, `address` (of the sim's server), `state_hz`,
-    `dry_run`. All limits live here (mqe_core.runtime.safety), whatever process sends the commands.
+Parameters: `backend` (required: mock, sim, hardware), `robot`, `address` (of the sim's server), `state_hz`,
+    `dry_run`, `park_on_exit`. All limits live here (mqe_core.runtime.safety), whatever process sends the commands.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class ArmNode(ControlNode):
         backend = parameter(self, "backend", str)
         address = parameter(self, "address", str, "")
         self._dry_run = parameter(self, "dry_run", bool, False)
+        # Motors that keep their torque would hold an arm up in the air for hours: on hardware it goes to rest first.
+        self._park_on_exit = parameter(self, "park_on_exit", bool, backend == "hardware")
         # At a multiple of the control rate, so that the policy finds a pose that is at most 1/state_hz old.
         state_hz = parameter(self, "state_hz", float, 20.0)
         self._states_per_tick = max(1, round(state_hz / self._spec.control.control_hz))
@@ -94,6 +96,14 @@ class ArmNode(ControlNode):
             else:
                 self._publish_newest_state()
             k = max(k + 1, int((time.monotonic() - start) / state_period))
+
+    def finish(self) -> bool:
+        """Park where that is wanted; an arm that is held or faulty stays where it is."""
+        with self._lock:
+            if self._park_on_exit and not self._dry_run and self._side.state not in (HELD, FAULT):
+                self._park_on_exit = False
+                self._side.park()
+            return not self._side.homing
 
     def stop(self) -> None:
         super().stop()

@@ -19,6 +19,7 @@ from rclpy.exceptions import (
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 from std_msgs.msg import Header
 
@@ -26,6 +27,8 @@ from mqe_ros import topics
 
 # Mistakes of the outside world, said in one line; anything else is ours and shows a traceback.
 _EXPECTED = (ValueError, RuntimeError, OSError)
+_SIGNAL_DELAY_S = 0.1  # a signal is noticed when the executor has waited so long
+_SAME_SIGNAL_S = 1.0
 
 
 class ControlNode(Node):
@@ -52,6 +55,12 @@ class ControlNode(Node):
 
     def start(self) -> None:
         self._thread.start()
+
+    def finish(self) -> bool:
+        """Called again and again after a signal, while control thread and services go on; True once the node
+        may be stopped.
+        """
+        return True
 
     def stop(self) -> None:
         """End the control thread; `destroy_node` may follow."""
@@ -88,8 +97,6 @@ class ControlNode(Node):
         try:
             self.control()
         except BaseException as error:  # carried to the main thread, which ends the process with it
-            # After a signal the context is shut down first, and whoever publishes at that moment fails: that
-            # is no failure.
             if not self.stopping.is_set() and self.context.ok():
                 self.failure = error
                 self.context.try_shutdown()
@@ -107,44 +114,64 @@ class ControlNode(Node):
 
 
 class _Signals:
-    """Handler of SIGINT and SIGTERM under rclpy's own, which shuts the context down and so ends `spin`.
+    """Handler of SIGINT and SIGTERM. rclpy's own would close the context, and a node could not even say goodbye
+    to its arm.
 
-    Until then it raises KeyboardInterrupt, so that a node that still waits for something ends at once; after
-    that, and from the second signal on, it does nothing: the clean-up must not be interrupted.
+    While `raising` it raises KeyboardInterrupt, so that a node that still waits for something ends at once;
+    after that it only counts.
     """
 
     def __init__(self) -> None:
         self.raising = True
+        self._heard: list[float] = []
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self)
 
+    @property
+    def heard(self) -> bool:
+        return bool(self._heard)
+
+    @property
+    def insisted(self) -> bool:
+        """Whether a second one came: a launcher and a terminal often send the first one twice, so only later
+        ones count.
+        """
+        return bool(self._heard) and self._heard[-1] - self._heard[0] > _SAME_SIGNAL_S
+
     def __call__(self, *_: object) -> None:
+        self._heard.append(time.monotonic())
         if self.raising:
             self.raising = False
             raise KeyboardInterrupt
 
 
 def run_node(make: Callable[[], ControlNode]) -> int:
-    """Run the node until a signal (exit code 0) or until it fails (1, with the reason in one line)."""
+    """Run the node until a signal (exit code 0) or until it fails (1, with the reason in one line).
+
+    After the signal the node may finish what it must not leave half done (`ControlNode.finish`), still
+    answering its services; a second signal ends that.
+    """
     node: ControlNode | None = None
     executor: SingleThreadedExecutor | None = None
     failure: BaseException | None = None
     name = make.__name__
     signals = _Signals()
     try:
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         node = make()
         name = node.get_name()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         node.start()
         signals.raising = False
-        executor.spin()
+        while not signals.heard:
+            executor.spin_once(timeout_sec=_SIGNAL_DELAY_S)
+        while not node.finish() and not signals.insisted:
+            executor.spin_once(timeout_sec=_SIGNAL_DELAY_S)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except _EXPECTED as error:
-        # After a signal the context is gone, and what still uses it may fail: that is the end, not a failure.
-        failure = error if rclpy.ok() else None
+        failure = error
     finally:
         signals.raising = False
         # Nor may a late signal meet the interpreter's own end, where no handler runs any more.

@@ -1,0 +1,155 @@
+"""WidowXRobot: the real arm behind Interbotix's driver, as the backend `hardware`.
+
+Joint targets are streamed at the control rate as group commands; the motors smooth them by a time profile that
+is set once. Nothing here ever switches torque off or changes an operating mode: both let the arm fall
+(facts: widowx_bridge.md 7.4 and 12).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+
+import numpy as np
+
+from mqe_core.kinematics import forward_kinematics
+from mqe_core.runtime.robot import Clock, Command, MotorHealth, RobotState
+from mqe_core.spec import RobotSpec
+from mqe_ros.gripper_loop import GripperLoop
+from mqe_ros.motor_health import ERRORS, TEMPERATURES, TORQUES, MotorRegisters
+from mqe_ros.xs_driver import ALL, ARM, GRIPPER, JointReading, XsDriver, finger_position
+
+_DEAD_BUS_TOLERANCE_RAD = 1e-3
+
+logger = logging.getLogger(__name__)
+
+
+class WidowXRobot:
+    """Observes and drives one arm; a thread each for the gripper's force loop and for the motors' health.
+
+    `clock` must be the machine's monotonic one: the driver's messages are stamped with it on receipt.
+    RuntimeError where the driver is absent, silent, drives another arm, or is set up in a way that this
+    backend cannot stream to; the text says what to change.
+    """
+
+    def __init__(self, spec: RobotSpec, *, clock: Clock) -> None:
+        self._spec, self._clock = spec, clock
+        self._driver = XsDriver(spec.hardware.driver_name)
+        try:
+            self._check_setup()
+            self._set_profile()
+            self._target_joints = self._joints(self._driver.reading())
+            finger = finger_position(self._driver.reading())
+            if not math.isfinite(finger):
+                raise RuntimeError("the driver publishes no left_finger; was it started with use_gripper:=true?")
+            self._target_gripper = min(max(spec.gripper.gripper_value(finger), 0.0), 1.0)
+            self._registers = MotorRegisters(spec)
+            for register in (ERRORS, TEMPERATURES, TORQUES):
+                self._registers.update(register, self._driver.registers(ALL, register))
+            self._health = self._registers.health()
+        except BaseException:
+            self._driver.close()
+            raise
+        self._loop = GripperLoop(spec)
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=run, name=run.__name__, daemon=True) for run in (self._drive_gripper, self._watch_motors)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def observe(self) -> RobotState:
+        """The newest state. RuntimeError where the driver reads nothing from the bus."""
+        reading = self._driver.reading()
+        joints = self._joints(reading)
+        return RobotState(
+            stamp=reading.received,
+            joints=joints,
+            gripper=self._spec.gripper.gripper_value(finger_position(reading)),
+            pose=forward_kinematics(self._spec, joints),
+            target_pose=forward_kinematics(self._spec, self._target_joints),
+            target_gripper=self._target_gripper,
+            health=self._health,
+        )
+
+    def send(self, command: Command) -> Command:
+        if command.joints is None:
+            raise ValueError("a command without joints reached the backend; send it through make_robot's SafeRobot")
+        self._driver.write_joints(np.asarray(command.joints).tolist())
+        self._target_joints = np.array(command.joints, dtype=np.float64)
+        self._target_gripper = float(command.gripper)
+        return command
+
+    def hold(self) -> None:
+        """Nothing to send: the motors keep the last goal by themselves, and the gripper its grip."""
+
+    def close(self) -> None:
+        """Leave the motors as they are, with torque; the gripper at no more than its holding force."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=2.0)
+        self._driver.write_gripper(self._loop.pwm(self._finger_target_m(), math.nan, self._clock.now()))
+        time.sleep(0.05)  # the publisher sends from a thread of its own
+        self._driver.close()
+
+    def _joints(self, reading: JointReading) -> np.ndarray:
+        """(6,) rad, in the spec's order."""
+        joints = np.array([reading.positions.get(name, math.nan) for name in self._spec.joint_names])
+        if not np.isfinite(joints).all():
+            raise RuntimeError(f"the driver reports joints {joints.tolist()}: the motor bus does not answer; power, cable? (docs/hardware.md)")
+        if (np.abs(joints + np.pi) < _DEAD_BUS_TOLERANCE_RAD).all():
+            raise RuntimeError("all joints read -pi: the motor bus does not answer; power, cable? (docs/hardware.md)")
+        return joints
+
+    def _check_setup(self) -> None:
+        """The driver must drive this arm, in the modes that its default files set."""
+        arm, gripper = self._driver.info("group", ARM), self._driver.info("single", GRIPPER)
+        if tuple(arm.joint_names) != self._spec.joint_names:
+            raise RuntimeError(
+                f"the driver's arm has joints {', '.join(arm.joint_names)}, the robot spec {self._spec.name} has "
+                f"{', '.join(self._spec.joint_names)}; start it with robot_model:={self._spec.hardware.driver_name}"
+            )
+        found, needed = (arm.mode, arm.profile_type, gripper.mode), ("position", "time", "pwm")
+        if found != needed:
+            raise RuntimeError(
+                "the driver runs arm mode {!r} with profile type {!r} and gripper mode {!r}; ".format(*found)
+                + "needed: {!r}, {!r}, {!r}. Changing a mode drops the arm, so it is not done from here: put it to sleep, ".format(*needed)
+                + "and start the driver with its default mode_configs"
+            )
+
+    def _set_profile(self) -> None:
+        """Smooth steps at the control rate. The acceleration first: it may not exceed half the moving time."""
+        control = self._spec.control
+        self._driver.set_register(ARM, "Profile_Acceleration", round(1000 * control.profile_accel_time_s))
+        self._driver.set_register(ARM, "Profile_Velocity", round(1000 * control.profile_moving_time_s))
+
+    def _finger_target_m(self) -> float:
+        return self._spec.gripper.finger_position_m(self._target_gripper)
+
+    def _drive_gripper(self) -> None:
+        period = 1.0 / self._spec.hardware.gripper_loop_hz
+        while not self._stopping.wait(period):
+            now, reading = self._clock.now(), self._driver.reading()
+            try:
+                self._joints(reading)  # where the arm reads as a dead bus, so does the finger
+                fresh = now - reading.received <= self._spec.control.max_joint_state_age_s
+            except RuntimeError:
+                fresh = False
+            finger = finger_position(reading) if fresh else math.nan
+            self._driver.write_gripper(self._loop.pwm(self._finger_target_m(), finger, now))
+
+    def _watch_motors(self) -> None:
+        others, k = (TEMPERATURES, TORQUES), 0
+        while not self._stopping.wait(self._spec.hardware.health_period_s):
+            try:
+                for register in (ERRORS, others[k % 2]):
+                    self._registers.update(register, self._driver.registers(ALL, register))
+                health = self._registers.health()
+            except RuntimeError as error:
+                health = MotorHealth(ok=False, reason=str(error))
+            if not health.ok and self._health.ok:
+                logger.warning("motors: %s", health.reason)
+            self._health = health
+            k += 1

@@ -1,0 +1,127 @@
+"""Promise: the hardware backend speaks the driver's topics and services, believes none of its lies, and never
+lets the arm fall.
+
+Against a fake driver in a process of its own (fake_xs_sdk.py), its motors arithmetic.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
+
+from mqe_core.kinematics import forward_kinematics
+from mqe_core.runtime.robot import Command, MonotonicClock, Robot
+from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE_STATE
+from mqe_core.spec import RobotSpec
+from mqe_ros.widowx_robot import WidowXRobot
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def arm(ros: None, driver, spec: RobotSpec) -> Iterator[SafeRobot]:
+    clock = MonotonicClock()
+    robot = SafeRobot(WidowXRobot(spec, clock=clock), spec, clock)
+    yield robot
+    robot.close()
+
+
+@pytest.fixture
+def step(arm: SafeRobot, spec: RobotSpec) -> Callable[..., Command]:
+    """One control period later, a command that moves the target by some metres."""
+    sequence = iter(range(1, 1000))
+    pose = arm.observe().target_pose
+
+    def send(move=(0.0, 0.0, 0.0), gripper: float = 1.0) -> Command:
+        time.sleep(spec.control.period_s)
+        pose[:3, 3] += move
+        return arm.send(Command(pose.copy(), gripper, time.monotonic(), "test", next(sequence), spec.base_frame))
+
+    return send
+
+
+def until(done: Callable[[], object], what: str) -> object:
+    end = time.monotonic() + PATIENCE_S
+    while not (value := done()):
+        assert time.monotonic() < end, f"{what} did not happen within {PATIENCE_S} s"
+        time.sleep(0.02)
+    return value
+
+
+def test_it_finds_the_arm_where_it_is(arm: SafeRobot, spec: RobotSpec) -> None:
+    state = arm.observe()
+    assert isinstance(arm, Robot) and state.health.ok and arm.inspect()[1] is None
+    np.testing.assert_allclose(state.joints, spec.sleep_joints, atol=1e-6)
+    np.testing.assert_allclose(state.target_pose, forward_kinematics(spec, spec.sleep_joints), atol=1e-6)
+    np.testing.assert_array_equal(state.health.temperatures_c, [35] * 6)
+
+
+def test_the_profile_is_set_once_and_no_mode_is_ever_changed(step, arm: SafeRobot, driver) -> None:
+    for _ in range(3):
+        step((0.0, 0.0, 0.03))
+    assert [values for _, values in driver.commands("Profile_Acceleration")] == [[100]]
+    assert [values for _, values in driver.commands("Profile_Velocity")] == [[250]]
+    assert driver.commands("Profile_Acceleration")[0] < driver.commands("Profile_Velocity")[0]
+    for dangerous in ("torque_enable", "set_operating_modes", "reboot_motors", "trajectory"):
+        assert driver.commands(dangerous) == []
+
+
+def test_a_step_reaches_the_motors_and_they_reach_it(step, arm: SafeRobot, driver) -> None:
+    sent = step((0.0, 0.0, 0.04))
+    assert sent.refused is None
+    until(lambda: driver.commands("group"), "a command at the driver")
+    np.testing.assert_allclose(driver.commands("group")[-1][1], sent.joints, atol=1e-6)
+    until(lambda: np.abs(arm.observe().joints - sent.joints).max() < 1e-3, "the arm at its target")
+
+
+def test_the_gripper_closes_and_opens_by_a_bounded_force(step, arm: SafeRobot, driver, spec: RobotSpec) -> None:
+    for wanted in (1.0, 0.0, 1.0):
+        step(gripper=wanted)
+        until(lambda wanted=wanted: abs(arm.observe().gripper - wanted) < 0.1, f"the gripper at {wanted}")
+    forces = np.array([values[0] for _, values in driver.commands("gripper")])
+    assert forces.min() < -100 and forces.max() > 100
+    assert np.abs(forces).max() <= spec.hardware.gripper_max_pwm
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [("dead_bus", JOINT_STATE), ("nan", JOINT_STATE), ("silent", STALE_STATE), ("hot", MOTORS), ("error", MOTORS), ("limp", MOTORS)],
+)
+def test_whatever_the_driver_says_a_sick_arm_is_not_driven(name: str, rule: str, step, arm: SafeRobot, driver, fault) -> None:
+    assert step((0.0, 0.0, 0.02)).refused is None
+    fault(name)
+    until(lambda: arm.inspect()[1], "the fault")
+    before = len(driver.commands("group"))
+    refused = step((0.0, 0.0, 0.02))
+    assert refused.refused == rule and refused.detail
+    assert len(driver.commands("group")) == before
+    fault("ok")
+    until(lambda: arm.inspect()[1] is None, "the recovery")
+    assert not arm.resume()  # it stayed at its target
+    assert step((0.0, 0.0, 0.02)).refused is None
+
+
+def test_a_driver_that_hangs_is_noticed_and_comes_back(step, arm: SafeRobot, driver) -> None:
+    step((0.0, 0.0, 0.02))
+    os.kill(driver.process.pid, signal.SIGSTOP)
+    try:
+        until(lambda: arm.inspect()[1], "the fault")
+        assert step((0.0, 0.0, 0.02)).refused in (STALE_STATE, MOTORS)
+    finally:
+        os.kill(driver.process.pid, signal.SIGCONT)
+    until(lambda: arm.inspect()[1] is None, "the recovery")
+
+
+def test_without_a_driver_it_says_how_to_start_one(ros: None, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("interbotix_xs_msgs", reason="the tests' messages are not built: make test-setup")
+    monkeypatch.setattr("mqe_ros.xs_driver._STARTUP_S", 0.5)
+    with pytest.raises(RuntimeError, match="xsarm_control.launch.py robot_model:=wx250s"):
+        WidowXRobot(spec, clock=MonotonicClock())
