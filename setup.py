@@ -21,14 +21,13 @@ setup(
     ],
     package_dir={"mqe_sim": "sim", "mqe_robot_configs": "robot_configs"},
     package_data={"mqe_robot_configs": ["*.yaml"], "mqe_core.learning": ["presets/*.yaml"]},
-    install_requires=["numpy>=1.26,<2.3", "PyYAML>=6", "Pillow>=11", "onnx>=1.17", "onnxruntime>=1.20", "tqdm>=4.66"],
+    install_requires=["numpy>=1.26,<2.3", "PyYAML>=6", "Pillow>=11", "onnx>=1.17", "onnxruntime>=1.20", "tqdm>=4.66", "pyzmq>=26", "msgpack>=1.1"],
     # Ranges for other environments; requirements/ pins what `make` installs. ROS 2's packages are named in each package.xml.
     extras_require={
         "data": ["google-crc32c>=1.6", "protobuf>=5"],
         "sim": [
             'pybullet>=3.2.6; python_version < "3.12"',
             'pybullet-arm64>=3.2.7; python_version >= "3.12"',  # the fork that has a wheel for it
-            "pyzmq>=26",
             "gymnasium>=1.0",
             "opencv-python-headless>=4.10",
             "imageio-ffmpeg>=0.5",
@@ -46,6 +45,7 @@ setup(
             "export = mqe_core.commands.export",
             "inspect = mqe_core.commands.inspect",
             "run = mqe_core.commands.run",
+            "serve = mqe_core.commands.serve",
             "eval = mqe_core.commands.eval",
             "compare = mqe_core.commands.compare",
             "up = mqe_core.commands.up",

@@ -65,7 +65,7 @@ class PolicyBundle:
             contract, golden = _read_metadata(metadata)
             _check_graph(model, contract)
             if spec is not None:
-                _check_fit(contract, spec)
+                check_fit(contract, spec)
             session = _start_session(data, threads)
             bundle = cls(path, contract, session, metadata["content_sha256"])
             _check_golden(bundle, golden)
@@ -215,7 +215,8 @@ def _check_graph(model: onnx.ModelProto, contract: BundleContract) -> None:
         raise BundleError("its weights are in another file; export it as one file")
 
 
-def _check_fit(contract: BundleContract, spec: RobotSpec) -> None:
+def check_fit(contract: BundleContract, spec: RobotSpec) -> None:
+    """BundleError where the policy is for another robot or another rate."""
     if contract.robot != spec.name:
         raise BundleError(
             f"made for the robot {contract.robot!r}, not {spec.name!r}; export the run with --robot "

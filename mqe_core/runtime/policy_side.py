@@ -22,6 +22,11 @@ NO_GOAL = "no_goal"
 NO_FRAME = "no_frame"
 STALE_FRAME = "stale_frame"
 NOT_FINITE = "not_finite_action"
+NO_ANSWER = "no_answer"
+
+
+class PolicyUnavailable(RuntimeError):
+    """The policy gave no answer that counts, this time; the next may."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +45,7 @@ class Policy(Protocol):
     domain: str
 
     def act(self, observation: np.ndarray, goal: np.ndarray) -> PolicyOutput:
-        """Both images (H, W, 3) uint8 RGB of any size."""
+        """Both images (H, W, 3) uint8 RGB of any size. PolicyUnavailable where there is no answer now."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,7 @@ class Decision:
     output: PolicyOutput | None
     held: str | None  # one of the reasons above; None where there is a command
     latency_s: float  # from the call to the decision
+    detail: str = ""  # for people, where the reason alone does not say enough
 
 
 class StickyGripper:
@@ -139,7 +145,10 @@ class PolicySide:
         check_domain(self._policy.domain, frame.domain, "the camera")
         if begin - frame.stamp > self._max_frame_age_s:
             return Decision(None, None, STALE_FRAME, 0.0)
-        output = self._policy.act(frame.image, self._goal)
+        try:
+            output = self._policy.act(frame.image, self._goal)
+        except PolicyUnavailable as error:
+            return Decision(None, None, NO_ANSWER, self._clock.now() - begin, str(error))
         if not np.isfinite(output.action).all():
             return Decision(None, output, NOT_FINITE, self._clock.now() - begin)
         self._sequence += 1

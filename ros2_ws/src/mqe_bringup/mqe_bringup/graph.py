@@ -18,8 +18,10 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 
-from mqe_core.bundle import BundleContract, PolicyBundle
+from mqe_core.bundle import BundleContract, PolicyBundle, check_fit
 from mqe_core.goals import Goal, find_goal, read_goal
+from mqe_core.runtime.keys import key_folder
+from mqe_core.runtime.remote import RemotePolicy
 from mqe_core.runtime.robot import check_domain
 from mqe_core.spec import RobotSpec, load_robot_spec
 from mqe_core.user_files import configured_policy, goal_folder, user_folder
@@ -52,6 +54,8 @@ ARGUMENTS = (
     Argument(
         "policy", "", "policy file; empty: the one in ~/.mqe/config.yaml, else the shipped one of the sim"
     ),
+    Argument("policy_server", "", "tcp://HOST:PORT of a running `mqe serve`, in place of a policy file"),
+    Argument("server_keys", "", "folder of the server's keys; empty: ~/.mqe/keys; none: a server without keys"),
     Argument(
         "camera",
         "auto",
@@ -104,6 +108,16 @@ class Graph:
 
 
 @dataclass(frozen=True)
+class _Policy:
+    """What acts: its name, who named it, its contract, and the policy node's parameters for it."""
+
+    name: str
+    source: str
+    contract: BundleContract
+    parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class _Camera:
     """The camera node's parameters (None: no node), its domain, and its name for the banner."""
 
@@ -135,14 +149,14 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     dry_run, autostart = _boolean(arguments, "dry_run"), _boolean(arguments, "autostart")
 
     backend, why = _choose_backend(arguments["backend"])
-    policy, source = _find_policy(arguments["policy"], share)
-    contract = PolicyBundle.open(policy, spec).contract
+    policy = _find_policy(arguments, spec, share)
+    contract = policy.contract
     goal = read_goal(find_goal(arguments["goal"], folders)) if arguments["goal"] else None
     if goal is not None:
         check_domain(contract.domain, goal.domain, f"the goal {goal.path}")
     address = f"ipc://@mqe-sim-{os.getuid()}-{os.getpid()}"  # @: a name without a file to clean up
     camera = _choose_camera(arguments["camera"], backend, address, share)
-    _check_camera(contract, camera, source)
+    _check_camera(contract, camera, policy.source)
 
     banner = [f"backend: {backend} ({why})"]
     processes = []
@@ -155,7 +169,7 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     if camera.parameters is not None:
         processes.append(_node("camera_node", {**camera.parameters, "robot": spec.source}))
     policy_parameters = {
-        "policy": str(policy),
+        **policy.parameters,
         "camera_domain": camera.domain,
         "robot": spec.source,
         "goal": str(goal.path) if goal is not None else "",
@@ -165,7 +179,7 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     if arguments["reached_steps"]:
         policy_parameters["reached_steps"] = _steps(arguments["reached_steps"])
     processes.append(_node("policy_node", policy_parameters))
-    banner.append(f"policy: {policy} ({source}; {contract.agent}, trained on {contract.domain} images)")
+    banner.append(f"policy: {policy.name} ({policy.source}; {contract.agent}, trained on {contract.domain} images)")
     banner.append(f"goal: {goal.path}" if goal is not None else "goal: none yet, waiting for /reach_goal")
     banner.append(f"camera: {camera.description}")
     record = _record_folder(arguments["record"])
@@ -218,7 +232,22 @@ def _steps(text: str) -> float:
     return steps
 
 
-def _find_policy(given: str, share: Path) -> tuple[Path, str]:
+def _find_policy(arguments: Mapping[str, str], spec: RobotSpec, share: Path) -> _Policy:
+    """The server's, else the file that is given, configured or shipped; opened once, to see that it fits."""
+    server, keys = arguments["policy_server"], arguments["server_keys"]
+    if server:
+        if arguments["policy"]:
+            raise ValueError("policy and policy_server exclude each other")
+        remote = RemotePolicy(server, keys=None if keys == "none" else Path(keys).expanduser() if keys else key_folder())
+        remote.close()
+        check_fit(remote.contract, spec)
+        parameters = {"policy_server": server, **({"server_keys": keys} if keys else {})}
+        return _Policy(server, "a server's", remote.contract, parameters)
+    path, source = _policy_file(arguments["policy"], share)
+    return _Policy(str(path), source, PolicyBundle.open(path, spec).contract, {"policy": str(path)})
+
+
+def _policy_file(given: str, share: Path) -> tuple[Path, str]:
     """(file, where it was named)."""
     if given:
         return Path(given).expanduser().resolve(), "given"

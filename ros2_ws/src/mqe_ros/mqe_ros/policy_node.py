@@ -1,6 +1,7 @@
 """The policy as a node: camera images and the arm's poses in, absolute targets out at the control rate.
 
-Parameters: `policy` (required, a bundle), `camera_domain` (required: sim or real), `robot`, `goal` (a goal
+Parameters: `policy` (a bundle) or `policy_server` (tcp://HOST:PORT; `server_keys`: folder of its keys, `none`
+for a server without), `camera_domain` (required: sim or real), `robot`, `goal` (a goal
 file to pursue at once, unless `autostart` is false), `goal_folders` (joined by ':'), `compressed` (read the
 compressed image topic), `slot_s`, `reached_steps`, `reached_in_a_row`, `max_pose_age_s`, `threads`.
 """
@@ -18,11 +19,13 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.time import Time
 from std_msgs.msg import Header
 
-from mqe_core.bundle import PolicyBundle
+from mqe_core.bundle import PolicyBundle, check_fit
 from mqe_core.goals import find_goal, read_goal
 from mqe_core.progress import NOT_CLOSER, REACHED, Progress
+from mqe_core.runtime.keys import key_folder
 from mqe_core.runtime.policy import OnnxPolicy
 from mqe_core.runtime.policy_side import Decision, PolicySide
+from mqe_core.runtime.remote import RemotePolicy
 from mqe_core.runtime.robot import MonotonicClock, check_domain
 from mqe_core.spec import load_robot_spec
 from mqe_interfaces.action import ReachGoal
@@ -42,10 +45,10 @@ class PolicyNode(ControlNode):
     def __init__(self) -> None:
         super().__init__("policy_node")
         self._spec = load_robot_spec(parameter(self, "robot", str, "widowx250s"))
-        threads = parameter(self, "threads", int, 1)
-        bundle = PolicyBundle.open(parameter(self, "policy", str), self._spec, threads=threads)
+        policy = self._open_policy()
+        contract = policy.contract
         domain = parameter(self, "camera_domain", str)
-        check_domain(bundle.contract.domain, domain, "the camera")
+        check_domain(contract.domain, domain, "the camera")
         folders = [Path(f) for f in parameter(self, "goal_folders", str, "").split(os.pathsep) if f]
         # A fixed slot hides the variance of the inference time; it has to be longer than nearly every one.
         self._slot_s = parameter(self, "slot_s", float, 0.02)
@@ -56,10 +59,9 @@ class PolicyNode(ControlNode):
             )
         # Negative: the bundle's. 0: a goal ends by timeout or cancellation only.
         reached_steps = parameter(self, "reached_steps", float, -1.0)
-        self._reached_steps = bundle.contract.reached_steps if reached_steps < 0.0 else reached_steps
-        self._stall_commands = bundle.contract.stall_commands
+        self._reached_steps = contract.reached_steps if reached_steps < 0.0 else reached_steps
+        self._stall_commands = contract.stall_commands
         self._reached_in_a_row = parameter(self, "reached_in_a_row", int, 3)
-        policy = OnnxPolicy(bundle)
         self._policy = PolicySide(policy, self._spec, MonotonicClock(), gripper=policy.gripper_rule())
         self.deadline_misses = 0
         self._goal_name = ""  # in force, or last in force
@@ -73,7 +75,7 @@ class PolicyNode(ControlNode):
         self._inputs = PolicyInputs(self, domain, compressed, parameter(self, "max_pose_age_s", float, 0.5))
         self._goals = GoalServer(self, folders, domain)
         self.get_logger().info(
-            f"policy {bundle.path} ({bundle.contract.agent}, {bundle.contract.domain} images), "
+            f"policy {self._policy_name} ({contract.agent}, {contract.domain} images), "
             f"session {self._policy.session}"
         )
         name, autostart = parameter(self, "goal", str, ""), parameter(self, "autostart", bool, True)
@@ -85,6 +87,19 @@ class PolicyNode(ControlNode):
                 self._goals.begin(run)
             else:
                 self._show_goal(run)
+
+    def _open_policy(self) -> OnnxPolicy | RemotePolicy:
+        """The bundle, or the server that computes one elsewhere."""
+        server, keys = parameter(self, "policy_server", str, ""), parameter(self, "server_keys", str, str(key_folder()))
+        threads = parameter(self, "threads", int, 1)
+        if not server:
+            self._policy_name = parameter(self, "policy", str)
+            return OnnxPolicy(PolicyBundle.open(self._policy_name, self._spec, threads=threads))
+        self._policy_name = server
+        timeout = 0.5 * self._spec.control.period_s
+        policy = RemotePolicy(server, keys=None if keys == "none" else Path(keys), reply_timeout_s=timeout)
+        check_fit(policy.contract, self._spec)
+        return policy
 
     def control(self) -> None:
         """Compute at each deadline, publish `slot_s` later."""
@@ -130,7 +145,7 @@ class PolicyNode(ControlNode):
         try:
             inputs = self._inputs.read()
             decision = self._policy.compute(inputs.frame, inputs.measured_pose, inputs.target_pose)
-            reason = decision.held or ""
+            reason = ": ".join(filter(None, (decision.held, decision.detail)))
         except ValueError as error:
             inputs, decision, reason = None, None, str(error)
         if time.monotonic() > slot:
