@@ -6,6 +6,7 @@ The pose is that of `ee_gripper_link` in `base_link`, (4, 4), metres; joints are
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 
 import numpy as np
 
@@ -20,10 +21,11 @@ _STRETCH_SLACK = 4e-3  # cosine of the elbow bend this far past 1: an arm stretc
 
 
 def forward_kinematics(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
-    """Joints (6,) → pose (4, 4): the product of exponentials of `spec.screw_axes`, times the home pose."""
-    pose = np.eye(4)
-    for screw, angle in zip(spec.screw_axes, joints):
-        pose = pose @ _screw_motion(screw, float(angle))
+    """Joints (..., 6) → poses (..., 4, 4): the product of exponentials of `spec.screw_axes`, times the home pose."""
+    motions = _screw_motions(spec, np.asarray(joints, dtype=np.float64))  # (..., 6, 4, 4)
+    pose = motions[..., 0, :, :]
+    for i in range(1, len(spec.screw_axes)):
+        pose = pose @ motions[..., i, :, :]
     return pose @ spec.home_pose
 
 
@@ -32,12 +34,12 @@ def jacobian(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
     position = forward_kinematics(spec, joints)[:3, 3]
     pose = np.eye(4)
     columns = []
-    for screw, angle in zip(spec.screw_axes, joints):
+    for screw, motion in zip(spec.screw_axes, _screw_motions(spec, np.asarray(joints, dtype=np.float64))):
         axis = pose[:3, :3] @ screw[:3]
         # v = -omega x q for a point q on the axis, so the velocity of the base's origin; moved to the end effector below.
         origin_velocity = pose[:3, :3] @ screw[3:] + np.cross(pose[:3, 3], axis)
         columns.append(np.concatenate([origin_velocity + np.cross(axis, position), axis]))
-        pose = pose @ _screw_motion(screw, float(angle))
+        pose = pose @ motion
     return np.stack(columns, axis=1)
 
 
@@ -67,16 +69,22 @@ def inverse_kinematics(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray) -> n
     return None if start is None else _damped_steps(spec, pose, start)
 
 
-def _screw_motion(screw: np.ndarray, angle: float) -> np.ndarray:
-    """exp([screw] angle) for a unit rotational screw (omega, v)."""
-    wx, wy, wz = screw[:3]
-    cross = np.array([[0.0, -wz, wy], [wz, 0.0, -wx], [-wy, wx, 0.0]])
-    square = cross @ cross
-    sine, versine = np.sin(angle), 1.0 - np.cos(angle)
-    motion = np.eye(4)
-    motion[:3, :3] += sine * cross + versine * square
-    motion[:3, 3] = (angle * np.eye(3) + versine * cross + (angle - sine) * square) @ screw[3:]
-    return motion
+def _screw_motions(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
+    """Joints (..., 6) → (..., 6, 4, 4): exp([screw] angle) of each revolute axis, which is linear in sin and 1 - cos."""
+    of_sine, of_versine = _screw_bases(spec)
+    angles = joints[..., None, None]
+    return np.eye(4) + np.sin(angles) * of_sine + (1.0 - np.cos(angles)) * of_versine
+
+
+@lru_cache(maxsize=16)
+def _screw_bases(spec: RobotSpec) -> tuple[np.ndarray, np.ndarray]:
+    """What sin and 1 - cos of each angle are multiplied with, (6, 4, 4) each. A revolute axis has no pitch: omega . v = 0."""
+    of_sine, of_versine = np.zeros((6, 4, 4)), np.zeros((6, 4, 4))
+    for i, (wx, wy, wz, *v) in enumerate(spec.screw_axes):
+        cross = np.array([[0.0, -wz, wy], [wz, 0.0, -wx], [-wy, wx, 0.0]])
+        of_sine[i, :3, :3], of_sine[i, :3, 3] = cross, -cross @ cross @ v
+        of_versine[i, :3, :3], of_versine[i, :3, 3] = cross @ cross, cross @ v
+    return of_sine, of_versine
 
 
 def _closed_form_branches(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray):

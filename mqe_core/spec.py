@@ -104,10 +104,12 @@ class GripperSpec:
 
 @dataclass(frozen=True, eq=False)
 class WorkspaceSpec:
-    """Axis-aligned box for the commanded end effector, metres in the base frame."""
+    """Axis-aligned box for the commanded end effector, and the table that no part of the hand may touch; metres in the base frame."""
 
     low_m: Vector
     high_m: Vector
+    table_height_m: float
+    table_clearance_m: float
 
     @property
     def low(self) -> Vector:
@@ -270,6 +272,15 @@ def load_robot_spec(path_or_name: str | Path = "widowx250s") -> RobotSpec:
     return dataclasses.replace(spec, source=str(path.resolve()))
 
 
+def with_table_height(spec: RobotSpec, height_m: float) -> RobotSpec:
+    """The same robot on a table whose surface is `height_m` above its base's mounting plane. ValueError where that cannot be."""
+    if not math.isfinite(height_m):
+        raise ValueError(f"the table's height must be a finite number of metres, got {height_m}")
+    lowered = dataclasses.replace(spec, workspace=dataclasses.replace(spec.workspace, table_height_m=float(height_m)))
+    _check_ranges(lowered, "the table's height")
+    return lowered
+
+
 def _build(cls: type, content: object, file: str, where: str):
     """Build dataclass `cls` from a mapping with exactly its fields; `where` is the dotted key so far."""
     if not isinstance(content, dict):
@@ -336,6 +347,8 @@ def _check_ranges(spec: RobotSpec, file: str) -> None:
         inside = (getattr(spec, key) >= spec.joint_lower) & (getattr(spec, key) <= spec.joint_upper)
         require(bool(inside.all()), key, f"outside the joint limits at joint {int(np.argmin(inside))}")
     require(bool((spec.workspace.low_m < spec.workspace.high_m).all()), "workspace.low_m", "must be below high_m on every axis")
+    require(spec.workspace.table_clearance_m >= 0, "workspace.table_clearance_m", "must not be negative")
+    require(spec.workspace.table_height_m < spec.workspace.high_m[2], "workspace.table_height_m", "must be below the workspace's top")
     gripper = spec.gripper
     require(gripper.closed_m < gripper.open_m, "gripper.closed_m", "must be below open_m")
     require(gripper.travel_lower_m <= gripper.closed_m, "gripper.closed_m", "must not be below travel_lower_m")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-_KEYS = {"policy"}
+_KEYS = {"policy": str, "table_height_m": (int, float)}
 
 
 def user_folder() -> Path:
@@ -25,19 +25,36 @@ def configured_policy() -> Path | None:
 
     Raises ValueError where the file cannot be understood.
     """
-    path = user_folder() / "config.yaml"
+    content = _read_config()
+    return _config_file().parent / Path(content["policy"]).expanduser() if content.get("policy") else None
+
+
+def configured_table_height() -> float | None:
+    """`table_height_m:` in config.yaml: the table's surface above the arm's mounting plane; or None.
+
+    Raises ValueError where the file cannot be understood.
+    """
+    height = _read_config().get("table_height_m")
+    return None if height is None else float(height)
+
+
+def _config_file() -> Path:
+    return user_folder() / "config.yaml"
+
+
+def _read_config() -> dict[str, object]:
+    path = _config_file()
     if not path.is_file():
-        return None
+        return {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {error}") from error
-    if (
-        not isinstance(content, dict)
-        or set(content) - _KEYS
-        or not isinstance(content.get("policy", ""), str)
-    ):
+    known = isinstance(content, dict) and all(
+        key in _KEYS and isinstance(value, _KEYS[key]) and not isinstance(value, bool) for key, value in content.items()
+    )
+    if not known:
         raise ValueError(
-            f"{path}: expected at most the key policy with a path to an .onnx file, got {content!r}"
+            f"{path}: expected at most policy (a path to an .onnx file) and table_height_m (a number of metres), got {content!r}"
         )
-    return path.parent / Path(content["policy"]).expanduser() if content.get("policy") else None
+    return content

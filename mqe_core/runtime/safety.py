@@ -30,6 +30,7 @@ from mqe_core.runtime.safety_rules import (
     ROTATION_STEP,
     STALE,
     STALE_STATE,
+    TABLE,
     TOO_SOON,
     TRANSLATION_STEP,
     UNREACHABLE,
@@ -37,6 +38,7 @@ from mqe_core.runtime.safety_rules import (
     WRONG_FRAME,
     WRONG_SESSION,
 )
+from mqe_core.runtime.table import HandClearance
 from mqe_core.spec import RobotSpec
 
 # Refused by these, a command keeps no session alive.
@@ -45,6 +47,7 @@ _BEFORE_SESSION = REFUSE_RULES[: REFUSE_RULES.index(OUT_OF_ORDER) + 1]
 _ROUNDING = 1e-9  # a limit exceeded by less is rounding, not clipping
 _SENT_TOLERANCE = 1e-6  # m and rad: how far what the joints reach may be from what the rules allowed
 _DEAD_BUS_TOLERANCE_RAD = 1e-3
+_PARTS_OF_A_PATH = np.array([0.2, 0.4, 0.6, 0.8])  # where a step between two waypoints is looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,7 @@ class SafetyFilter:
         self._unlimited = replace(
             spec, joints=tuple(replace(joint, lower_rad=-np.pi, upper_rad=np.pi) for joint in spec.joints)
         )
+        self._clearance = HandClearance(spec)
         self._sent: _Sent | None = None
         self._session: str | None = None
         self._sequence = 0
@@ -95,7 +99,7 @@ class SafetyFilter:
         joints, rule, detail = self._solve(pose, last, elapsed)
         if joints is None:
             return replace(command, refused=rule, detail=detail)
-        if rule is not None:
+        if rule is not None and rule not in clipped:
             clipped.append(rule)
         gripper = min(max(float(command.gripper), 0.0), 1.0)
         if abs(gripper - command.gripper) > _ROUNDING:
@@ -195,7 +199,7 @@ class SafetyFilter:
         return None
 
     def _clip_pose(self, pose: np.ndarray, last: _Sent) -> tuple[np.ndarray, list[str]]:
-        """Box first, then the step: where the last target is inside the box, so is every point on the way to
+        """Box and table first, then the step: where the last target is inside, so is every point on the way to
         the clipped one.
         """
         control, box, clipped = self._spec.control, self._spec.workspace, []
@@ -203,25 +207,41 @@ class SafetyFilter:
         if np.abs(position - pose[:3, 3]).max() > _ROUNDING:
             clipped.append(WORKSPACE)
         left, _, right = np.linalg.svd(pose[:3, :3])
-        wanted = make_pose(left @ right, position)
+        # An arm that was found too low need not jump up, but may not go lower.
+        floor = min(0.0, float(self._clearance(last.pose)))
+        wanted, raised = self._raise(make_pose(left @ right, position), floor)
         # Per axis, as bridge_data_robot clips an action; the direction of the step is kept.
-        step = float(np.abs(position - last.pose[:3, 3]).max()) / control.max_translation_step_m
+        step = float(np.abs(wanted[:3, 3] - last.pose[:3, 3]).max()) / control.max_translation_step_m
         turn = (
             float(np.abs(rotation_vector(wanted[:3, :3] @ last.pose[:3, :3].T)).max())
             / control.max_rotation_step_rad
         )
-        if step > 1.0 + _ROUNDING:
-            clipped.append(TRANSLATION_STEP)
-        if turn > 1.0 + _ROUNDING:
-            clipped.append(ROTATION_STEP)
         shorter, smaller = 1.0 / max(1.0, step), 1.0 / max(1.0, turn)
-        return part_way(last.pose, wanted, shorter, smaller), clipped
+        shortened, raised_again = self._raise(part_way(last.pose, wanted, shorter, smaller), floor)
+        if raised_again and shortened[2, 3] - last.pose[2, 3] > control.max_translation_step_m:
+            # It turns faster than it may rise. At one common pace the way there is as high as its two ends, but
+            # for what a turn dips between them; that much less of the step leaves room to rise.
+            shorter = smaller = 0.95 * min(shorter, smaller)
+            shortened, _ = self._raise(part_way(last.pose, wanted, shorter, smaller), floor)
+        clipped += [TABLE] * (raised or raised_again)
+        clipped += [TRANSLATION_STEP] * (step > 1.0 + _ROUNDING)
+        clipped += [ROTATION_STEP] * (turn > 1.0 + _ROUNDING)
+        return shortened, clipped
+
+    def _raise(self, pose: np.ndarray, floor: float) -> tuple[np.ndarray, bool]:
+        """The pose, straight up to where the hand clears the table by `floor`; whether that was needed."""
+        missing = floor - float(self._clearance(pose))
+        if missing <= _ROUNDING:
+            return pose, False
+        higher = pose.copy()
+        higher[2, 3] += missing
+        return higher, True
 
     def _solve(
         self, pose: np.ndarray, last: _Sent, elapsed: float
     ) -> tuple[np.ndarray | None, str | None, str]:
-        """(joints, JOINT_VELOCITY or None, "") for the pose or a shorter step towards it; (None, refusing
-        rule, detail) if none.
+        """(joints, None, "") for the pose, (joints, JOINT_VELOCITY or TABLE, "") for a shorter step towards it;
+        (None, refusing rule, detail) if none.
         """
         joints = self._reach(pose, last.joints)
         if joints is None:
@@ -229,24 +249,39 @@ class SafetyFilter:
                 return None, JOINT_LIMITS, f"{_millimetres(pose)} needs a joint beyond its position limit"
             return None, UNREACHABLE, f"no joints reach {_millimetres(pose)}"
         allowed = self._spec.joint_velocity * elapsed  # (6,) rad
+        floor = min(0.0, float(self._clearance(last.pose)))
         excess = float((np.abs(joints - last.joints) / allowed).max())
-        if excess <= 1.0 + _ROUNDING:
+        if excess <= 1.0 + _ROUNDING and self._path_is_clear(last.joints, joints, floor):
             return joints, None, ""
+        rule = JOINT_VELOCITY if excess > 1.0 + _ROUNDING else TABLE
         # Shorten in Cartesian space, where the box and the step limits are convex, and solve again; a step
         # through joint space would leave them. A little below the proportional fraction, as the joints move
         # fastest where the arm is near singular.
-        fraction = 0.98 / excess
+        fraction = 0.98 / max(1.0, excess)
         for _ in range(8):
             shorter = self._reach(part_way(last.pose, pose, fraction, fraction), last.joints)
-            if shorter is not None and (np.abs(shorter - last.joints) <= allowed).all():
-                return shorter, JOINT_VELOCITY, ""
+            if (
+                shorter is not None
+                and (np.abs(shorter - last.joints) <= allowed).all()
+                and self._path_is_clear(last.joints, shorter, floor)
+            ):
+                return shorter, rule, ""
             fraction *= 0.5
+        if rule == TABLE:
+            return None, UNREACHABLE, f"the way to {_millimetres(pose)} leads through the table"
         worst = int((np.abs(joints - last.joints) / allowed).argmax())
         return (
             None,
             JOINT_JUMP,
             f"joint {self._spec.joint_names[worst]} would move {excess:.1f} times its velocity limit",
         )
+
+    def _path_is_clear(self, start: np.ndarray, end: np.ndarray, floor: float) -> bool:
+        """Whether the hand stays off the table where the joints turn straight from one end to the other: between
+        two waypoints the motors know nothing of a straight line in space.
+        """
+        path = forward_kinematics(self._spec, start + _PARTS_OF_A_PATH[:, None] * (end - start))  # (n, 4, 4)
+        return bool((self._clearance(path) >= floor - self._spec.workspace.table_clearance_m).all())
 
     def _reach(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
         """Joints that reach the pose so exactly that every limit met by the pose is met by the joints; None

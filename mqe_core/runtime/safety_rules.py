@@ -2,11 +2,12 @@
 
 # Rules that clip, in the order they are applied.
 WORKSPACE = "workspace"  # position moved to the nearest point of the workspace box
+TABLE = "table"  # raised until no corner of the hand is lower than table and clearance
 TRANSLATION_STEP = "translation_step"  # step from the last sent target: max_translation_step_m per base axis
 ROTATION_STEP = "rotation_step"  # turn from it, as a rotation vector: max_rotation_step_rad per base axis
 JOINT_VELOCITY = "joint_velocity"  # step shortened until no joint must move faster than its limit
 GRIPPER = "gripper"  # opening moved into [0, 1]
-CLIP_RULES = (WORKSPACE, TRANSLATION_STEP, ROTATION_STEP, JOINT_VELOCITY, GRIPPER)
+CLIP_RULES = (WORKSPACE, TABLE, TRANSLATION_STEP, ROTATION_STEP, JOINT_VELOCITY, GRIPPER)
 
 # Rules that refuse, in the order they are judged.
 NOT_FINITE = "not_finite"  # NaN or infinity in the pose, the gripper or the stamp

@@ -148,7 +148,7 @@ def test_the_users_configured_policy_comes_before_the_shipped_one(
         built = build_graph({"goal": "corner"})
         assert by_name(built)["policy_node"].parameters["policy"] == str(constant_policy)
         config.write_text("polcy: x\n")
-        with pytest.raises(ValueError, match="config.yaml: expected at most the key policy"):
+        with pytest.raises(ValueError, match="config.yaml: expected at most policy"):
             build_graph({"goal": "corner"})
     finally:
         config.unlink()
@@ -186,3 +186,19 @@ def test_reached_steps_overrides_the_bundles_and_is_a_number() -> None:
     for wrong in ("-1", "soon", "nan", "inf"):
         with pytest.raises(ValueError, match="reached_steps must be a number from 0"):
             policy_parameters(reached_steps=wrong)
+
+
+def test_a_real_arm_needs_the_height_of_its_table(
+    make_bundle, user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "detect_hardware", lambda: None)
+    arguments = {"backend": "hardware", "policy": str(make_bundle(domain="real")), "camera": "none"}
+    with pytest.raises(ValueError, match="table_height_m: METRES"):
+        build_graph(arguments)
+    assert by_name(build_graph({**arguments, "table_height": "-0.02"}))["arm_node"].parameters["table_height_m"] == -0.02
+    (tmp_path / "config.yaml").write_text("table_height_m: 0.01\n")
+    monkeypatch.setenv("MQE_HOME", str(tmp_path))
+    assert by_name(build_graph(arguments))["arm_node"].parameters["table_height_m"] == 0.01
+    for wrong in ("high", "nan", "0.5"):
+        with pytest.raises(ValueError, match="table"):
+            build_graph({**arguments, "table_height": wrong})

@@ -13,6 +13,8 @@ from mqe_core.runtime import safety_rules as safety
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import MotorHealth
 from mqe_core.runtime.safety import SafeRobot, SafetyFilter
+from mqe_core.runtime.table import HandClearance
+from mqe_core.spec import with_table_height
 
 
 def refused(robot, command, **fields) -> str | None:
@@ -165,6 +167,39 @@ def test_the_target_stops_at_the_workspace_box(robot, command, clock, spec, move
     assert at_the_wall  # the walk was long enough to get there
     for result in sent:
         np.testing.assert_allclose(result.pose, forward_kinematics(spec, result.joints), atol=1e-9)
+
+
+def test_the_hand_stops_above_the_table_whatever_its_tilt(robot, command, clock, spec) -> None:
+    for tilt in (0.0, 0.2, 0.2, 0.2):
+        clock.advance(0.2)
+        turn = euler_to_rotation(np.array([0.0, tilt, 0.0]))
+        robot.send(command(robot.observe(), (0.0, 0.0, 0.0), turn=turn))
+    for _ in range(8):
+        clock.advance(0.2)
+        sent = robot.send(command(robot.observe(), (0.0, 0.0, -0.04)))
+        assert sent.refused is None
+    assert "table" in sent.clipped
+    assert HandClearance(spec)(sent.pose) == pytest.approx(0.0, abs=1e-6)
+    assert sent.pose[2, 3] > spec.workspace.low[2]  # it is the tilted hand that stops it, not the box
+
+
+def test_a_higher_table_stops_it_higher(spec, command, clock, start_joints) -> None:
+    high = with_table_height(spec, 0.05)
+    robot = SafeRobot(LoopbackRobot(high, clock=clock, start_joints=start_joints), high, clock)
+    for _ in range(8):
+        clock.advance(0.2)
+        sent = robot.send(command(robot.observe(), (0.0, 0.0, -0.04)))
+    assert HandClearance(spec)(sent.pose) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_a_hand_found_below_the_table_may_only_rise(spec, command, clock, start_joints) -> None:
+    high = with_table_height(spec, 0.20)  # above where the arm is
+    robot = SafeRobot(LoopbackRobot(high, clock=clock, start_joints=start_joints), high, clock)
+    start = robot.observe().target_pose[2, 3]
+    clock.advance(0.2)
+    assert robot.send(command(robot.observe(), (0.0, 0.0, -0.02))).pose[2, 3] == pytest.approx(start, abs=1e-6)
+    clock.advance(0.2)
+    assert robot.send(command(robot.observe(), (0.0, 0.0, 0.02))).pose[2, 3] == pytest.approx(start + 0.02, abs=1e-6)
 
 
 def test_a_long_step_is_shortened_along_its_direction(robot, command, spec) -> None:

@@ -19,7 +19,7 @@ from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import Command
 from mqe_core.runtime.safety import SafeRobot
 from mqe_core.runtime.safety_rules import REFUSE_RULES
-from mqe_core.spec import RobotSpec, load_robot_spec
+from mqe_core.spec import RobotSpec, load_robot_spec, with_table_height
 
 pybullet = pytest.importorskip("pybullet")
 PERIOD_S, TOLERANCE = 0.2, 5e-6
@@ -44,6 +44,13 @@ class Judge:
             np.array([entry[i] for entry in revolute]) for i in (8, 9, 11)
         )
         self._tool = next(entry[0] for entry in info if entry[12] == b"ee")
+        self._hand = [entry[0] for entry in info if entry[12] in (b"gripper", b"gripper_bar", b"left_finger", b"right_finger")]
+        for entry in info:
+            if entry[12] in (b"left_finger", b"right_finger"):  # at their widest
+                opened = entry[9] if abs(entry[9]) > abs(entry[8]) else entry[8]
+                pybullet.resetJointState(self._body, entry[0], opened, physicsClientId=self._client)
+        plane = pybullet.createCollisionShape(pybullet.GEOM_PLANE, physicsClientId=self._client)
+        self._table = pybullet.createMultiBody(0, plane, physicsClientId=self._client)
 
     def _count(self) -> int:
         return pybullet.getNumJoints(self._body, physicsClientId=self._client)
@@ -56,6 +63,16 @@ class Judge:
             self._body, self._tool, computeForwardKinematics=1, physicsClientId=self._client
         )
         return np.array(state[4]), state[5]
+
+    def hand_height(self, joints: np.ndarray) -> float:
+        """Metres between the table, z = 0, and the lowest part of the hand; negative inside it."""
+        self.tool(joints)
+        pybullet.performCollisionDetection(physicsClientId=self._client)
+        return min(
+            point[8]
+            for link in self._hand
+            for point in pybullet.getClosestPoints(self._body, self._table, 2.0, linkIndexA=link, physicsClientId=self._client)
+        )
 
     def turn(self, before: tuple, after: tuple) -> np.ndarray:
         """(3,) rotation vector in base axes that takes one orientation to the other."""
@@ -177,6 +194,10 @@ def check_walk(
         # Inside the box, or (found outside it) not farther out than before.
         beyond, was_beyond = (np.maximum(low - p, p - high).clip(min=0) for p in (here[0], before[0]))
         assert (beyond <= was_beyond + TOLERANCE).all()
+        # On the whole way there the hand stays off the table, or (found too low) gets no lower.
+        floor = min(0.0, judge.hand_height(last_joints) - TOLERANCE)
+        for part in (0.25, 0.5, 0.75, 1.0):
+            assert judge.hand_height(last_joints + part * (q - last_joints)) >= floor
         assert 0.0 <= sent.gripper <= 1.0
         last_joints, last_time = q, clock.now()
     return count, rules
@@ -206,15 +227,24 @@ def random_steps(rng: np.random.Generator, count: int, translation: float, rotat
 def test_long_random_walks_break_no_limit(judge: Judge, start: str) -> None:
     rng = np.random.default_rng(sum(map(ord, start)))
     sent, rules = check_walk(judge, start, random_steps(rng, 300, 0.03, 0.12))
-    assert (
-        sent > 100 and {"workspace", "translation_step", "gripper"} <= rules
-    )  # the walk met the limits it is to prove
+    # The walk met the limits it is to prove; not each walk finds the table.
+    assert sent > 100 and {"workspace", "translation_step", "gripper"} <= rules
+
+
+def test_walks_near_the_table_leave_it_alone(judge: Judge) -> None:
+    rng = np.random.default_rng(7)
+    steps = random_steps(rng, 400, 0.03, 0.15)
+    for step in steps:
+        step["move"] = step["move"] + [0.0, 0.0, -0.02]
+    assert "table" in check_walk(judge, "down", steps)[1]
 
 
 def loosened(spec: RobotSpec, what: str) -> RobotSpec:
     """The spec with one limit taken away."""
     if what == "workspace":
         return replace(spec, workspace=replace(spec.workspace, low_m=np.full(3, -1.0), high_m=np.ones(3)))
+    if what == "table":
+        return with_table_height(spec, -1.0)
     if what == "velocity":
         return replace(spec, joints=tuple(replace(joint, velocity_rad_per_s=100.0) for joint in spec.joints))
     if what == "position":
@@ -225,7 +255,7 @@ def loosened(spec: RobotSpec, what: str) -> RobotSpec:
 
 
 @pytest.mark.parametrize(
-    "what", ["workspace", "velocity", "position", "translation_step_m", "rotation_step_rad"]
+    "what", ["workspace", "table", "velocity", "position", "translation_step_m", "rotation_step_rad"]
 )
 def test_the_judge_objects_where_a_limit_is_missing(judge: Judge, what: str) -> None:
     spec = loosened(load_robot_spec(), what)

@@ -30,7 +30,7 @@ FORBIDDEN = ("torque_enable", "set_operating_modes", "reboot_motors", "trajector
 
 
 def arm_node() -> Process:
-    return Process("arm_node", "mqe_ros.start", "mqe_ros", "arm_node", {"backend": "hardware"}, ("arm_node",))
+    return Process("arm_node", "mqe_ros.start", "mqe_ros", "arm_node", {"backend": "hardware", "table_height_m": 0.0}, ("arm_node",))
 
 
 def test_the_hardware_path_completes_place1(user_folder: Path, tmp_path: Path) -> None:
@@ -111,3 +111,9 @@ def test_without_a_driver_the_node_ends_with_the_remedy(user_folder: Path) -> No
     ended = subprocess.run(arm_node().command, env=os.environ, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1 and "no arm driver answers under /wx250s; start it: ros2 launch" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_without_the_tables_height_no_real_arm_is_driven(user_folder: Path) -> None:
+    process = Process("arm_node", "mqe_ros.start", "mqe_ros", "arm_node", {"backend": "hardware"}, ("arm_node",))
+    ended = subprocess.run(process.command, env=os.environ, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and "table_height_m must be given" in ended.stderr

@@ -23,8 +23,8 @@ from mqe_core.goals import Goal, find_goal, read_goal
 from mqe_core.runtime.keys import key_folder
 from mqe_core.runtime.remote import RemotePolicy
 from mqe_core.runtime.robot import check_domain
-from mqe_core.spec import RobotSpec, load_robot_spec
-from mqe_core.user_files import configured_policy, goal_folder, user_folder
+from mqe_core.spec import RobotSpec, load_robot_spec, with_table_height
+from mqe_core.user_files import configured_policy, configured_table_height, goal_folder, user_folder
 
 SERIAL_DEVICE = Path("/dev/ttyDXL")  # the udev name of the arm's U2D2 in the Interbotix installation
 DRIVER_MODULE = "interbotix_xs_modules"
@@ -61,6 +61,12 @@ ARGUMENTS = (
         "auto",
         "auto, sim, a video device (/dev/video0, 0), an EpisodeStore to replay, or none: your own driver "
         "publishes /camera/image_raw",
+    ),
+    Argument(
+        "table_height",
+        "",
+        "metres from the arm's mounting plane up to the table's surface; empty: table_height_m in ~/.mqe/config.yaml; "
+        "hardware needs one of them",
     ),
     Argument("task", "", "sim: the task; empty: the goal's"),
     Argument("seed", "", "sim: the scene's seed; empty: the goal's, or 0"),
@@ -165,6 +171,10 @@ def build_graph(given: Mapping[str, str]) -> Graph:
         banner.append(said)
         processes.append(scene)
     arm = {"backend": backend, "robot": spec.source, "dry_run": dry_run}
+    height = _table_height(arguments["table_height"], backend)
+    if height is not None:
+        arm["table_height_m"] = with_table_height(spec, height).workspace.table_height_m
+        banner.append(f"table: {1000 * height:.0f} mm above the arm's mounting plane")
     processes.append(_node("arm_node", {**arm, "address": address} if backend == "sim" else arm))
     if camera.parameters is not None:
         processes.append(_node("camera_node", {**camera.parameters, "robot": spec.source}))
@@ -220,6 +230,24 @@ def _choose_backend(requested: str) -> tuple[str, str]:
             else ("sim", f"auto: {missing}")
         )
     return requested, "asked for"
+
+
+def _table_height(given: str, backend: str) -> float | None:
+    """Metres; None: the robot file's, which is the simulated table's. A real one has no default."""
+    if given:
+        try:
+            return float(given)
+        except ValueError:
+            raise ValueError(f"table_height must be a number of metres, got {given!r}") from None
+    if backend != "hardware":
+        return None
+    height = configured_table_height()
+    if height is None:
+        raise ValueError(
+            "the height of your table is not known: measure from the arm's mounting plane up to the table's surface (negative: the table is "
+            f"lower) and give table_height:=METRES, or `table_height_m: METRES` in {user_folder() / 'config.yaml'}"
+        )
+    return height
 
 
 def _steps(text: str) -> float:

@@ -1,7 +1,8 @@
 """The arm's side as a node: it owns the target, judges every command, and publishes what the arm really does.
 
 Parameters: `backend` (required: mock, sim, hardware), `robot`, `address` (of the sim's server), `state_hz`,
-    `dry_run`, `park_on_exit`. All limits live here (mqe_core.runtime.safety), whatever process sends the commands.
+    `dry_run`, `park_on_exit`, `table_height_m` (required on hardware). All limits live here
+    (mqe_core.runtime.safety), whatever process sends the commands.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from std_srvs.srv import Trigger
 from mqe_core.runtime.arm_side import FAULT, HELD, ArmSide
 from mqe_core.runtime.robot import Command, MonotonicClock, Robot, RobotState, find_backend, make_robot
 from mqe_core.runtime.safety import SafeRobot
-from mqe_core.spec import load_robot_spec
+from mqe_core.spec import load_robot_spec, with_table_height
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
 from mqe_ros import convert, topics
 from mqe_ros.running import ControlNode, parameter, run_node
@@ -51,6 +52,7 @@ class ArmNode(ControlNode):
         super().__init__("arm_node")
         self._spec = load_robot_spec(parameter(self, "robot", str, "widowx250s"))
         backend = parameter(self, "backend", str)
+        self._set_table(parameter(self, "table_height_m", float, math.nan), backend)
         address = parameter(self, "address", str, "")
         self._dry_run = parameter(self, "dry_run", bool, False)
         # Motors that keep their torque would hold an arm up in the air for hours: on hardware it goes to rest first.
@@ -81,6 +83,12 @@ class ArmNode(ControlNode):
         self.get_logger().info(
             f"arm {self._spec.name}, backend {backend}{', DRY RUN: nothing is sent' if self._dry_run else ''}"
         )
+
+    def _set_table(self, height_m: float, backend: str) -> None:
+        if math.isfinite(height_m):
+            self._spec = with_table_height(self._spec, height_m)
+        elif backend == "hardware":
+            raise ValueError("the parameter table_height_m must be given for a real arm: metres from its mounting plane up to the table")
 
     def control(self) -> None:
         """Publish the state at `state_hz`; tick the state machine once per control period."""
