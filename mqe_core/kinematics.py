@@ -29,6 +29,20 @@ def forward_kinematics(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
     return pose @ spec.home_pose
 
 
+def joint_frames(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
+    """Joints (..., 6) → (..., 7, 4, 4): the base's frame and the one after each joint, as the spec's links use them."""
+    motions = _screw_motions(spec, np.asarray(joints, dtype=np.float64))
+    origin = np.zeros(3)
+    pose = np.broadcast_to(np.eye(4), (*motions.shape[:-3], 4, 4))
+    frames = [pose]
+    for i, joint in enumerate(spec.joints):
+        pose, origin = pose @ motions[..., i, :, :], origin + joint.origin_m
+        frame = pose.copy()  # at zero joints every frame is parallel to the base's
+        frame[..., :3, 3] += pose[..., :3, :3] @ origin
+        frames.append(frame)
+    return np.stack(frames, axis=-3)
+
+
 def jacobian(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
     """Joints (6,) → (6, 6): rows are the end effector's linear velocity (m/s) then angular velocity (rad/s), base axes."""
     position = forward_kinematics(spec, joints)[:3, 3]

@@ -90,6 +90,10 @@ class Server:
         self._origin_s = time.monotonic() - self._world.time_s
         self._commanded_s = time.monotonic()
 
+    def _wall_time(self, time_s: float) -> float:
+        """The world's time on the wall's clock. Its steps are whole, and may be a fraction of one ahead of that."""
+        return min(self._origin_s + time_s, time.monotonic())
+
     def _step_to(self, now: float) -> None:
         behind = now - self._origin_s - self._world.time_s
         if behind > _MAX_CATCH_UP_S:
@@ -110,7 +114,7 @@ class Server:
     def _publish_state(self) -> None:
         arm = self._world.arm_state()
         state = {
-            "stamp": self._origin_s + arm.stamp,
+            "stamp": self._wall_time(arm.stamp),
             "joints": arm.joints.tolist(),
             "gripper": arm.gripper,
             "target_joints": arm.target_joints.tolist(),
@@ -120,7 +124,7 @@ class Server:
         self._state.send(json.dumps(state).encode())
 
     def _publish_frame(self) -> None:
-        stamp = self._origin_s + self._world.time_s
+        stamp = self._wall_time(self._world.time_s)
         self._frames.send(_pack_frame(stamp, self._world.render(*self._size)))
 
     def _answer(self) -> None:

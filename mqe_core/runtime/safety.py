@@ -28,6 +28,7 @@ from mqe_core.runtime.safety_rules import (
     OUT_OF_ORDER,
     REFUSE_RULES,
     ROTATION_STEP,
+    SELF_COLLISION,
     STALE,
     STALE_STATE,
     TABLE,
@@ -38,6 +39,7 @@ from mqe_core.runtime.safety_rules import (
     WRONG_FRAME,
     WRONG_SESSION,
 )
+from mqe_core.runtime.self_collision import SelfDistance
 from mqe_core.runtime.table import HandClearance
 from mqe_core.spec import RobotSpec
 
@@ -47,6 +49,8 @@ _BEFORE_SESSION = REFUSE_RULES[: REFUSE_RULES.index(OUT_OF_ORDER) + 1]
 _ROUNDING = 1e-9  # a limit exceeded by less is rounding, not clipping
 _SENT_TOLERANCE = 1e-6  # m and rad: how far what the joints reach may be from what the rules allowed
 _DEAD_BUS_TOLERANCE_RAD = 1e-3
+_FOLDING_JOINTS = [1, 2, 4]  # shoulder, elbow and wrist_angle fold the arm up
+_NEAR_SLEEP_RAD = 0.3  # outside of it the way to sleep needs no exception
 _PARTS_OF_A_PATH = np.array([0.2, 0.4, 0.6, 0.8])  # where a step between two waypoints is looked at
 
 
@@ -72,6 +76,8 @@ class SafetyFilter:
             spec, joints=tuple(replace(joint, lower_rad=-np.pi, upper_rad=np.pi) for joint in spec.joints)
         )
         self._clearance = HandClearance(spec)
+        self._self_distance = SelfDistance(spec)
+        self._asleep_m = float(self._self_distance(spec.sleep_joints))
         self._sent: _Sent | None = None
         self._session: str | None = None
         self._sequence = 0
@@ -99,6 +105,8 @@ class SafetyFilter:
         joints, rule, detail = self._solve(pose, last, elapsed)
         if joints is None:
             return replace(command, refused=rule, detail=detail)
+        if self._meets_itself(last.joints, joints):
+            return replace(command, refused=SELF_COLLISION, detail=f"on the way to {_millimetres(pose)} the arm would touch itself")
         if rule is not None and rule not in clipped:
             clipped.append(rule)
         gripper = min(max(float(command.gripper), 0.0), 1.0)
@@ -281,7 +289,20 @@ class SafetyFilter:
         two waypoints the motors know nothing of a straight line in space.
         """
         path = forward_kinematics(self._spec, start + _PARTS_OF_A_PATH[:, None] * (end - start))  # (n, 4, 4)
-        return bool((self._clearance(path) >= floor - self._spec.workspace.table_clearance_m).all())
+        # Half of the clearance is for what lies between the points that are looked at.
+        return bool((self._clearance(path) >= floor - 0.5 * self._spec.workspace.table_clearance_m).all())
+
+    def _meets_itself(self, start: np.ndarray, end: np.ndarray) -> bool:
+        """Whether the arm touches itself on the way.
+
+        Folded up to sleep it rests on itself: there it may come as near as it does in that very pose. An arm
+        that was found too near may go where it gets no nearer.
+        """
+        path = start + np.append(_PARTS_OF_A_PATH, 1.0)[:, None] * (end - start)
+        *distances, found = self._self_distance(np.vstack([path, start]))
+        asleep = (np.abs(path - self._spec.sleep_joints)[:, _FOLDING_JOINTS] < _NEAR_SLEEP_RAD).all(axis=1)
+        allowed = min(0.0, found) - _ROUNDING
+        return bool((np.array(distances) < np.where(asleep, min(allowed, self._asleep_m - _ROUNDING), allowed)).any())
 
     def _reach(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
         """Joints that reach the pose so exactly that every limit met by the pose is met by the joints; None

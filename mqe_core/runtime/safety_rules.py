@@ -22,6 +22,7 @@ JOINT_STATE = "joint_state"  # measured joints are not finite, or read as a dead
 STALE_STATE = "stale_state"  # joints were measured longer ago than max_joint_state_age_s
 JOINT_LIMITS = "joint_limits"  # reachable only beyond a joint's position limit
 UNREACHABLE = "unreachable"  # no joints reach the pose
+SELF_COLLISION = "self_collision"  # on the way there the arm would touch itself
 JOINT_JUMP = "joint_jump"  # however short the step, the joints would have to jump (another branch of the arm)
 REFUSE_RULES = (
     NOT_FINITE,
@@ -36,5 +37,6 @@ REFUSE_RULES = (
     STALE_STATE,
     JOINT_LIMITS,
     UNREACHABLE,
+    SELF_COLLISION,
     JOINT_JUMP,
 )

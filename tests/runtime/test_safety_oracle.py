@@ -23,6 +23,7 @@ from mqe_core.spec import RobotSpec, load_robot_spec, with_table_height
 
 pybullet = pytest.importorskip("pybullet")
 PERIOD_S, TOLERANCE = 0.2, 5e-6
+BOX = np.array([0.10, -0.15, -0.01]), np.array([0.45, 0.25, 0.25])  # robot_configs/widowx250s.yaml, BD2 eval.py
 
 
 class Judge:
@@ -49,6 +50,14 @@ class Judge:
             if entry[12] in (b"left_finger", b"right_finger"):  # at their widest
                 opened = entry[9] if abs(entry[9]) > abs(entry[8]) else entry[8]
                 pybullet.resetJointState(self._body, entry[0], opened, physicsClientId=self._client)
+        part = {entry[12].decode(): entry[0] for entry in info} | {"base": -1}
+        body, hand = ("base", "shoulder", "upper_arm"), ("gripper", "gripper_bar", "left_finger", "right_finger")
+        self._pairs = [
+            (part[a], part[b])
+            for a in body
+            for b in ("upper_forearm", "lower_forearm", "wrist", *hand)
+            if (a, b) != ("upper_arm", "upper_forearm")
+        ]
         plane = pybullet.createCollisionShape(pybullet.GEOM_PLANE, physicsClientId=self._client)
         self._table = pybullet.createMultiBody(0, plane, physicsClientId=self._client)
 
@@ -73,6 +82,17 @@ class Judge:
             for link in self._hand
             for point in pybullet.getClosestPoints(self._body, self._table, 2.0, linkIndexA=link, physicsClientId=self._client)
         )
+
+    def self_distance(self, joints: np.ndarray) -> float:
+        """Metres between the nearest two links that share no joint, at most 0.2; negative inside each other."""
+        self.tool(joints)
+        pybullet.performCollisionDetection(physicsClientId=self._client)
+        near = [
+            point[8]
+            for a, b in self._pairs
+            for point in pybullet.getClosestPoints(self._body, self._body, 0.2, linkIndexA=a, linkIndexB=b, physicsClientId=self._client)
+        ]
+        return min(near, default=0.2)
 
     def turn(self, before: tuple, after: tuple) -> np.ndarray:
         """(3,) rotation vector in base axes that takes one orientation to the other."""
@@ -146,10 +166,7 @@ def check_walk(
     rules that spoke.
     """
     spec, clock = spec or load_robot_spec(), Clock()
-    low, high = (
-        np.array([0.10, -0.15, -0.01]),
-        np.array([0.45, 0.25, 0.25]),
-    )  # robot_configs/widowx250s.yaml, BD2 eval.py
+    low, high = BOX
     mock = LoopbackRobot(spec, clock=clock, start_joints=start_joints(spec, start))
     robot = SafeRobot(mock, spec, clock)
     last_joints = start_joints(spec, start)
@@ -197,7 +214,10 @@ def check_walk(
         # On the whole way there the hand stays off the table, or (found too low) gets no lower.
         floor = min(0.0, judge.hand_height(last_joints) - TOLERANCE)
         for part in (0.25, 0.5, 0.75, 1.0):
-            assert judge.hand_height(last_joints + part * (q - last_joints)) >= floor
+            between = last_joints + part * (q - last_joints)
+            assert judge.hand_height(between) >= floor
+            if not (np.abs(between - spec.sleep_joints)[[1, 2, 4]] < 0.3).all():  # folded up to sleep the arm rests on itself
+                assert judge.self_distance(between) >= min(0.0, judge.self_distance(last_joints)) - 1e-4
         assert 0.0 <= sent.gripper <= 1.0
         last_joints, last_time = q, clock.now()
     return count, rules
@@ -237,6 +257,24 @@ def test_walks_near_the_table_leave_it_alone(judge: Judge) -> None:
     for step in steps:
         step["move"] = step["move"] + [0.0, 0.0, -0.02]
     assert "table" in check_walk(judge, "down", steps)[1]
+
+
+def towards_the_base(count: int) -> list[dict]:
+    """A walk, inside the workspace box, that pulls the hand back and down and tips it up, until the arm meets its own base."""
+    steps = random_steps(np.random.default_rng(3), count, 0.01, 0.05)
+    for step in steps:
+        step["move"], step["turn"] = step["move"] + [-0.03, 0.0, -0.02], step["turn"] + [0.0, -0.15, 0.0]
+    return steps
+
+
+def test_an_arm_that_is_led_into_itself_stops_before(judge: Judge) -> None:
+    assert "self_collision" in check_walk(judge, "down", towards_the_base(60))[1]
+
+
+def test_the_judge_objects_where_self_collision_is_not_looked_for(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mqe_core.runtime.safety.SafetyFilter._meets_itself", lambda *_: False)
+    with pytest.raises(AssertionError, match="self_distance"):
+        check_walk(judge, "down", towards_the_base(60))
 
 
 def loosened(spec: RobotSpec, what: str) -> RobotSpec:

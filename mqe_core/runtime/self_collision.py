@@ -1,0 +1,88 @@
+"""Distance of the arm from itself: every box of a link as a capsule around it, and the pairs that can meet."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from mqe_core.kinematics import joint_frames
+from mqe_core.spec import RobotSpec
+
+# What cannot meet, or always touches: links that share a joint, and the parts of one rigid body.
+_BASE, _SHOULDER, _UPPER_ARM, _UPPER_FOREARM, _LOWER_FOREARM, _WRIST, _HAND = range(7)  # which joints a part comes after
+_MEET = {
+    (a, b)
+    for a, b in itertools.product((_BASE, _SHOULDER, _UPPER_ARM), (_UPPER_FOREARM, _LOWER_FOREARM, _WRIST, _HAND))
+    if (a, b) != (_UPPER_ARM, _UPPER_FOREARM)
+}
+
+
+class SelfDistance:
+    """Call it with joints: the smallest distance between the capsules of two parts that can meet, in metres.
+
+    A capsule covers its box with its corners, so the distance is never larger than that of the boxes.
+    """
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self._spec = spec
+        parts, starts, ends, radii = [], [], [], []
+        for part, shape, offset in _shapes(spec):
+            axis = int(np.argmax(shape.size_m))
+            half = np.zeros(3)
+            half[axis] = 0.5 * shape.size_m[axis]
+            centre = shape.position_m + offset
+            parts.append(part)
+            starts.append(centre - half)
+            ends.append(centre + half)
+            radii.append(0.5 * float(np.linalg.norm(np.delete(shape.size_m, axis))))
+        self._parts = np.array(parts)
+        self._points = np.array([starts, ends])  # (2, n, 3) in the part's frame
+        pairs = [(i, j) for i, j in itertools.product(range(len(parts)), repeat=2) if (parts[i], parts[j]) in _MEET]
+        self._first, self._second = np.array(pairs).T
+        self._radii = np.array(radii)[self._first] + np.array(radii)[self._second]
+
+    def __call__(self, joints: np.ndarray) -> np.ndarray:
+        """Joints (..., 6) → (...)."""
+        frames = joint_frames(self._spec, joints)[..., self._parts, :, :]  # (..., n, 4, 4)
+        start, end = (np.einsum("...nij,nj->...ni", frames[..., :3, :3], p) + frames[..., :3, 3] for p in self._points)
+        first, second = self._first, self._second
+        gaps = _segment_distance(start[..., first, :], end[..., first, :], start[..., second, :], end[..., second, :])
+        return (gaps - self._radii).min(axis=-1)
+
+
+def _shapes(spec: RobotSpec):
+    """(part, box, offset along the part's frame) of every box; the fingers where they are widest."""
+    links, tool, slide = spec.links, spec.tool, spec.gripper.travel_upper_m
+    none = np.zeros(3)
+    for part, link in enumerate((links.base, links.shoulder, links.upper_arm, links.upper_forearm, links.lower_forearm, links.wrist)):
+        for shape in link.shapes:
+            yield part, shape, none
+    hand = (
+        (links.gripper, none),
+        (links.gripper_bar, np.array([tool.bar_offset_m, 0.0, 0.0])),
+        (links.left_finger, np.array([tool.fingers_offset_m, slide, 0.0])),
+        (links.right_finger, np.array([tool.fingers_offset_m, -slide, 0.0])),
+    )
+    for link, offset in hand:
+        for shape in link.shapes:
+            yield _HAND, shape, offset
+
+
+def _segment_distance(p1: np.ndarray, q1: np.ndarray, p2: np.ndarray, q2: np.ndarray) -> np.ndarray:
+    """Distance between segments p1 q1 and p2 q2, all (..., 3) and none of length zero.
+
+    Closest points of the two lines, clamped to the first segment, then to the second, then to the first again.
+    """
+
+    def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (a * b).sum(axis=-1)
+
+    d1, d2, r = q1 - p1, q2 - p2, p1 - p2
+    a, e, b, c, f = dot(d1, d1), dot(d2, d2), dot(d1, d2), dot(d1, r), dot(d2, r)
+    denominator = a * e - b * b
+    parallel = denominator < 1e-12 * a * e
+    s = np.where(parallel, 0.0, np.clip((b * f - c * e) / np.where(parallel, 1.0, denominator), 0.0, 1.0))
+    t = np.clip((b * s + f) / e, 0.0, 1.0)
+    s = np.clip((b * t - c) / a, 0.0, 1.0)
+    return np.linalg.norm(p1 + s[..., None] * d1 - p2 - t[..., None] * d2, axis=-1)
