@@ -17,6 +17,7 @@ class OnnxPolicy:
     def __init__(self, bundle: PolicyBundle) -> None:
         self.bundle = bundle
         self.contract = bundle.contract
+        self.fingerprint = bundle.fingerprint
         self.domain = bundle.contract.domain
         self._goal: np.ndarray | None = None  # as it came
         self._goal_input: np.ndarray | None = None  # (1, S, S, 3)

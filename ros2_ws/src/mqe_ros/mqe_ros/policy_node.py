@@ -46,7 +46,7 @@ class PolicyNode(ControlNode):
         super().__init__("policy_node")
         self._spec = load_robot_spec(parameter(self, "robot", str, "widowx250s"))
         policy = self._open_policy()
-        contract = policy.contract
+        contract, self._fingerprint = policy.contract, policy.fingerprint
         domain = parameter(self, "camera_domain", str)
         check_domain(contract.domain, domain, "the camera")
         folders = [Path(f) for f in parameter(self, "goal_folders", str, "").split(os.pathsep) if f]
@@ -125,6 +125,8 @@ class PolicyNode(ControlNode):
         self._inputs.adapt()
         goal = self._goals.current
         values = {
+            "policy": self._policy_name,
+            "fingerprint": self._fingerprint,
             "images": self._inputs.images,
             "sequence": self._sequence,
             "deadline_misses": self.deadline_misses,

@@ -1,22 +1,21 @@
 """The recorder: every topic of the graph into one MCAP bag, as the bytes that came.
 
-Parameter: `folder` (required, must not exist yet). MCAP, because what was written stays readable when the
-    process is killed.
+Parameters: `folder` (required, must not exist yet), `max_bag_mb`: size from which a new bag is begun beside it.
+MCAP, because what was written stays readable when the process is killed.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticStatus
-from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from mqe_ros import topics
+from mqe_ros.bag_writer import BagWriter
 from mqe_ros.running import ControlNode, parameter, run_node
 
 _OWN_MESSAGES = ("ArmStatus", "EndEffectorCommand", "PolicyStatus")
@@ -50,15 +49,11 @@ class RecordNode(ControlNode):
         if folder.exists():
             raise ValueError(f"{folder} exists already; name a new folder to record into")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        types = own_typestore()
-        self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.open()
-        self._lock = threading.Lock()
-        self._open = True
-        self.counts = {topic.name: 0 for topic in topics.RECORDED}
+        max_bytes = 2**20 * parameter(self, "max_bag_mb", int, 2048)
+        kinds = [(topic.name, type_name(topic.type)) for topic in topics.RECORDED]
+        self._bags = BagWriter(folder, kinds, own_typestore(), max_bytes)
         for topic in topics.RECORDED:
-            connection = self._writer.add_connection(topic.name, type_name(topic.type), typestore=types)
-            self.create_subscription(topic.type, topic.name, self._write_to(connection), topic.qos, raw=True)
+            self.create_subscription(topic.type, topic.name, self._write_to(topic.name), topic.qos, raw=True)
         self.get_logger().info(f"recording to {folder}")
 
     def control(self) -> None:
@@ -66,23 +61,15 @@ class RecordNode(ControlNode):
 
     def stop(self) -> None:
         super().stop()
-        with self._lock:
-            if self._open:
-                self._open = False
-                self._writer.close()
+        self._bags.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
-        return DiagnosticStatus.OK, "recording", dict(self.counts)
+        level = DiagnosticStatus.ERROR if self._bags.failure else DiagnosticStatus.OK
+        return level, self._bags.failure or "recording", dict(self._bags.counts)
 
-    def _write_to(self, connection):
-        def write(message: bytes) -> None:
-            with self._lock:
-                if self._open:
-                    # Wall time: bags are read beside other records.
-                    self._writer.write(connection, time.time_ns(), message)
-                    self.counts[connection.topic] += 1
-
-        return write
+    def _write_to(self, topic: str):
+        # Wall time: bags are read beside other records.
+        return lambda message: self._bags.write(topic, time.time_ns(), message)
 
 
 def main() -> None:

@@ -1,0 +1,84 @@
+"""BagWriter: messages into MCAP bags of bounded size. A disk that is full ends the recording, not the program."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+logger = logging.getLogger(__name__)
+
+
+class BagWriter:
+    """Writes into `folder`, and where that has `max_bytes` of messages, into `folder-2`, `folder-3` and so on.
+
+    Each is a bag of its own, closed with index and metadata when the next one begins. After an OSError (a full
+    or lost disk) nothing more is written, and `failure` says why; what lies in the bag until then stays
+    readable. Safe to call from several threads.
+
+    Args:
+        connections: (topic, message type) of everything that will be written.
+        types: rosbags' typestore that knows these types.
+        make_writer: rosbags' Writer, or something like it.
+    """
+
+    def __init__(
+        self, folder: Path, connections: Sequence[tuple[str, str]], types, max_bytes: int, make_writer: Callable = Writer
+    ) -> None:
+        if max_bytes < 1:
+            raise ValueError(f"the size of a bag must be at least 1 byte, got {max_bytes}")
+        self.failure = ""
+        self.counts: Counter[str] = Counter({topic: 0 for topic, _ in connections})
+        self._folder, self._topics, self._types = folder, connections, types
+        self._max_bytes, self._make_writer = max_bytes, make_writer
+        self._lock = threading.Lock()
+        self._bags = 0
+        self._begin()
+
+    def write(self, topic: str, time_ns: int, message: bytes) -> None:
+        """One serialized message. Never raises for what the disk does."""
+        with self._lock:
+            if self._writer is None:
+                return
+            try:
+                if self._bytes >= self._max_bytes:
+                    self._writer.close()
+                    self._begin()
+                self._writer.write(self._connections[topic], time_ns, message)
+            except OSError as error:
+                self._give_up(error)
+                return
+            self._bytes += len(message)
+            self.counts[topic] += 1
+
+    def close(self) -> None:
+        """Index and metadata of the last bag; safe to call again."""
+        with self._lock:
+            if self._writer is not None:
+                try:
+                    self._writer.close()
+                    self._writer = None
+                except OSError as error:
+                    self._give_up(error)
+
+    def _begin(self) -> None:
+        self._bags += 1
+        folder = self._folder if self._bags == 1 else self._folder.with_name(f"{self._folder.name}-{self._bags}")
+        self._writer = self._make_writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer.open()
+        self._connections = {
+            topic: self._writer.add_connection(topic, kind, typestore=self._types) for topic, kind in self._topics
+        }
+        self._bytes = 0
+
+    def _give_up(self, error: OSError) -> None:
+        self.failure = f"recording stopped: {error}"
+        logger.error(self.failure)
+        writer, self._writer = self._writer, None
+        with contextlib.suppress(Exception):  # it fails on the same disk
+            writer.abort()

@@ -1,0 +1,81 @@
+"""Promise: bags are bounded and readable one by one, and a full disk ends the recording, not the program."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
+
+from rosbags.rosbag2 import Reader, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from mqe_ros.bag_writer import BagWriter
+
+TYPES = get_typestore(Stores.ROS2_JAZZY)
+TOPICS = [("/a", "std_msgs/msg/String"), ("/b", "std_msgs/msg/String")]
+
+
+def message(k: int, length: int = 100) -> bytes:
+    kind = TYPES.types["std_msgs/msg/String"]
+    return bytes(TYPES.serialize_cdr(kind(data=f"{k:04d}" + "x" * length), "std_msgs/msg/String"))
+
+
+def texts(folder: Path) -> list[str]:
+    with Reader(folder) as reader:
+        return [TYPES.deserialize_cdr(raw, connection.msgtype).data[:4] for connection, _, raw in reader.messages()]
+
+
+def test_a_bag_that_is_full_is_closed_and_the_next_begun(tmp_path: Path) -> None:
+    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=1000)
+    for k in range(20):
+        bags.write(TOPICS[k % 2][0], k, message(k))
+    bags.close()
+    bags.close()
+    assert {folder.name for folder in tmp_path.iterdir()} == {"bag", "bag-2", "bag-3"}
+    assert [text for name in ("bag", "bag-2", "bag-3") for text in texts(tmp_path / name)] == [f"{k:04d}" for k in range(20)]
+    assert bags.counts == {"/a": 10, "/b": 10} and not bags.failure
+
+
+class FullDisk:
+    """rosbags' writer on a disk that is full after some messages."""
+
+    room = 5
+
+    def __init__(self, *arguments, **options) -> None:
+        self._writer = Writer(*arguments, **options)
+        self.open, self.add_connection = self._writer.open, self._writer.add_connection
+
+    def write(self, *arguments) -> None:
+        FullDisk.room -= 1
+        if FullDisk.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._writer.write(*arguments)
+
+    def close(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    abort = close
+
+
+def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path) -> None:
+    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=10**9, make_writer=FullDisk)
+    for k in range(10):
+        bags.write("/a", k, message(k))
+    assert "No space left on device" in bags.failure and bags.counts["/a"] == 5
+    bags.close()
+
+
+def test_a_disk_that_is_full_at_the_end_is_said_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FullDisk, "room", 100)
+    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=10**9, make_writer=FullDisk)
+    bags.write("/a", 0, message(0))
+    bags.close()
+    assert "No space left on device" in bags.failure
+
+
+def test_a_size_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least 1 byte"):
+        BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=0)
