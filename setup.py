@@ -24,7 +24,7 @@ setup(
     install_requires=["numpy>=1.26,<2.3", "PyYAML>=6", "Pillow>=11", "onnx>=1.17", "onnxruntime>=1.20", "tqdm>=4.66", "pyzmq>=26", "msgpack>=1.1"],
     # Ranges for other environments; requirements/ pins what `make` installs. ROS 2's packages are named in each package.xml.
     extras_require={
-        "data": ["google-crc32c>=1.6", "protobuf>=5"],
+        "data": ["google-crc32c>=1.6", "protobuf>=5", "mcap>=1.2", "mcap-ros2-support>=0.5"],
         "sim": [
             'pybullet>=3.2.6; python_version < "3.12"',
             'pybullet-arm64>=3.2.7; python_version >= "3.12"',  # the fork that has a wheel for it

@@ -1,6 +1,6 @@
 """Import published data sets into an EpisodeStore, and look into one.
 
-mqe data import SRC --out STORE    read RLDS/TFDS shards or a raw BridgeData tree
+mqe data import SRC --out STORE    read RLDS/TFDS shards, a raw BridgeData tree, or own recordings (MCAP)
 mqe data info STORE                episodes, frames, cameras, action statistics, what was skipped
 """
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     importing.add_argument(
         "--format",
-        choices=["auto", "rlds", "bridge-raw"],
+        choices=["auto", "rlds", "bridge-raw", "ros-bag"],
         default="auto",
         help="format of SRC; auto goes by the files found (default)",
     )

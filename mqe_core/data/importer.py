@@ -15,11 +15,12 @@ from mqe_core.data.bridge_raw import BridgeRawSource
 from mqe_core.data.episode import EncodedEpisode, Skipped, encode_episode
 from mqe_core.data.episode_store import EpisodeStore, EpisodeWriter
 from mqe_core.data.rlds import RldsSource
+from mqe_core.data.ros_bag import RosBagSource
 from mqe_core.data.source import EpisodeTask, Source
 
 log = logging.getLogger(__name__)
 
-FORMATS = {"rlds": RldsSource, "bridge-raw": BridgeRawSource}
+FORMATS = {"rlds": RldsSource, "bridge-raw": BridgeRawSource, "ros-bag": RosBagSource}
 
 
 def open_source(path: str | Path, format: str = "auto") -> Source:
@@ -39,7 +40,7 @@ def open_source(path: str | Path, format: str = "auto") -> Source:
         raise ValueError(
             f"{path} holds no episodes in the format {' or '.join(names)}: "
             "expected *.tfrecord* shards (rlds), "
-            "or folders raw/traj_group<k>/traj<i> (bridge-raw)"
+            "folders raw/traj_group<k>/traj<i> (bridge-raw), or *.mcap files (ros-bag)"
         )
     if len(fitting) > 1:
         raise ValueError(

@@ -47,7 +47,7 @@ class PolicyNode(ControlNode):
         self._spec = load_robot_spec(parameter(self, "robot", str, "widowx250s"))
         policy = self._open_policy()
         contract, self._fingerprint = policy.contract, policy.fingerprint
-        domain = parameter(self, "camera_domain", str)
+        self._domain = domain = parameter(self, "camera_domain", str)
         check_domain(contract.domain, domain, "the camera")
         folders = [Path(f) for f in parameter(self, "goal_folders", str, "").split(os.pathsep) if f]
         # A fixed slot hides the variance of the inference time; it has to be longer than nearly every one.
@@ -127,6 +127,7 @@ class PolicyNode(ControlNode):
         values = {
             "policy": self._policy_name,
             "fingerprint": self._fingerprint,
+            "domain": self._domain,
             "images": self._inputs.images,
             "sequence": self._sequence,
             "deadline_misses": self.deadline_misses,
