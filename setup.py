@@ -45,6 +45,7 @@ setup(
             "export = mqe_core.commands.export",
             "inspect = mqe_core.commands.inspect",
             "run = mqe_core.commands.run",
+            "replay = mqe_core.commands.replay",
             "serve = mqe_core.commands.serve",
             "eval = mqe_core.commands.eval",
             "compare = mqe_core.commands.compare",

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     presets = "sim_pixels (64-pixel images of the sim), bridge_cpu (BridgeData, without a GPU)"
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"YAML file of keys (those of other agents are skipped), or a preset: {presets}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key; may be repeated")
+    parser.add_argument("--init", type=Path, metavar="RUN", help="begin with the weights and the action scale of this run, to go on with other data")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; only --steps may change")
     parser.add_argument("--show-config", action="store_true", help="print the resulting configuration with meanings, and stop")
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         config = make_config(values)
     if data is None:
         raise ValueError("give --data, an episode store made by `mqe data import`")
-    if train(data, args.out, config, resume=args.resume):
+    if train(data, args.out, config, resume=args.resume, init=args.init):
         print(f"{args.out}: trained {config.train.steps} steps; next: mqe export {args.out} --out policy.onnx")
         return 0
     sys.stderr.write(f"interrupted; continue with: mqe train --resume --out {args.out}\n")

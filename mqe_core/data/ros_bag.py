@@ -12,7 +12,7 @@ stand in the bag itself; ROS is not needed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class RosBagSource:
 
     def domain(self) -> str:
         """What the policy nodes said that their camera shows. ValueError where they disagree or said nothing."""
-        said = {domain for file in self._files for domain in _domains(file)}
+        said = {domain for file in self._files for domain in _stated(file, "domain")}
         if len(said) != 1:
             raise ValueError(f"{self.root} holds recordings of the domains {sorted(said) or 'none'}; import those of one domain at a time")
         return said.pop()
@@ -65,6 +65,40 @@ class RosBagSource:
             except ValueError as error:
                 yield Skipped(f"{name} and what follows in it", str(error), None)
             yield from _tasks(name, reader.end())
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """One command of a recording with what it was computed from: images (H, W, 3) uint8 RGB, action (7,), and the
+    distance to the goal in control steps (NaN without a critic).
+    """
+
+    image: np.ndarray
+    goal: np.ndarray
+    action: np.ndarray
+    steps_to_goal: float
+
+
+def recorded_decisions(file: Path) -> Iterator[Decision | None]:
+    """Every command of one .mcap file in its order; None where image or goal of one are not in the recording."""
+    images: deque[tuple[tuple[int, int], object]] = deque(maxlen=_KEPT_IMAGES)
+    goal = None
+    for topic, message in _messages(file):
+        if topic == "/camera/image_raw":
+            images.append((_stamp(message.header.stamp), message))
+        elif topic == "/goal/image":
+            goal = _pixels(message)
+        elif topic == "/policy/command":
+            image = _taken_at(images, message.observation_stamp)
+            if image is None or goal is None:
+                yield None
+            else:
+                yield Decision(_pixels(image), goal, np.array(message.action), float(message.steps_to_goal))
+
+
+def recorded_fingerprints(file: Path) -> set[str]:
+    """Of the policies that acted in one .mcap file."""
+    return _stated(file, "fingerprint")
 
 
 @dataclass
@@ -96,7 +130,7 @@ class _Reader:
     def take(self, topic: str, message) -> Iterator[_Stretch]:
         """Yields a stretch that this message ends."""
         if topic == "/camera/image_raw":
-            self._images.append(((message.header.stamp.sec, message.header.stamp.nanosec), message))
+            self._images.append((_stamp(message.header.stamp), message))
         elif topic == "/arm/ee_pose":
             self._pose = _pose(message.pose)
         elif topic == "/arm/ee_target":
@@ -116,8 +150,7 @@ class _Reader:
     def _command(self, message) -> Iterator[_Stretch]:
         if message.header.frame_id != self._spec.base_frame:
             raise ValueError(f"commands are in the frame {message.header.frame_id!r}, those of {self._spec.name} in {self._spec.base_frame!r}")
-        stamp = message.observation_stamp.sec, message.observation_stamp.nanosec
-        image = next((image for when, image in reversed(self._images) if when == stamp), None)
+        image = _taken_at(self._images, message.observation_stamp)
         now = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
         stretch = self._stretch
         follows = (
@@ -155,7 +188,7 @@ def _episode(name: str, stretch: _Stretch) -> Episode:
     return Episode(name, np.array(stretch.states), np.array(actions), {0: stretch.images})
 
 
-def _messages(file: Path) -> Iterator[tuple[str, object]]:
+def _messages(file: Path, topics: Sequence[str] = _TOPICS) -> Iterator[tuple[str, object]]:
     """(topic, decoded message), in the order in which they were written, up to where the file ends or is damaged."""
     from mcap.exceptions import McapError
     from mcap.reader import NonSeekingReader
@@ -164,7 +197,7 @@ def _messages(file: Path) -> Iterator[tuple[str, object]]:
     factory, decoders = DecoderFactory(), {}
     with file.open("rb") as stream:
         try:
-            for schema, channel, message in NonSeekingReader(stream).iter_messages(topics=_TOPICS, log_time_order=False):
+            for schema, channel, message in NonSeekingReader(stream).iter_messages(topics=topics, log_time_order=False):
                 if channel.id not in decoders:
                     decoders[channel.id] = factory.decoder_for(channel.message_encoding, schema)
                 yield channel.topic, decoders[channel.id](message.data)
@@ -172,15 +205,24 @@ def _messages(file: Path) -> Iterator[tuple[str, object]]:
             return
 
 
-def _domains(file: Path) -> set[str]:
-    """Found in the first message that says so: every second of a recording says it again."""
-    for topic, message in _messages(file):
-        if topic == "/diagnostics":
-            for status in message.status:
-                for value in status.values:
-                    if value.key == "domain":
-                        return {value.value}
-    return set()
+def _stated(file: Path, key: str) -> set[str]:
+    """What the policy nodes of a recording stated under `key`, every second again."""
+    return {
+        value.value
+        for _, message in _messages(file, ("/diagnostics",))
+        for status in message.status
+        for value in status.values
+        if value.key == key
+    }
+
+
+def _stamp(time) -> tuple[int, int]:
+    return time.sec, time.nanosec
+
+
+def _taken_at(images: deque, time):
+    """The image with exactly that stamp, or None."""
+    return next((image for when, image in reversed(images) if when == _stamp(time)), None)
 
 
 def _pose(message) -> np.ndarray:

@@ -31,11 +31,17 @@ logger = logging.getLogger(__name__)
 METADATA_SCHEMA = 1
 
 
-def train(data: Path, out: Path, config: RunConfig, *, resume: bool = False, progress: bool = True) -> bool:
+def train(
+    data: Path, out: Path, config: RunConfig, *, resume: bool = False, init: Path | None = None, progress: bool = True
+) -> bool:
     """Train to ``config.train.steps`` updates in the run folder ``out``; False when Ctrl-C ended it early.
 
-    Raises ValueError when the folder already holds a run (without ``resume``) or was made from other data.
+    ``init`` is a run whose weights are the first ones, and whose action scale is kept, as it is part of what they mean.
+    Raises ValueError when the folder already holds a run (without ``resume``) or was made from other data, and where the networks of
+    ``init`` are others.
     """
+    if resume and init is not None:
+        raise ValueError("a run that is continued has weights of its own: leave out --init")
     store = EpisodeStore.open(data)
     checkpoint = out / "checkpoints" / "latest.pt"
     if resume:
@@ -44,15 +50,29 @@ def train(data: Path, out: Path, config: RunConfig, *, resume: bool = False, pro
             raise ValueError(f"{out} was trained on other data (fingerprint {fingerprint}, not {store.fingerprint}): give that store")
     elif checkpoint.exists() or (out / "config.yaml").exists():
         raise ValueError(f"{out} already holds a run: add --resume to continue it, or choose another --out")
-    trainer = Trainer(store, config, progress)
+    kept = read_metadata(out) if resume else None if init is None else read_metadata(init)
+    trainer = Trainer(store, config, progress, scale=None if kept is None else action_scale(kept))
+    if init is not None:
+        _take_weights(trainer, init)
     if resume and checkpoint.exists():
         trainer.restore(load_checkpoint(checkpoint))
         logger.info("resuming at step %d", trainer.step)
     write_atomically(out / "config.yaml", config.to_yaml().encode())
     if not resume:
-        metadata = describe_run(store, data, trainer)
+        metadata = describe_run(store, data, trainer, init)
         write_atomically(out / "metadata.json", (json.dumps(metadata, indent=1) + "\n").encode())
     return _loop(trainer, out, progress)
+
+
+def _take_weights(trainer: Trainer, init: Path) -> None:
+    agent, config, _ = load_run(init)
+    if config.train.agent != trainer.config.train.agent:
+        raise ValueError(f"{init} holds {config.train.agent}, not {trainer.config.train.agent}; give --agent {config.train.agent}")
+    try:
+        trainer.agent.load_state_dict(agent.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"the networks of {init} are others than these ({error}); give it the same configuration") from error
+    trainer.restart_average()
 
 
 def _loop(trainer: Trainer, out: Path, progress: bool) -> bool:
@@ -105,7 +125,7 @@ def _stop_on_interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
-def describe_run(store: EpisodeStore, data: Path, trainer: Trainer) -> dict[str, Any]:
+def describe_run(store: EpisodeStore, data: Path, trainer: Trainer, init: Path | None) -> dict[str, Any]:
     """The metadata of a run folder: what a bundle's contract needs and where the data came from."""
     spec = trainer.observations.spec
     return {
@@ -123,6 +143,7 @@ def describe_run(store: EpisodeStore, data: Path, trainer: Trainer) -> dict[str,
             "num_frames": int(store.num_frames),
             "metadata": {name: value for name, value in store.metadata.items() if name not in ("files", "skipped")},
         },
+        "init": None if init is None else {"path": str(init.resolve()), "data": read_metadata(init)["data"]["fingerprint"]},
         "commit": _git_commit(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
     }

@@ -18,7 +18,7 @@ from mqe_core.learning.batch import Batch
 from mqe_core.learning.checkpoint import MetricMeans
 from mqe_core.learning.config import key
 from mqe_core.learning.goal_sampling import TransitionIndex
-from mqe_core.learning.observations import PixelObservations, StateObservations, fit_action_scale
+from mqe_core.learning.observations import ActionScale, PixelObservations, StateObservations, fit_action_scale
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,8 @@ def keys_for(agent: str, values: dict[str, Any]) -> dict[str, Any]:
 class Trainer:
     """Everything that changes during a run: networks, optimiser, random state, step; ``update`` moves it by one batch."""
 
-    def __init__(self, store: EpisodeStore, config: RunConfig, progress: bool = True) -> None:
+    def __init__(self, store: EpisodeStore, config: RunConfig, progress: bool = True, scale: ActionScale | None = None) -> None:
+        """``scale``: of the actions; fitted to the data where it is not given."""
         self.config = config
         train = config.train
         if train.threads:
@@ -125,14 +126,14 @@ class Trainer:
         ends = store.episode_ends, scene_ends(store)
         self.transitions = TransitionIndex(valid & ~held_out, *ends)
         self.validation_transitions = TransitionIndex(valid & held_out, *ends) if held_out.any() else None
-        self.action_scale = fit_action_scale(store.actions[self.transitions.indices])
+        self.action_scale = scale or fit_action_scale(store.actions[self.transitions.indices])
         self.actions = self.action_scale.normalise(np.nan_to_num(store.actions))  # NaN only at frames that are never drawn
         self.augmentation = Augmentation(train.augment_probability, train.augment_padding, train.augment_colour)
         self.sampler = config.agent.sampler()
         self.agent = AGENTS[train.agent][0](config.agent, self.observations.spec, self.actions.shape[1], statistics)
         self.agent.to(self.device)
         self.optimiser = torch.optim.Adam(self.agent.parameters(), lr=train.learning_rate, fused=True)
-        self.average = [parameter.detach().clone() for parameter in self.agent.parameters()] if train.average_decay else []
+        self.restart_average()
 
     def sample(self, transitions: TransitionIndex, rng: np.random.Generator, augment: bool = True) -> Batch:
         """One batch on the training device."""
@@ -153,6 +154,10 @@ class Trainer:
             at_value_goal=torch.from_numpy(rows.value_goal == rows.observation),
             actor_goals=actor_goals,
         ).to(self.device)
+
+    def restart_average(self) -> None:
+        """Begin the running mean of the weights with what they are now."""
+        self.average = [parameter.detach().clone() for parameter in self.agent.parameters()] if self.config.train.average_decay else []
 
     def update(self) -> None:
         """One batch, one Adam step; RuntimeError when the loss is not finite."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from mqe_core.bundle import PolicyBundle
+from mqe_core.cli import main
 from mqe_core.data.importer import import_episodes, open_source
 from mqe_core.geometry import apply_action, euler_to_rotation, make_pose, pose_to_state, rotation_to_quaternion
 from mqe_core.images import squash_resize
+from mqe_core.runtime.policy import OnnxPolicy
 from mqe_core.spec import RobotSpec
 
 MESSAGES = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_interfaces" / "msg"
@@ -69,7 +73,7 @@ class Bag:
         fields = {"name": ["waist", "left_finger"], "position": np.array([0.0, finger_m]), "velocity": np.array([]), "effort": np.array([])}
         self.write("/joint_states", self.make("sensor_msgs/msg/JointState", header=self.header(), **fields))
 
-    def command(self, sequence: int, gripper: float, session: str = "one", image_time: float | None = None) -> None:
+    def command(self, sequence: int, gripper: float, session: str = "one", image_time: float | None = None, action=None) -> None:
         self.write(
             "/policy/command",
             self.make(
@@ -80,13 +84,13 @@ class Bag:
                 sequence=sequence,
                 target=self.pose(np.eye(4)),
                 gripper=gripper,
-                action=np.full(7, 9.0),  # the policy's wish, which is not what was done
+                action=np.full(7, 9.0) if action is None else action.astype(np.float64),  # the policy's wish, not what was done
                 steps_to_goal=1.0,
             ),
         )
 
-    def diagnostics(self, domain: str) -> None:
-        value = self.make("diagnostic_msgs/msg/KeyValue", key="domain", value=domain)
+    def diagnostics(self, text: str, key: str = "domain") -> None:
+        value = self.make("diagnostic_msgs/msg/KeyValue", key=key, value=text)
         status = self.make("diagnostic_msgs/msg/DiagnosticStatus", level=0, name="policy_node", message="", hardware_id="", values=[value])
         self.write("/diagnostics", self.make("diagnostic_msgs/msg/DiagnosticArray", header=self.header(), status=[status]))
 
@@ -178,3 +182,57 @@ def test_recordings_of_two_domains_are_not_mixed(walk, spec: RobotSpec, tmp_path
         bag.writer.close()
     with pytest.raises(ValueError, match=r"domains \['real', 'sim'\]"):
         import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
+
+
+@pytest.fixture
+def recorded(make_bundle, spec: RobotSpec, tmp_path: Path) -> tuple[Path, Path]:
+    """(bag, policy): a recording of that policy, its first command before the goal was recorded."""
+    path = make_bundle()
+    policy = OnnxPolicy(PolicyBundle.open(path))
+    bag = Bag(tmp_path / "bag", spec)
+    bag.diagnostics(policy.fingerprint, "fingerprint")
+    rng = np.random.default_rng(5)
+    goal = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    for k in range(5):
+        image = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        bag.image("/camera/image_raw", image)
+        if k == 1:
+            bag.image("/goal/image", goal)
+        bag.command(k + 1, 1.0, action=policy.act(image, goal).action)
+        bag.time += 0.2
+    bag.writer.close()
+    return tmp_path / "bag", path
+
+
+def replay(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, dict]:
+    code = main(["replay", *map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_the_policy_that_made_a_recording_answers_the_same_again(recorded, capsys: pytest.CaptureFixture) -> None:
+    bag, policy = recorded
+    code, summary = replay(capsys, bag, "--policy", policy)
+    assert code == 0 and summary["same_policy"] and summary["agrees"]
+    assert (summary["commands"], summary["without_image_or_goal"]) == (4, 1)
+
+
+def test_another_policy_is_compared_and_named_so(recorded, make_bundle, capsys: pytest.CaptureFixture) -> None:
+    code, summary = replay(capsys, recorded[0], "--policy", make_bundle(action=(0.03, 0, 0, 0, 0, 0, 1)))
+    assert code == 0 and not summary["same_policy"] and not summary["agrees"]
+    assert summary["largest_difference"]["dx"] == pytest.approx(0.02, abs=1e-6)
+
+
+def test_the_same_policy_with_other_answers_is_an_error(make_bundle, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = make_bundle()
+    bag = Bag(tmp_path / "bag", spec)
+    bag.diagnostics(PolicyBundle.open(path).fingerprint, "fingerprint")
+    for topic in ("/goal/image", "/camera/image_raw"):
+        bag.image(topic, np.zeros((24, 32, 3), np.uint8))
+    bag.command(1, 1.0, action=np.full(7, 0.04))
+    bag.writer.close()
+    assert replay(capsys, tmp_path / "bag", "--policy", path)[0] == 1
+
+
+def test_a_folder_without_a_recording_is_said(make_bundle, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["replay", str(tmp_path), "--policy", str(make_bundle())]) == 1
+    assert "holds no .mcap file" in capsys.readouterr().err

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from mqe_core.commands import train as command
+from mqe_core.data.episode_store import Episode, EpisodeWriter
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.checkpoint import load_checkpoint
 from mqe_core.learning.config import PRESETS, read_values
-from mqe_core.learning.train import read_config
+from mqe_core.learning.train import load_run, read_config, read_metadata
 from mqe_core.learning.trainer import make_config
 
 TINY = ["--set", "hidden_dims=[8]", "--set", "latent_dim=16", "--set", "components=2", "--set", "threads=1"]
@@ -107,3 +110,32 @@ def test_missing_paths_are_named(tmp_path: Path, synthetic_store: Path) -> None:
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ValueError, match="flat mapping"):
         run("--show-config", "--config", tmp_path / "list.yaml")
+
+
+def test_a_run_can_begin_with_the_weights_and_the_action_scale_of_another(synthetic_store: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    run("--data", synthetic_store, "--out", first, *TINY, "--steps", "3", "--set", "average_decay=0.5")
+    rng = np.random.default_rng(0)
+    with EpisodeWriter(tmp_path / "other", image_size=32, source="test", domain="sim") as writer:
+        for i in range(4):  # other actions, whose own scale would be another
+            writer.add(Episode(f"e{i}", rng.normal(size=(9, 7)), rng.normal(0, 0.5, size=(8, 7))))
+    arguments = ["--data", tmp_path / "other", "--out", second, *TINY, "--steps", "1", "--set", "learning_rate=1e-12"]
+    assert run(*arguments, "--init", first) == 0
+    before, after = load_run(first)[0].state_dict(), load_run(second)[0].state_dict()
+    for name, weights in before.items():
+        torch.testing.assert_close(after[name], weights, atol=1e-9, rtol=1e-6)
+    metadata = [read_metadata(path) for path in (first, second)]
+    assert metadata[0]["action_low"] == metadata[1]["action_low"]
+    assert metadata[1]["init"]["data"] == metadata[0]["data"]["fingerprint"] and metadata[0]["init"] is None
+
+
+def test_weights_of_other_networks_are_refused(synthetic_store: Path, tmp_path: Path) -> None:
+    run("--data", synthetic_store, "--out", tmp_path / "first", *TINY, "--steps", "1")
+    other = ["--data", synthetic_store, "--out", tmp_path / "second", *TINY, "--steps", "1", "--init", tmp_path / "first"]
+    with pytest.raises(ValueError, match="the networks of .* are others"):
+        run(*other, "--set", "hidden_dims=[16]")
+    with pytest.raises(ValueError, match="holds mqe, not gcbc"):
+        run("--data", synthetic_store, "--out", tmp_path / "third", "--agent", "gcbc", "--steps", "1", "--init", tmp_path / "first",
+            "--set", "observation=state")  # fmt: skip
+    with pytest.raises(ValueError, match="leave out --init"):
+        run("--resume", "--out", tmp_path / "first", "--init", tmp_path / "first", "--steps", "2")
