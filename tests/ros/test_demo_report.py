@@ -152,7 +152,7 @@ def test_the_demo_drives_records_and_reports(constant_policy: Path, tmp_path: Pa
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     # This policy only goes straight on.
-    assert done.stdout.strip().splitlines()[-1].startswith("demo: no success, score 0 of 1")
-    assert {"video.mp4", "steps_to_goal.png", "report.html", "bag", "place.png"} <= {
+    assert done.stdout.strip().splitlines()[-1].startswith("demo: no success, score 0 of 2")
+    assert {"video.mp4", "steps_to_goal.png", "report.html", "bag", "drawer_place.png"} <= {
         path.name for path in out.iterdir()
     }

@@ -17,9 +17,14 @@ POLICY = BRINGUP / "policies" / "widowx_sim.onnx"
 
 
 def test_it_places_the_cube_in_most_of_a_few_held_out_scenes():
-    # It places 98 of 100 (docs/results.md); a policy that has learned nothing, none.
-    outcome = evaluate(POLICY, load_robot_spec(), "place1", 8, 300, progress=False)
-    assert sum(episode.success for episode in outcome.outcomes) >= 6
+    # docs/results.md says of how many; a policy that has learned nothing places none.
+    outcome = evaluate(POLICY, load_robot_spec(), "place1", 6, 300, progress=False)
+    assert sum(episode.success for episode in outcome.outcomes) >= 4
+
+
+def test_it_opens_the_drawer_and_puts_the_object_in():
+    outcome = evaluate(POLICY, load_robot_spec(), "drawer_place", 3, 300, progress=False)
+    assert sum(episode.score for episode in outcome.outcomes) >= 4  # of 6: at least one scene with both
 
 
 def test_it_is_small_fits_the_robot_and_says_how_far_the_goal_is():
@@ -28,14 +33,15 @@ def test_it_is_small_fits_the_robot_and_says_how_far_the_goal_is():
     assert bundle.contract.domain == "sim" and bundle.has_steps_to_goal
 
 
-def test_the_shipped_goal_shows_a_held_out_scene():
-    goal = read_goal(BRINGUP / "goals" / "place.png")
-    assert goal.task == "place1" and goal.seed >= FIRST_EVALUATION_SEED
-    assert goal.domain == "sim"
+@pytest.mark.parametrize(("name", "task"), [("place", "place1"), ("drawer_place", "drawer_place"), ("place4", "place4")])
+def test_the_shipped_goals_show_held_out_scenes(name: str, task: str):
+    goal = read_goal(BRINGUP / "goals" / f"{name}.png")
+    assert (goal.task, goal.domain) == (task, "sim") and goal.seed >= FIRST_EVALUATION_SEED
 
 
 @pytest.mark.slow
-def test_it_places_as_many_of_100_as_the_results_say():
-    """98 were placed where it was measured; another processor's rounding changes single episodes."""
-    outcome = evaluate(POLICY, load_robot_spec(), "place1", 100, 0, workers=2, progress=False)
-    assert 93 <= sum(episode.success for episode in outcome.outcomes)
+@pytest.mark.parametrize(("task", "least"), [("place1", 93), ("drawer_place", 170)])
+def test_it_does_as_well_on_100_scenes_as_the_results_say(task: str, least: int):
+    """Another processor's rounding changes single episodes."""
+    outcome = evaluate(POLICY, load_robot_spec(), task, 100, 0, workers=2, progress=False)
+    assert sum(episode.score for episode in outcome.outcomes) >= least

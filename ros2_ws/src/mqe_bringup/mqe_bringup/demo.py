@@ -13,8 +13,8 @@ from pathlib import Path
 from mqe_bringup.episode import run_scene
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 
-_GOAL = "place.png"
-_TASK = "place1"  # of the scenes that --seed makes
+_GOAL = "drawer_place.png"
+_TASK = "drawer_place"  # of the scenes that --seed makes
 
 
 def say(text: str) -> None:
@@ -48,7 +48,7 @@ def _render_goal(seed: int, out: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument(
-        "--seed", type=int, help="another scene and goal (default: the shipped goal place.png)"
+        "--seed", type=int, help="another scene and goal (default: the shipped goal drawer_place.png)"
     )
     parser.add_argument("--policy", default="", help="policy file (default: as for mqe up)")
     parser.add_argument(
