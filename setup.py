@@ -42,6 +42,7 @@ setup(
         "mqe.commands": [
             "data = mqe_core.commands.data",
             "train = mqe_core.commands.train",
+            "doctor = mqe_core.commands.doctor",
             "export = mqe_core.commands.export",
             "inspect = mqe_core.commands.inspect",
             "run = mqe_core.commands.run",
