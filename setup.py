@@ -44,6 +44,7 @@ setup(
             "train = mqe_core.commands.train",
             "doctor = mqe_core.commands.doctor",
             "export = mqe_core.commands.export",
+            "goal = mqe_core.commands.goal",
             "inspect = mqe_core.commands.inspect",
             "run = mqe_core.commands.run",
             "replay = mqe_core.commands.replay",

@@ -93,6 +93,34 @@ def read_goal(path: str | Path) -> Goal:
     )
 
 
+def write_goal(
+    path: Path, image: np.ndarray, *, camera: str, domain: str, capture_pose: Sequence[float], task: str | None = None, seed: int | None = None
+) -> Goal:
+    """Write `path` (.png) and the YAML beside it; task and seed for a simulated scene. ValueError for another suffix."""
+    if path.suffix != ".png":
+        raise ValueError(f"{path}: a goal image is a .png")
+    meaning = {
+        "camera": camera,
+        "resize_rule": images.RESIZE_RULE,
+        "domain": domain,
+        "capture_pose": [float(value) for value in capture_pose],  # Bridge state: x, y, z in m, roll, pitch, yaw in rad, gripper (1 = open)
+        **({} if task is None else {"task": task, "seed": seed}),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(images.encode_png(image))
+    path.with_suffix(".yaml").write_text(yaml.safe_dump(meaning, sort_keys=False), encoding="utf-8")
+    return read_goal(path)
+
+
+def check_camera(goal: Goal, camera: str) -> None:
+    """ValueError with the remedy where a goal was taken by another camera than the one that the policy will see through."""
+    if goal.camera != camera:
+        raise ValueError(
+            f"the goal {goal.path} was taken by the camera {goal.camera!r}, the robot's is {camera!r}; the policy would compare two views: "
+            "take it again (mqe goal capture)"
+        )
+
+
 def find_goal(name: str, folders: Sequence[Path]) -> Path:
     """A path as it is, else the first folder's file of that name (with or without .png).
 

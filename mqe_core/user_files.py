@@ -20,6 +20,11 @@ def goal_folder() -> Path:
     return user_folder() / "goals"
 
 
+def goal_folders() -> list[Path]:
+    """The user's goals, and those that come with a source checkout."""
+    return [goal_folder(), Path(__file__).resolve().parents[1] / "ros2_ws" / "src" / "mqe_bringup" / "goals"]
+
+
 def configured_policy() -> Path | None:
     """The policy named under `policy:` in config.yaml (a path relative to that file), or None.
 

@@ -90,12 +90,13 @@ def run(args: argparse.Namespace) -> int:
     from mqe_core.runtime.robot import check_domain
     from mqe_core.runtime.safety import SafeRobot
     from mqe_core.spec import load_robot_spec
+    from mqe_core.user_files import goal_folders
 
     spec = load_robot_spec(args.robot)
     if args.seconds is not None and not args.seconds > 0:
         raise ValueError(f"--seconds must be greater than 0, got {args.seconds}")
     policy = OnnxPolicy(PolicyBundle.open(args.policy, spec, threads=args.threads))
-    goal = read_goal(find_goal(args.goal, _goal_folders())) if args.goal is not None else None
+    goal = read_goal(find_goal(args.goal, goal_folders())) if args.goal is not None else None
     if goal is not None:
         check_domain(policy.domain, goal.domain, f"the goal {goal.path}")
     rig = _sim(args, spec, goal) if args.backend == "sim" else _mock(args, spec, goal)
@@ -200,17 +201,6 @@ def _mock(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
         score=None,
         close=close,
     )
-
-
-def _goal_folders() -> list[Path]:
-    """The user's goals, and those that come with a source checkout."""
-    import mqe_core
-    from mqe_core.user_files import goal_folder
-
-    return [
-        goal_folder(),
-        Path(mqe_core.__file__).resolve().parents[1] / "ros2_ws" / "src" / "mqe_bringup" / "goals",
-    ]
 
 
 class _Report:

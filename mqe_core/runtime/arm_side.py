@@ -124,16 +124,20 @@ class ArmSide:
         """
         self._start("parking", [self.robot.spec.neutral_joints, self.robot.spec.sleep_joints])
 
+    def go_to(self, joints: np.ndarray, name: str, gripper: float | None = None) -> None:
+        """Start the motion to the pose of `joints` (6,), with the gripper at `gripper` where that is given. As `home` otherwise."""
+        self._start(name, [joints], gripper)
+
     @property
     def homing(self) -> bool:
         """Whether a motion of this side's own is under way, to neutral or to sleep."""
         return self._own is not None
 
-    def _start(self, name: str, stations: list[np.ndarray]) -> None:
+    def _start(self, name: str, stations: list[np.ndarray], gripper: float | None = None) -> None:
         if self.state in (HELD, FAULT):
             raise RuntimeError(f"the arm is {self.state} ({self.reason}); resume it before {name}")
         self.robot.release_session()
-        self._own = OwnMotion(self.robot.spec, name, stations)
+        self._own = OwnMotion(self.robot.spec, name, stations, gripper)
         self._set(MOVING, name)
 
     def _go_on(self, arm: RobotState, now: float) -> None:
@@ -188,8 +192,9 @@ class OwnMotion:
     height where the tool is lower, then straight to one after the other.
     """
 
-    def __init__(self, spec: RobotSpec, name: str, stations: Sequence[np.ndarray]) -> None:
+    def __init__(self, spec: RobotSpec, name: str, stations: Sequence[np.ndarray], gripper: float | None = None) -> None:
         self.name = name
+        self._gripper = gripper  # None: as it is
         self._spec = spec
         self._goals = [forward_kinematics(spec, joints) for joints in stations]
         self._risen = False
@@ -216,7 +221,7 @@ class OwnMotion:
         # The turn is asked for as a whole: the filter shortens it step by step.
         return Command(
             pose=make_pose(goal[:3, :3], here[:3, 3] + step),
-            gripper=arm.target_gripper,
+            gripper=arm.target_gripper if self._gripper is None else self._gripper,
             stamp=now,
             session=self._session,
             sequence=self._sequence,

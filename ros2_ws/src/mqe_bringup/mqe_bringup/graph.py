@@ -19,7 +19,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 
 from mqe_core.bundle import BundleContract, PolicyBundle, check_fit
-from mqe_core.goals import Goal, find_goal, read_goal
+from mqe_core.goals import Goal, check_camera, find_goal, read_goal
 from mqe_core.runtime.keys import key_folder
 from mqe_core.runtime.remote import RemotePolicy
 from mqe_core.runtime.robot import check_domain
@@ -160,6 +160,7 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     goal = read_goal(find_goal(arguments["goal"], folders)) if arguments["goal"] else None
     if goal is not None:
         check_domain(contract.domain, goal.domain, f"the goal {goal.path}")
+        check_camera(goal, spec.camera.name)
     address = f"ipc://@mqe-sim-{os.getuid()}-{os.getpid()}"  # @: a name without a file to clean up
     camera = _choose_camera(arguments["camera"], backend, address, share)
     _check_camera(contract, camera, policy.source)

@@ -12,7 +12,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 from rclpy.task import Future
 
-from mqe_core.goals import find_goal, read_goal
+from mqe_core.goals import check_camera, find_goal, read_goal
 from mqe_interfaces.action import ReachGoal
 from mqe_ros import convert, topics
 from mqe_ros.goal_run import GoalRun
@@ -26,13 +26,14 @@ class GoalServer:
     Args:
         folders: where a goal's name is looked up.
         domain: of the camera in use, and so of goal images that come as messages.
+        camera: its name; a goal file of another one is refused.
     """
 
-    def __init__(self, node: Node, folders: Sequence[Path], domain: str) -> None:
+    def __init__(self, node: Node, folders: Sequence[Path], domain: str, camera: str) -> None:
         self.last_end = ""  # how the last goal ended, for people
         self._node = node
         self._folders = folders
-        self._domain = domain
+        self._domain, self._camera = domain, camera
         self._lock = threading.Lock()
         self._goal: GoalRun | None = None
         self._action = ActionServer(
@@ -105,6 +106,7 @@ class GoalServer:
             name, domain = "(image)", self._domain  # a message does not say what it shows: the camera's
         elif request.goal_file:
             goal = read_goal(find_goal(request.goal_file, self._folders))
+            check_camera(goal, self._camera)
             name, image, domain = goal.name, goal.image, goal.domain
         else:
             raise ValueError("give a goal_image or a goal_file")

@@ -20,7 +20,7 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from mqe_core.bundle import PolicyBundle, check_fit
-from mqe_core.goals import find_goal, read_goal
+from mqe_core.goals import check_camera, find_goal, read_goal
 from mqe_core.progress import NOT_CLOSER, REACHED, Progress
 from mqe_core.runtime.keys import key_folder
 from mqe_core.runtime.policy import OnnxPolicy
@@ -73,7 +73,7 @@ class PolicyNode(ControlNode):
         self._goal_image = self.publish_on(topics.GOAL_IMAGE)
         compressed = parameter(self, "compressed", bool, False)
         self._inputs = PolicyInputs(self, domain, compressed, parameter(self, "max_pose_age_s", float, 0.5))
-        self._goals = GoalServer(self, folders, domain)
+        self._goals = GoalServer(self, folders, domain, self._spec.camera.name)
         self.get_logger().info(
             f"policy {self._policy_name} ({contract.agent}, {contract.domain} images), "
             f"session {self._policy.session}"
@@ -82,6 +82,7 @@ class PolicyNode(ControlNode):
         if name:
             goal = read_goal(find_goal(name, folders))
             check_domain(domain, goal.domain, f"the goal {goal.path}")
+            check_camera(goal, self._spec.camera.name)
             run = GoalRun(goal.name, goal.image, goal.domain, None, self._goals.on_end(None))
             if autostart:
                 self._goals.begin(run)

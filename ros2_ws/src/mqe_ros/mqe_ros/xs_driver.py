@@ -13,8 +13,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
 
@@ -40,6 +42,8 @@ class XsDriver:
             from interbotix_xs_msgs.srv import OperatingModes
         except ImportError as error:
             raise RuntimeError(f"Interbotix's ROS 2 packages are missing ({error}); docs/hardware.md says how to install them") from error
+        if not rclpy.ok():  # in a program that is no ROS node
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         # Not by the process's arguments: those would give it the name of the process's own node.
         self._node = _BoundedNode(f"{name}_client".replace("/", "_"), use_global_arguments=False)
         self._newest: JointReading | None = None

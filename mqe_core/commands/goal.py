@@ -1,0 +1,147 @@
+"""Take goal images with the robot's own camera, and list them.
+
+mqe goal capture cup_in_bowl --backend hardware --camera /dev/video0 --table-height -0.02
+mqe goal list
+mqe goal show cup_in_bowl
+
+`capture` opens the gripper, moves the arm to where it is not in the way, waits until the scene is as it shall become, and writes a PNG and its
+YAML into ~/.mqe/goals. For the sim: mqe sim goal. The backend `hardware` needs the ROS workspace sourced and its driver running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mqe_core.runtime.robot import Clock
+    from mqe_core.runtime.safety import SafeRobot
+
+_CAPTURE_M = (0.3, 0.0, 0.15)  # bridge_data_robot's goal pose, tool straight down (facts: BridgeData's evaluation)
+_SETTLE_S = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="goal_command", required=True, metavar="ACTION")
+    capture = actions.add_parser("capture", help="take a goal image")
+    capture.add_argument("name", metavar="NAME", help="of the goal: NAME.png and NAME.yaml")
+    capture.add_argument("--backend", choices=("hardware", "mock"), default="hardware", help="whose arm (default: %(default)s)")
+    capture.add_argument("--camera", metavar="DEVICE", required=True, help="video device, such as /dev/video0 or 0; with mock an episode store")
+    capture.add_argument(
+        "--pose", nargs=3, type=float, default=_CAPTURE_M, metavar=("X", "Y", "Z"), help="where the hand waits, m (default: 0.3 0 0.15)"
+    )
+    capture.add_argument("--table-height", type=float, metavar="M", help="hardware: as in the launch (default: table_height_m in ~/.mqe/config.yaml)")
+    capture.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
+    capture.add_argument("--out", type=Path, metavar="DIR", help="folder (default: ~/.mqe/goals)")
+    capture.add_argument("--force", action="store_true", help="replace a goal of that name")
+    capture.add_argument("--yes", action="store_true", help="take the picture at once, without waiting for Enter")
+    actions.add_parser("list", help="your goals and those that come with this project")
+    show = actions.add_parser("show", help="what a goal is")
+    show.add_argument("name", metavar="NAME")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `mqe goal capture`, `list` or `show`."""
+    return {"capture": _capture, "list": _list, "show": _show}[args.goal_command](args)
+
+
+def _capture(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from mqe_core.geometry import state_to_pose
+    from mqe_core.goals import write_goal
+    from mqe_core.kinematics import inverse_kinematics
+    from mqe_core.runtime.robot import MonotonicClock, make_camera, make_robot
+    from mqe_core.spec import load_robot_spec, with_table_height
+    from mqe_core.user_files import configured_table_height, goal_folder
+
+    path = (args.out or goal_folder()) / f"{args.name}.png"
+    if path.exists() and not args.force:
+        raise ValueError(f"{path} exists already; choose another name, or replace it with --force")
+    spec = load_robot_spec(args.robot)
+    height = args.table_height if args.table_height is not None else configured_table_height()
+    if height is None and args.backend == "hardware":
+        raise ValueError("the height of your table is not known: give --table-height METRES, or table_height_m in ~/.mqe/config.yaml")
+    if height is not None:
+        spec = with_table_height(spec, height)
+    state = [*args.pose, 0.0, 0.0, 0.0, 1.0]
+    joints = inverse_kinematics(spec, state_to_pose(np.array(state)), spec.neutral_joints)
+    if joints is None:
+        raise ValueError(f"the arm does not reach {args.pose} with its tool straight down; choose another --pose")
+    clock = MonotonicClock()
+    camera = make_camera("opencv", spec, clock=clock, device=args.camera) if args.backend == "hardware" else _replay(spec, clock, args.camera)
+    try:
+        robot = make_robot(args.backend, spec, clock=clock)
+        try:
+            _move(robot, clock, joints)
+            if not args.yes:
+                input("arrange the scene as it shall become, stand back, and press Enter ")
+            frame = camera.read()
+            # A driver may hold older images back; the one after a second is of now.
+            end = clock.now() + _SETTLE_S
+            while frame is None or clock.now() < end:
+                clock.sleep_until(clock.now() + 0.02)
+                frame = camera.read()
+        finally:
+            robot.close()
+    finally:
+        camera.close()
+    goal = write_goal(path, frame.image, camera=spec.camera.name, domain=frame.domain, capture_pose=state)
+    print(f"{goal.path}: {frame.image.shape[1]}x{frame.image.shape[0]}, {goal.domain}; look at it, then: goal:={args.name}")
+    return 0
+
+
+def _move(robot: SafeRobot, clock: Clock, joints: np.ndarray) -> None:
+    """Open the gripper and go there; RuntimeError where the arm stops on the way."""
+    from mqe_core.runtime.arm_side import READY, ArmSide
+
+    side = ArmSide(robot, clock)
+    side.go_to(joints, "moving to the capture pose", gripper=1.0)
+    try:
+        while side.homing:
+            clock.sleep_until(clock.now() + robot.spec.control.period_s)
+            side.tick()
+    except KeyboardInterrupt:
+        side.hold("Ctrl-C")
+        raise
+    if side.state != READY:
+        raise RuntimeError(f"the arm stopped: {side.reason}")
+    clock.sleep_until(clock.now() + _SETTLE_S)
+
+
+def _replay(spec, clock, store: str):
+    from mqe_core.replay import store_domain
+    from mqe_core.runtime.robot import make_camera
+
+    return make_camera("mock", spec, clock=clock, episodes=store, domain=store_domain(Path(store)))
+
+
+def _list(_: argparse.Namespace) -> int:
+    from mqe_core.goals import read_goal
+    from mqe_core.user_files import goal_folders
+
+    for folder in goal_folders():
+        for path in sorted(folder.glob("*.png")) if folder.is_dir() else ():
+            try:
+                goal = read_goal(path)
+                print(f"{goal.name:24} {goal.domain:5} {goal.task or '':16} {path}")
+            except (ValueError, FileNotFoundError) as error:
+                sys.stderr.write(f"{error}\n")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from mqe_core.goals import find_goal, read_goal
+    from mqe_core.user_files import goal_folders
+
+    goal = read_goal(find_goal(args.name, goal_folders()))
+    x, y, z, roll, pitch, yaw, gripper = goal.capture_pose
+    print(f"{goal.path}: {goal.image.shape[1]}x{goal.image.shape[0]} pixels, {goal.domain}, camera {goal.camera}")
+    print(f"taken with the hand at ({x:.3f}, {y:.3f}, {z:.3f}) m, ({roll:.2f}, {pitch:.2f}, {yaw:.2f}) rad, gripper {gripper:g}")
+    if goal.task is not None:
+        print(f"scene: {goal.task}, seed {goal.seed}")
+    return 0
