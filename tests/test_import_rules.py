@@ -29,6 +29,7 @@ FOUNDATION = (
     "golden_images",
     "goals",
     "progress",
+    "safe_pickle",
     "statistics",
     "user_files",
 )

@@ -1,9 +1,10 @@
-"""Drive the simulated or the mock arm to a goal image, without ROS.
+"""Drive an arm to a goal image, without ROS: the simulated one, the mock, or a bridge_data_robot server's.
 
 mqe run --backend sim --policy FILE --seed 7              scene 7 of place1, against the wall clock
 mqe run --backend sim --policy FILE --goal place.png      the scene that the goal's YAML names
 mqe run --backend mock --policy FILE --episodes STORE     recorded frames, an arm of arithmetic
 mqe run --backend mock --policy FILE --goal place.png     the same; the camera shows the goal itself
+mqe run --backend bridge-server --host ROBOT --policy FILE --goal cup.png    a real arm behind bridge_data_robot's server
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from mqe_core.spec import RobotSpec
 
 
+_BRIDGE_SECONDS = 24.0  # 120 steps, BridgeData V2's evaluation
 _STILL_SECONDS = 10.0  # how long the mock runs on a still picture unless told
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mqe run`."""
     parser.add_argument(
-        "--backend", choices=("sim", "mock"), default="sim", help="what moves (default: %(default)s)"
+        "--backend", choices=("sim", "mock", "bridge-server"), default="sim", help="what moves (default: %(default)s)"
     )
     parser.add_argument("--policy", metavar="FILE", type=Path, required=True, help="the .onnx file")
     parser.add_argument(
@@ -61,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mock.add_argument(
         "--domain", choices=("sim", "real"), help="what those frames show (default: what the store states)"
     )
+
+
+    bridge = parser.add_argument_group("bridge-server")
+    bridge.add_argument("--host", help="where the server runs")
+    bridge.add_argument("--port", type=int, default=5556, help="its port (default: %(default)s)")
+    bridge.add_argument("--camera-topic", default="/blue/image_raw", help="the camera it is initialised with (default: %(default)s)")
+    bridge.add_argument("--table-height", type=float, metavar="M", help="as in the launch (default: table_height_m in ~/.mqe/config.yaml)")
 
 
 @dataclass
@@ -99,7 +108,11 @@ def run(args: argparse.Namespace) -> int:
     goal = read_goal(find_goal(args.goal, goal_folders())) if args.goal is not None else None
     if goal is not None:
         check_domain(policy.domain, goal.domain, f"the goal {goal.path}")
-    rig = _sim(args, spec, goal) if args.backend == "sim" else _mock(args, spec, goal)
+    if args.backend == "bridge-server":
+        spec = _with_measured_table(args, spec)
+    elif args.host is not None or args.table_height is not None:
+        raise ValueError("--host and --table-height belong to --backend bridge-server")
+    rig = {"sim": _sim, "mock": _mock, "bridge-server": _bridge_server}[args.backend](args, spec, goal)
     recorder = None
     try:
         check_domain(policy.domain, rig.camera_domain, f"the camera of the backend {args.backend}")
@@ -155,6 +168,41 @@ def _sim(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
         steps=scene.max_steps,
         score=lambda: (float(scene.score()), float(scene.max_score)),
         close=scene.close,
+    )
+
+
+def _with_measured_table(args: argparse.Namespace, spec: RobotSpec) -> RobotSpec:
+    from mqe_core.spec import with_table_height
+    from mqe_core.user_files import configured_table_height
+
+    height = args.table_height if args.table_height is not None else configured_table_height()
+    if height is None:
+        raise ValueError("the height of the arm's table is not known: give --table-height METRES, or table_height_m in ~/.mqe/config.yaml")
+    return with_table_height(spec, height)
+
+
+def _bridge_server(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
+    from mqe_core.runtime.bridge_server import BridgeServer, BridgeServerCamera, BridgeServerRobot
+    from mqe_core.runtime.robot import MonotonicClock
+    from mqe_core.runtime.safety import SafeRobot
+
+    if args.task is not None or args.seed is not None or args.episodes is not None or args.domain is not None:
+        raise ValueError("--task, --seed, --episodes and --domain belong to the other backends")
+    if args.host is None or goal is None:
+        raise ValueError("--backend bridge-server needs --host, where the server runs, and --goal, an image of the real scene")
+    clock = MonotonicClock()
+    server = BridgeServer(args.host, args.port, spec=spec, camera_topic=args.camera_topic)
+    return _Rig(
+        name=f"bridge_data_robot server at {args.host}:{args.port}",
+        robot=SafeRobot(BridgeServerRobot(spec, clock=clock, server=server), spec, clock),
+        camera=BridgeServerCamera(server),
+        clock=clock,
+        goal=goal.image,
+        goal_domain=goal.domain,
+        camera_domain="real",
+        steps=round(_BRIDGE_SECONDS * spec.control.control_hz),
+        score=None,
+        close=server.close,
     )
 
 

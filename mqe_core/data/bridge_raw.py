@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mqe_core.data import safe_pickle
+from mqe_core import safe_pickle
 from mqe_core.data.episode import Episode, Skipped
 from mqe_core.data.source import EpisodeTask, natural_key
 

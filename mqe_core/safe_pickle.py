@@ -1,7 +1,7 @@
 """Unpickling of arrays and plain containers, and nothing else.
 
-A pickle may name any importable function and have it called. Raw BridgeData trees hold pickles, so the names
-a file may use are listed here; any other one stops the load before it is called.
+A pickle may name any importable function and have it called. Raw BridgeData trees hold pickles, and bridge_data_robot's
+server answers with them, so the names one may use are listed here; any other one stops the load before it is called.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import pytest
 
-from mqe_core.data import safe_pickle
+from mqe_core import safe_pickle
 
 PLAIN = {
     "full_state": np.arange(14.0).reshape(2, 7),

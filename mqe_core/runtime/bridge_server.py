@@ -1,0 +1,204 @@
+"""BridgeServerRobot: an arm behind a running bridge_data_robot WidowX server, by that server's own protocol.
+
+One ZeroMQ request and reply per call, each an LZ4 frame around a pickled dict (facts: widowx_bridge.md section 6). Replies pass a restricted
+unpickler; requests carry plain lists and numbers, which every version of the server reads. The server composes each step on a target of its
+own, which it does not tell: the same target is kept here, step by step. It has no hold and no watchdog; its motors keep their last target.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from dataclasses import dataclass, replace
+
+import lz4.frame
+import numpy as np
+import zmq
+
+from mqe_core import images, safe_pickle
+from mqe_core.geometry import action_between, state_to_pose
+from mqe_core.kinematics import inverse_kinematics
+from mqe_core.runtime.robot import Clock, Command, Frame, MotorHealth, RobotState
+from mqe_core.runtime.safety_rules import MOTORS
+from mqe_core.spec import RobotSpec
+
+PORT = 5556
+_REPLY_S = 0.8  # the published client's; the server goes on with what it was asked for, whether anybody waits or not
+_INIT_S = 30.0  # its first initialisation takes about ten seconds, in which it answers nothing
+_SUCCESS = 1
+_OBSERVED_S = 0.05  # an observation so fresh serves robot and camera alike: each costs the server some 80 ms
+_MAX_REPLY_BYTES = 64 * 1024 * 1024
+
+
+def handshake(port: int) -> str:
+    """What client and server compare, byte for byte."""
+    config = {
+        "port_number": port,
+        "action_keys": ["init", "move", "gripper", "reset", "step_action", "reboot_motor"],
+        "observation_keys": ["image", "state", "full_image"],
+        "broadcast_port": port + 1,
+        "version": "0.0.1",
+    }
+    return json.dumps(config, separators=(",", ":"))
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """state (7,) as the server measured it, the camera's JPEG, and when the answer came (monotonic s)."""
+
+    received: float
+    state: np.ndarray
+    jpeg: bytes
+
+
+class BridgeServer:
+    """The connection. RuntimeError, with the remedy, where nobody or another version answers."""
+
+    def __init__(self, host: str, port: int = PORT, *, spec: RobotSpec, camera_topic: str = "/blue/image_raw") -> None:
+        self._address = f"tcp://{host}:{port}"
+        self._context = zmq.Context()
+        self._socket: zmq.Socket | None = None
+        self._newest: Observation | None = None
+        try:
+            self._connect()
+            answer = self._ask({"type": "hash"})
+            if answer is None:
+                raise RuntimeError(f"no bridge_data_robot server answers at {self._address}; is it running, and the port open?")
+            if answer.get("payload") != handshake(port):
+                raise RuntimeError(f"the server at {self._address} speaks another version: {str(answer.get('payload'))[:300]!r}")
+            if self._observe() is None:
+                self._initialise(spec, camera_topic)
+        except BaseException:
+            self.close()
+            raise
+
+    def observation(self) -> Observation:
+        """A new one, or one that came a moment ago. RuntimeError where the server does not answer."""
+        if self._newest is None or time.monotonic() - self._newest.received > _OBSERVED_S:
+            self._newest = self._observe()
+        if self._newest is None:
+            raise RuntimeError(f"the server at {self._address} gives no observation within {_REPLY_S} s")
+        return self._newest
+
+    def step(self, action: np.ndarray) -> bool:
+        """One step of `action` (7,). False: no answer came, and it may or may not be carried out; never repeat it."""
+        payload = {"action": [float(value) for value in action], "blocking": False}
+        answer = self._ask({"type": "act", "key": "step_action", "payload": payload})
+        self._newest = None
+        if answer is not None and answer.get("status") != _SUCCESS:
+            raise RuntimeError(f"the server at {self._address} refused a step: {answer}")
+        return answer is not None
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close(linger=0)
+        self._context.term()
+
+    def _initialise(self, spec: RobotSpec, camera_topic: str) -> None:
+        low, high = ([*map(float, corner), side, 0.0] for corner, side in ((spec.workspace.low, -1.57), (spec.workspace.high, 1.57)))
+        parameters = {
+            "fix_zangle": 0.1, "move_duration": spec.control.period_s, "adaptive_wait": True, "move_to_rand_start_freq": 1,
+            "override_workspace_boundaries": [low, high], "action_clipping": "xyz", "catch_environment_except": False,
+            "start_state": [0.3, 0.0, 0.15, 0.0, 0.0, 0.0, 1.0], "skip_move_to_neutral": False, "return_full_image": True,
+            "camera_topics": [{"name": camera_topic}],
+        }  # fmt: skip
+        self._ask({"type": "act", "key": "init", "payload": {"env_params": parameters, "image_size": 256}})
+        end = time.monotonic() + _INIT_S
+        while self._observe() is None:
+            if time.monotonic() > end:
+                raise RuntimeError(f"the server at {self._address} was asked to initialise its arm and has not within {_INIT_S:.0f} s; see its log")
+            time.sleep(0.2)
+
+    def _observe(self) -> Observation | None:
+        """None where no answer came, or the server has no arm yet."""
+        answer = self._ask({"type": "obs", "keys": ["image", "state", "full_image"]})
+        if answer is None or not isinstance(answer.get("state"), np.ndarray) or not isinstance(answer.get("full_image"), bytes):
+            return None
+        state = np.asarray(answer["state"], dtype=np.float64)
+        if state.shape != (7,):
+            raise RuntimeError(f"the server at {self._address} sent a state of shape {state.shape}, expected 7 numbers")
+        return Observation(time.monotonic(), state, answer["full_image"])
+
+    def _ask(self, request: dict) -> dict | None:
+        """The reply, or None where none came in time. ValueError where it is no message of plain values and arrays."""
+        assert self._socket is not None
+        self._socket.send(lz4.frame.compress(pickle.dumps(request, protocol=4)))
+        if not self._socket.poll(1e3 * _REPLY_S):
+            self._connect()  # a REQ socket without its reply can ask no more; what comes late is lost with it
+            return None
+        try:
+            reply = safe_pickle.loads(lz4.frame.decompress(self._socket.recv()))
+        except (RuntimeError, EOFError) as error:  # lz4's
+            raise ValueError(f"the server at {self._address} sent no LZ4 frame: {error}") from error
+        if not isinstance(reply, dict):
+            raise ValueError(f"the server at {self._address} sent {type(reply).__name__}, expected a dict")
+        return reply
+
+    def _connect(self) -> None:
+        if self._socket is not None:
+            self._socket.close(linger=0)
+        self._socket = self._context.socket(zmq.REQ)
+        self._socket.set(zmq.MAXMSGSIZE, _MAX_REPLY_BYTES)
+        try:
+            self._socket.connect(self._address)
+        except zmq.ZMQError as error:
+            raise ValueError(f"{self._address} is no address ({error.strerror}); give a host's name or number, and a port") from error
+
+
+class BridgeServerRobot:
+    """The arm behind the server. Its joints are those that reach the measured pose: the server does not tell them."""
+
+    def __init__(self, spec: RobotSpec, *, clock: Clock, server: BridgeServer) -> None:
+        self._spec, self._server = spec, server
+        self._target: np.ndarray | None = None
+        self._target_gripper = 1.0
+
+    def observe(self) -> RobotState:
+        """RuntimeError where the server does not answer, or tells a pose that the arm cannot have."""
+        observation = self._server.observation()
+        pose = state_to_pose(observation.state)
+        joints = inverse_kinematics(self._spec, pose, self._spec.neutral_joints) if np.isfinite(observation.state).all() else None
+        if joints is None:
+            raise RuntimeError(f"the server tells a state that the arm cannot have: {observation.state.tolist()}")
+        if self._target is None:
+            self._target, self._target_gripper = pose, min(max(float(observation.state[6]), 0.0), 1.0)
+        return RobotState(
+            stamp=observation.received,
+            joints=joints,
+            gripper=float(observation.state[6]),
+            pose=pose,
+            target_pose=self._target.copy(),
+            target_gripper=self._target_gripper,
+            health=MotorHealth(ok=True),
+        )
+
+    def send(self, command: Command) -> Command:
+        state = self.observe()
+        motion = action_between(state.target_pose, command.pose, state.pose)
+        if not self._server.step(np.append(motion, command.gripper)):
+            self._target = None  # not known: the next observation is what there is
+            return replace(command, refused=MOTORS, detail="the server did not answer a step, which may still be carried out")
+        self._target, self._target_gripper = command.pose.copy(), float(command.gripper)
+        return command
+
+    def hold(self) -> None:
+        """Nothing to send: the server's motors keep their target by themselves."""
+
+    def close(self) -> None:
+        """The connection belongs to who made it."""
+
+
+class BridgeServerCamera:
+    """The server's first camera, at its full size."""
+
+    def __init__(self, server: BridgeServer) -> None:
+        self._server = server
+
+    def read(self) -> Frame | None:
+        observation = self._server.observation()
+        # An RGB array that was encoded as if it were BGR: an ordinary decoder finds red and blue exchanged.
+        return Frame(observation.received, np.ascontiguousarray(images.decode(observation.jpeg)[:, :, ::-1]), "real")
+
+    def close(self) -> None:
+        """The connection belongs to who made it."""

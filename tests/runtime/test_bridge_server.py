@@ -1,0 +1,178 @@
+"""Promise: an arm behind a bridge_data_robot server is driven by that server's own protocol, never twice for one step, and never by a pickle."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lz4.frame
+import numpy as np
+import pytest
+
+from mqe_core.cli import main
+from mqe_core.geometry import euler_to_rotation
+from mqe_core.goals import write_goal
+from mqe_core.runtime import bridge_server
+from mqe_core.runtime.bridge_server import BridgeServer, BridgeServerCamera, BridgeServerRobot, handshake
+from mqe_core.runtime.robot import Command, MonotonicClock
+from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safety_rules import MOTORS
+from mqe_core.spec import RobotSpec
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fake_bridge_server import FakeBridgeServer
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeBridgeServer]:
+    fake = FakeBridgeServer()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def connect(spec: RobotSpec) -> Iterator[Callable[[FakeBridgeServer], BridgeServer]]:
+    links: list[BridgeServer] = []
+
+    def start(fake: FakeBridgeServer) -> BridgeServer:
+        links.append(BridgeServer("127.0.0.1", fake.port, spec=spec))
+        return links[-1]
+
+    yield start
+    for link in links:
+        link.close()
+
+
+@pytest.fixture
+def robot(fake: FakeBridgeServer, connect, spec: RobotSpec) -> SafeRobot:
+    clock = MonotonicClock()
+    return SafeRobot(BridgeServerRobot(spec, clock=clock, server=connect(fake)), spec, clock)
+
+
+@pytest.fixture
+def step(robot: SafeRobot, spec: RobotSpec) -> Callable[..., Command]:
+    sequence = iter(range(1, 1000))
+
+    def send(move=(0.0, 0.0, 0.0), turn=(0.0, 0.0, 0.0), gripper: float = 1.0) -> Command:
+        time.sleep(0.11)
+        pose = robot.observe().target_pose
+        pose[:3, 3] += move
+        pose[:3, :3] = euler_to_rotation(np.array(turn)) @ pose[:3, :3]
+        return robot.send(Command(pose, gripper, time.monotonic(), "test", next(sequence), spec.base_frame))
+
+    return send
+
+
+def test_the_handshake_is_the_published_one_byte_for_byte() -> None:
+    assert handshake(5556) == (
+        '{"port_number":5556,"action_keys":["init","move","gripper","reset","step_action","reboot_motor"],'
+        '"observation_keys":["image","state","full_image"],"broadcast_port":5557,"version":"0.0.1"}'
+    )
+
+
+def test_the_servers_target_is_ours_step_by_step(fake: FakeBridgeServer, step, robot: SafeRobot) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        sent = step(rng.uniform(-0.02, 0.02, 3), rng.uniform(-0.1, 0.1, 3), 0.0)
+        assert sent.refused is None
+        np.testing.assert_allclose(fake.position, sent.pose[:3, 3], atol=1e-6)
+        np.testing.assert_allclose(robot.observe().target_pose, sent.pose, atol=1e-9)
+    assert fake.gripper == 0.0 and len(fake.steps) == 6
+
+
+def test_requests_carry_plain_values_only(fake: FakeBridgeServer, step) -> None:
+    step((0.01, 0.0, 0.0))
+
+    def plain(value: object) -> bool:
+        if isinstance(value, dict):
+            return all(type(key) is str and plain(entry) for key, entry in value.items())
+        return all(map(plain, value)) if type(value) is list else type(value) in (str, int, float, bool)
+
+    assert fake.requests and all(plain(request) for request in fake.requests)
+
+
+def test_the_camera_shows_the_true_colours(fake: FakeBridgeServer, connect) -> None:
+    frame = BridgeServerCamera(connect(fake)).read()
+    assert frame.domain == "real" and frame.image.shape == (48, 64, 3)
+    np.testing.assert_allclose(frame.image.reshape(-1, 3).mean(0), (200, 100, 50), atol=4)
+
+
+def test_a_step_without_an_answer_is_never_repeated(fake: FakeBridgeServer, step, robot: SafeRobot) -> None:
+    step((0.01, 0.0, 0.0))
+    fake.silent = True
+    refused = step((0.0, 0.0, 0.02))
+    assert refused.refused == MOTORS and "may still be carried out" in refused.detail
+    end = time.monotonic() + 10
+    while True:
+        try:
+            state = robot.observe()
+            break
+        except RuntimeError:
+            assert time.monotonic() < end
+    assert len(fake.steps) == 2  # it was carried out, once
+    np.testing.assert_array_equal(state.target_pose, state.pose)  # what the server's target is now is not known
+    assert step((0.01, 0.0, 0.0)).refused is None
+
+
+def test_a_server_without_an_arm_is_initialised_with_our_workspace(connect, spec: RobotSpec) -> None:
+    fake = FakeBridgeServer(initialised=False)
+    try:
+        connect(fake)
+        (init,) = [request["payload"] for request in fake.requests if request.get("key") == "init"]
+        low, high = init["env_params"]["override_workspace_boundaries"]
+        assert low[:3] == spec.workspace.low.tolist() and high[:3] == spec.workspace.high.tolist()
+        assert init["env_params"]["camera_topics"] == [{"name": "/blue/image_raw"}]
+    finally:
+        fake.close()
+
+
+def test_another_version_and_nobody_are_refused_with_the_reason(connect, spec: RobotSpec) -> None:
+    fake = FakeBridgeServer(version="0.0.2")
+    try:
+        with pytest.raises(RuntimeError, match="speaks another version"):
+            connect(fake)
+    finally:
+        fake.close()
+    with pytest.raises(RuntimeError, match="no bridge_data_robot server answers"):
+        BridgeServer("127.0.0.1", 9, spec=spec)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple:
+        return print, ("executed",)
+
+
+@pytest.mark.parametrize("reply", [Bomb(), {"state": Bomb()}, [1, 2], "text", b""])
+def test_a_hostile_reply_is_refused_and_not_executed(
+    fake: FakeBridgeServer, connect, reply: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    link = connect(fake)
+    monkeypatch.setattr(fake, "_answer", lambda request: reply)
+    time.sleep(0.06)
+    with pytest.raises(ValueError):
+        link.observation()
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_bytes_that_are_no_frame_are_refused(fake: FakeBridgeServer, connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = connect(fake)
+    original = lz4.frame.compress
+    calls = iter([original, lambda _: b"nonsense"])  # the request as it is, the reply garbled
+    monkeypatch.setattr(bridge_server.lz4.frame, "compress", lambda data: next(calls)(data))
+    time.sleep(0.06)
+    with pytest.raises(ValueError, match="no LZ4 frame"):
+        link.observation()
+
+
+def test_mqe_run_drives_it(
+    fake: FakeBridgeServer, make_bundle, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    write_goal(tmp_path / "cup.png", np.zeros((48, 64, 3), np.uint8), camera=spec.camera.name, domain="real", capture_pose=[0.3, 0, 0.15, 0, 0, 0, 1])
+    arguments = ["run", "--backend", "bridge-server", "--host", "127.0.0.1", "--port", str(fake.port), "--goal", str(tmp_path / "cup.png")]
+    arguments += ["--policy", str(make_bundle(domain="real")), "--seconds", "2"]
+    assert main(arguments) == 1 and "--table-height" in capsys.readouterr().err
+    assert main([*arguments, "--table-height", "0"]) == 0
+    assert len(fake.steps) >= 8 and all(0.0 < action[0] <= 0.02 for action in fake.steps)
+    assert "bridge_data_robot server at 127.0.0.1" in capsys.readouterr().out
