@@ -24,7 +24,9 @@ READY, MOVING, HELD, FAULT = "ready", "moving", "held", "fault"
 _FAULT_RULES = (MOTORS, JOINT_STATE, STALE_STATE)
 _own_sessions = itertools.count(1)
 # Homing rises to this height first: above what stands on the table, and still within reach at the far end of the workspace.
+_AT_REST_RAD = 0.15  # of the sleep joints: folded up; the waist may point anywhere
 _CLEARANCE_M = 0.12
+_CLEAR_OF_BASE_M = 0.16  # … and from nearer to the base also away from it: straight up there, the hand meets the arm's own shoulder
 
 logger = logging.getLogger(__name__)
 
@@ -119,9 +121,12 @@ class ArmSide:
         self._start("homing", [self.robot.spec.neutral_joints])
 
     def park(self) -> None:
-        """Start the motion to the sleep joints' pose by way of neutral: there the arm rests on itself. As
-        `home` otherwise.
+        """Start the motion to the sleep joints' pose by way of neutral: there the arm rests on itself. An arm that
+        is there already is left alone. As `home` otherwise.
         """
+        arm, _ = self.robot.inspect()
+        if arm is not None and np.abs(arm.joints - self.robot.spec.sleep_joints)[1:].max() < _AT_REST_RAD:
+            return
         self._start("parking", [self.robot.spec.neutral_joints, self.robot.spec.sleep_joints])
 
     def go_to(self, joints: np.ndarray, name: str, gripper: float | None = None) -> None:
@@ -188,7 +193,7 @@ class ArmSide:
 
 
 class OwnMotion:
-    """Commands that lead through the poses of `stations` (joints (6,) each): first straight up to a clearance
+    """Commands that lead through the poses of `stations` (joints (6,) each): first up to a clearance
     height where the tool is lower, then straight to one after the other.
     """
 
@@ -213,7 +218,7 @@ class OwnMotion:
         position = goal[:3, 3]
         self._risen = self._risen or here[2, 3] >= _CLEARANCE_M - 1e-4
         if not self._risen:
-            position = np.array([here[0, 3], here[1, 3], _CLEARANCE_M])
+            position = np.array([max(here[0, 3], _CLEAR_OF_BASE_M), here[1, 3], _CLEARANCE_M])
         step = position - here[:3, 3]
         length = float(np.linalg.norm(step))
         step *= min(1.0, control.max_translation_step_m / length) if length > 0 else 1.0

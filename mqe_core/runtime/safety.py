@@ -49,20 +49,20 @@ _BEFORE_SESSION = REFUSE_RULES[: REFUSE_RULES.index(OUT_OF_ORDER) + 1]
 _ROUNDING = 1e-9  # a limit exceeded by less is rounding, not clipping
 _SENT_TOLERANCE = 1e-6  # m and rad: how far what the joints reach may be from what the rules allowed
 _DEAD_BUS_TOLERANCE_RAD = 1e-3
-_FOLDING_JOINTS = [1, 2, 4]  # shoulder, elbow and wrist_angle fold the arm up
 _NEAR_SLEEP_RAD = 0.3  # outside of it the way to sleep needs no exception
 _PARTS_OF_A_PATH = np.array([0.2, 0.4, 0.6, 0.8])  # where a step between two waypoints is looked at
 
 
 @dataclass(frozen=True, eq=False)
 class _Sent:
-    """The last sent target: joints (6,), the pose (4, 4) they reach, and when it was sent (None: found, not
-    sent).
+    """The last sent target: joints (6,), the pose (4, 4) they reach, when it was sent (None: found, not sent), and
+    how low the hand may be: 0 m of clearance, or where it was found lower, no lower than it has been since.
     """
 
     joints: np.ndarray
     pose: np.ndarray
     time: float | None
+    floor: float
 
 
 class SafetyFilter:
@@ -77,7 +77,7 @@ class SafetyFilter:
         )
         self._clearance = HandClearance(spec)
         self._self_distance = SelfDistance(spec)
-        self._asleep_m = float(self._self_distance(spec.sleep_joints))
+        self._asleep_m = self._self_distance(spec.sleep_joints)
         self._sent: _Sent | None = None
         self._session: str | None = None
         self._sequence = 0
@@ -127,7 +127,9 @@ class SafetyFilter:
         self._session, self._sequence, self._heard = result.session, result.sequence, now
         if result.refused is None:
             assert result.joints is not None
-            self._sent = _Sent(result.joints, result.pose, now)
+            clearance = float(self._clearance(result.pose))
+            last_floor = self._sent.floor if self._sent is not None else min(0.0, clearance)
+            self._sent = _Sent(result.joints, result.pose, now, min(0.0, max(last_floor, clearance)))
 
     def release_session(self) -> None:
         """Let any session command next; the last one may go on only with a higher sequence."""
@@ -166,7 +168,8 @@ class SafetyFilter:
 
     def _found(self, state: RobotState) -> _Sent:
         joints = np.array(state.joints, dtype=np.float64)
-        return _Sent(joints, forward_kinematics(self._spec, joints), None)
+        pose = forward_kinematics(self._spec, joints)
+        return _Sent(joints, pose, None, min(0.0, float(self._clearance(pose))))
 
     def _judge_command(self, command: Command, now: float) -> tuple[str, str] | None:
         control = self._spec.control
@@ -216,8 +219,7 @@ class SafetyFilter:
             clipped.append(WORKSPACE)
         left, _, right = np.linalg.svd(pose[:3, :3])
         # An arm that was found too low need not jump up, but may not go lower.
-        floor = min(0.0, float(self._clearance(last.pose)))
-        wanted, raised = self._raise(make_pose(left @ right, position), floor)
+        wanted, raised = self._raise(make_pose(left @ right, position), last.floor)
         # Per axis, as bridge_data_robot clips an action; the direction of the step is kept.
         step = float(np.abs(wanted[:3, 3] - last.pose[:3, 3]).max()) / control.max_translation_step_m
         turn = (
@@ -225,12 +227,12 @@ class SafetyFilter:
             / control.max_rotation_step_rad
         )
         shorter, smaller = 1.0 / max(1.0, step), 1.0 / max(1.0, turn)
-        shortened, raised_again = self._raise(part_way(last.pose, wanted, shorter, smaller), floor)
+        shortened, raised_again = self._raise(part_way(last.pose, wanted, shorter, smaller), last.floor)
         if raised_again and shortened[2, 3] - last.pose[2, 3] > control.max_translation_step_m:
             # It turns faster than it may rise. At one common pace the way there is as high as its two ends, but
             # for what a turn dips between them; that much less of the step leaves room to rise.
             shorter = smaller = 0.95 * min(shorter, smaller)
-            shortened, _ = self._raise(part_way(last.pose, wanted, shorter, smaller), floor)
+            shortened, _ = self._raise(part_way(last.pose, wanted, shorter, smaller), last.floor)
         clipped += [TABLE] * (raised or raised_again)
         clipped += [TRANSLATION_STEP] * (step > 1.0 + _ROUNDING)
         clipped += [ROTATION_STEP] * (turn > 1.0 + _ROUNDING)
@@ -257,9 +259,8 @@ class SafetyFilter:
                 return None, JOINT_LIMITS, f"{_millimetres(pose)} needs a joint beyond its position limit"
             return None, UNREACHABLE, f"no joints reach {_millimetres(pose)}"
         allowed = self._spec.joint_velocity * elapsed  # (6,) rad
-        floor = min(0.0, float(self._clearance(last.pose)))
         excess = float((np.abs(joints - last.joints) / allowed).max())
-        if excess <= 1.0 + _ROUNDING and self._path_is_clear(last.joints, joints, floor):
+        if excess <= 1.0 + _ROUNDING and self._path_is_clear(last.joints, joints, last.floor):
             return joints, None, ""
         rule = JOINT_VELOCITY if excess > 1.0 + _ROUNDING else TABLE
         # Shorten in Cartesian space, where the box and the step limits are convex, and solve again; a step
@@ -267,11 +268,12 @@ class SafetyFilter:
         # fastest where the arm is near singular.
         fraction = 0.98 / max(1.0, excess)
         for _ in range(8):
-            shorter = self._reach(part_way(last.pose, pose, fraction, fraction), last.joints)
+            target, _ = self._raise(part_way(last.pose, pose, fraction, fraction), last.floor)
+            shorter = self._reach(target, last.joints)
             if (
                 shorter is not None
                 and (np.abs(shorter - last.joints) <= allowed).all()
-                and self._path_is_clear(last.joints, shorter, floor)
+                and self._path_is_clear(last.joints, shorter, last.floor)
             ):
                 return shorter, rule, ""
             fraction *= 0.5
@@ -295,14 +297,16 @@ class SafetyFilter:
     def _meets_itself(self, start: np.ndarray, end: np.ndarray) -> bool:
         """Whether the arm touches itself on the way.
 
-        Folded up to sleep it rests on itself: there it may come as near as it does in that very pose. An arm
-        that was found too near may go where it gets no nearer.
+        Folded up to sleep it rests on itself: there each two parts may come as near as they do in that very pose.
+        Parts that were found too near may go where they get no nearer.
         """
         path = start + np.append(_PARTS_OF_A_PATH, 1.0)[:, None] * (end - start)
-        *distances, found = self._self_distance(np.vstack([path, start]))
-        asleep = (np.abs(path - self._spec.sleep_joints)[:, _FOLDING_JOINTS] < _NEAR_SLEEP_RAD).all(axis=1)
-        allowed = min(0.0, found) - _ROUNDING
-        return bool((np.array(distances) < np.where(asleep, min(allowed, self._asleep_m - _ROUNDING), allowed)).any())
+        distances = self._self_distance(np.vstack([path, start]))  # (n + 1, pairs)
+        allowed = np.minimum(0.0, distances[-1])
+        # The waist turns the folded arm as a whole.
+        asleep = (np.abs(path - self._spec.sleep_joints)[:, 1:] < _NEAR_SLEEP_RAD).all(axis=1)
+        limits = np.where(asleep[:, None], np.minimum(allowed, self._asleep_m), allowed)
+        return bool((distances[:-1] < limits - _ROUNDING).any())
 
     def _reach(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
         """Joints that reach the pose so exactly that every limit met by the pose is met by the joints; None

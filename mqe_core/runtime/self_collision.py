@@ -19,7 +19,7 @@ _MEET = {
 
 
 class SelfDistance:
-    """Call it with joints: the smallest distance between the capsules of two parts that can meet, in metres.
+    """Call it with joints: the distances between the capsules of all parts that can meet, in metres.
 
     A capsule covers its box with its corners, so the distance is never larger than that of the boxes.
     """
@@ -43,12 +43,12 @@ class SelfDistance:
         self._radii = np.array(radii)[self._first] + np.array(radii)[self._second]
 
     def __call__(self, joints: np.ndarray) -> np.ndarray:
-        """Joints (..., 6) → (...)."""
+        """Joints (..., 6) → (..., pairs)."""
         frames = joint_frames(self._spec, joints)[..., self._parts, :, :]  # (..., n, 4, 4)
         start, end = (np.einsum("...nij,nj->...ni", frames[..., :3, :3], p) + frames[..., :3, 3] for p in self._points)
         first, second = self._first, self._second
         gaps = _segment_distance(start[..., first, :], end[..., first, :], start[..., second, :], end[..., second, :])
-        return (gaps - self._radii).min(axis=-1)
+        return gaps - self._radii
 
 
 def _shapes(spec: RobotSpec):

@@ -51,6 +51,15 @@ def test_opening_has_full_force_again(loop: GripperLoop) -> None:
     assert loop.pwm(0.035, 0.022, 5.0) == HARDWARE.gripper_max_pwm
 
 
+def test_a_wanted_position_that_fluctuates_is_no_new_grip(loop: GripperLoop) -> None:
+    forces = [loop.pwm(0.010 + 0.002 * (k % 2), 0.022, k * PERIOD_S) for k in range(200)]
+    assert forces[-1] == -HARDWARE.gripper_hold_pwm
+
+
+def test_sick_motors_are_only_held(loop: GripperLoop) -> None:
+    assert loop.pwm(0.010, 0.035, 0.0, gently=True) == -HARDWARE.gripper_hold_pwm
+
+
 def test_blind_it_keeps_the_grip_with_the_holding_force(loop: GripperLoop) -> None:
     loop.pwm(0.010, 0.022, 0.0)
     assert loop.pwm(0.010, math.nan, PERIOD_S) == -HARDWARE.gripper_hold_pwm

@@ -171,6 +171,7 @@ def check_walk(
     robot = SafeRobot(mock, spec, clock)
     last_joints = start_joints(spec, start)
     last_time, count, rules = -np.inf, 0, set()
+    floor = min(0.0, judge.hand_height(last_joints))  # found too low it may stay so, and once higher not go back
     for number, step in enumerate(steps):
         clock.time += step["wait"]
         state = robot.observe()
@@ -212,12 +213,12 @@ def check_walk(
         beyond, was_beyond = (np.maximum(low - p, p - high).clip(min=0) for p in (here[0], before[0]))
         assert (beyond <= was_beyond + TOLERANCE).all()
         # On the whole way there the hand stays off the table, or (found too low) gets no lower.
-        floor = min(0.0, judge.hand_height(last_joints) - TOLERANCE)
         for part in (0.25, 0.5, 0.75, 1.0):
             between = last_joints + part * (q - last_joints)
-            assert judge.hand_height(between) >= floor
-            if not (np.abs(between - spec.sleep_joints)[[1, 2, 4]] < 0.3).all():  # folded up to sleep the arm rests on itself
+            assert judge.hand_height(between) >= floor - TOLERANCE
+            if not (np.abs(between - spec.sleep_joints)[1:] < 0.3).all():  # folded up to sleep the arm rests on itself
                 assert judge.self_distance(between) >= min(0.0, judge.self_distance(last_joints)) - 1e-4
+        floor = min(0.0, max(floor, judge.hand_height(q)))
         assert 0.0 <= sent.gripper <= 1.0
         last_joints, last_time = q, clock.now()
     return count, rules
@@ -257,6 +258,9 @@ def test_walks_near_the_table_leave_it_alone(judge: Judge) -> None:
     for step in steps:
         step["move"] = step["move"] + [0.0, 0.0, -0.02]
     assert "table" in check_walk(judge, "down", steps)[1]
+    for step in steps:  # turns on the table, as often as the filter takes them: no step may end a little lower than the last
+        step["wait"], step["move"], step["turn"] = 0.11, np.array([0.0, 0.0, -0.01]), rng.normal(0, 0.3, 3)
+    assert "joint_velocity" in check_walk(judge, "down", steps)[1]
 
 
 def towards_the_base(count: int) -> list[dict]:

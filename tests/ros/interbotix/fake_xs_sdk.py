@@ -8,7 +8,7 @@ is not refused, most answers are empty, an unknown name gets a default answer, a
 as -pi for every joint, registers of a motor in error are left out. It shares no code with the product.
 
 A text on /fake_xs_sdk/fault changes it: ok, dead_bus, nan, silent, hot, error (one motor's registers cannot be
-read), limp (torque off). Every command that arrives is a line of --log: the
+read), limp (torque off), restarted (its own profile is in force again). Every command that arrives is a line of --log: the
 time (monotonic s), what it was, and its values.
 """
 
@@ -144,6 +144,8 @@ class FakeXsSdk:
         self._fault = message.data
         self._registers["Torque_Enable"] = 0 if message.data == "limp" else 1
         self._registers["Present_Temperature"] = 70 if message.data == "hot" else 35
+        if message.data == "restarted":
+            self._registers |= {"Profile_Velocity": 2000, "Profile_Acceleration": 300}
 
     def _info(self, request: RobotInfo.Request, response: RobotInfo.Response) -> RobotInfo.Response:
         if request.cmd_type == "group" and request.name in ("arm", "all"):

@@ -109,6 +109,31 @@ def test_whatever_the_driver_says_a_sick_arm_is_not_driven(name: str, rule: str,
     assert step((0.0, 0.0, 0.02)).refused is None
 
 
+def test_a_driver_that_was_restarted_has_lost_the_profile_and_is_not_driven(step, arm: SafeRobot, driver, fault) -> None:
+    assert step((0.0, 0.0, 0.02)).refused is None
+    fault("restarted")
+    until(lambda: arm.inspect()[1], "the fault")
+    assert "start this node again" in arm.inspect()[1][1]
+    assert step((0.0, 0.0, 0.02)).refused == MOTORS
+
+
+def test_until_the_first_command_only_the_profile_is_written(arm: SafeRobot, driver) -> None:
+    time.sleep(0.5)
+    assert driver.commands("group") == driver.commands("gripper") == []
+
+
+def test_an_arm_that_is_only_observed_is_written_nothing(ros: None, driver, spec: RobotSpec) -> None:
+    clock = MonotonicClock()
+    robot = WidowXRobot(spec, clock=clock, drive=False)
+    state = robot.observe()
+    time.sleep(0.5)
+    with pytest.raises(ValueError, match="observed only"):
+        robot.send(Command(state.pose, 1.0, clock.now(), "s", 1, spec.base_frame, joints=state.joints))
+    robot.close()
+    for what in ("group", "gripper", "Profile_Velocity", "Profile_Acceleration"):
+        assert driver.commands(what) == []
+
+
 def test_a_driver_that_hangs_is_noticed_and_comes_back(step, arm: SafeRobot, driver) -> None:
     step((0.0, 0.0, 0.02))
     os.kill(driver.process.pid, signal.SIGSTOP)

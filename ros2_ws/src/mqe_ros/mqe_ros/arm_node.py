@@ -57,10 +57,13 @@ class ArmNode(ControlNode):
         self._dry_run = parameter(self, "dry_run", bool, False)
         # Motors that keep their torque would hold an arm up in the air for hours: on hardware it goes to rest first.
         self._park_on_exit = parameter(self, "park_on_exit", bool, backend == "hardware")
+        self._parking = False
         # At a multiple of the control rate, so that the policy finds a pose that is at most 1/state_hz old.
         state_hz = parameter(self, "state_hz", float, 20.0)
         self._states_per_tick = max(1, round(state_hz / self._spec.control.control_hz))
         clock, options = MonotonicClock(), {"address": address} if address else {}
+        if self._dry_run and backend == "hardware":
+            options["drive"] = False
         if self._dry_run:
             robot = find_backend("mqe.robots", backend)(self._spec, clock=clock, **options)
             self._robot = SafeRobot(DryRunRobot(robot), self._spec, clock)
@@ -108,9 +111,11 @@ class ArmNode(ControlNode):
     def finish(self) -> bool:
         """Park where that is wanted; an arm that is held or faulty stays where it is."""
         with self._lock:
-            if self._park_on_exit and not self._dry_run and self._side.state not in (HELD, FAULT):
-                self._park_on_exit = False
+            if not self._park_on_exit or self._dry_run:
+                return True
+            if not self._parking and self._side.state not in (HELD, FAULT):
                 self._side.park()
+            self._parking = True
             return not self._side.homing
 
     def stop(self) -> None:

@@ -17,13 +17,14 @@ class GripperLoop:
 
     def __init__(self, spec: RobotSpec) -> None:
         self._hardware = spec.hardware
-        self._wanted_m: float | None = None
+        self._closing: bool | None = None
         self._rest_m = math.nan  # where the fingers were when they last moved
         self._rest_since = -math.inf
         self._pwm = 0.0
 
-    def pwm(self, wanted_m: float, position_m: float, now: float) -> float:
-        """The PWM for fingers at `position_m` that are wanted at `wanted_m` (finger slide, metres).
+    def pwm(self, wanted_m: float, position_m: float, now: float, gently: bool = False) -> float:
+        """The PWM for fingers at `position_m` that are wanted at `wanted_m` (finger slide, metres); `gently`: never more than the
+        holding force.
 
         An unknown position (NaN) keeps the last force, at most the bounded one: opening blindly would drop
         what is held, pushing blindly would burn the motor.
@@ -33,10 +34,12 @@ class GripperLoop:
             self._pwm = math.copysign(min(abs(self._pwm), hardware.gripper_hold_pwm), self._pwm)
             return self._pwm
         moved = not abs(position_m - self._rest_m) < hardware.gripper_still_m
-        if moved or wanted_m != self._wanted_m:
-            self._rest_m, self._rest_since, self._wanted_m = position_m, now, wanted_m
+        closing = wanted_m < position_m
+        # A wanted position that only fluctuates is no new grip.
+        if moved or closing != self._closing:
+            self._rest_m, self._rest_since, self._closing = position_m, now, closing
         stalled = now - self._rest_since > hardware.gripper_stall_time_s
-        limit = hardware.gripper_hold_pwm if stalled else hardware.gripper_max_pwm
+        limit = hardware.gripper_hold_pwm if stalled or gently else hardware.gripper_max_pwm
         wish = hardware.gripper_max_pwm * hardware.gripper_gain_per_m * (wanted_m - position_m)
         self._pwm = min(max(wish, -limit), limit)
         return self._pwm

@@ -10,14 +10,18 @@ from mqe_core.runtime.robot import MotorHealth
 from mqe_core.spec import RobotSpec
 
 ERRORS, TEMPERATURES, TORQUES = "Hardware_Error_Status", "Present_Temperature", "Torque_Enable"
+VELOCITY, ACCELERATION = "Profile_Velocity", "Profile_Acceleration"  # of the arm's joints only
 _ERROR_BITS = {0: "input voltage", 2: "overheating", 3: "encoder", 4: "electrical shock or too little power", 5: "overload"}
 
 
 class MotorRegisters:
     """The newest value of each register that counts, for all motors: the arm's joints, then the gripper."""
 
-    def __init__(self, spec: RobotSpec) -> None:
+    def __init__(self, spec: RobotSpec, check_profile: bool = True) -> None:
         self._names = (*spec.joint_names, "gripper")
+        control = spec.control
+        self._profile = {VELOCITY: round(1000 * control.profile_moving_time_s), ACCELERATION: round(1000 * control.profile_accel_time_s)}
+        self._check_profile = check_profile
         self._too_hot_c = spec.hardware.max_motor_temperature_c
         self._values: dict[str, tuple[int, ...]] = {}
 
@@ -28,11 +32,12 @@ class MotorRegisters:
         """Not ok where any motor is in error, too hot, without torque, or does not answer."""
         complaints = []
         for register, values in self._values.items():
-            if len(values) != len(self._names):
+            names = self._names[:-1] if register in self._profile else self._names
+            if len(values) != len(names):
                 # The driver leaves out what it could not read, and does not say which motor that was.
-                complaints.append(f"only {len(values)} of {len(self._names)} motors answer for {register}; one is in error or unplugged")
+                complaints.append(f"only {len(values)} of {len(names)} motors answer for {register}; one is in error or unplugged")
                 continue
-            for name, value in zip(self._names, values):
+            for name, value in zip(names, values):
                 complaint = self._complaint(register, value)
                 if complaint:
                     complaints.append(f"{name}: {complaint}")
@@ -52,4 +57,6 @@ class MotorRegisters:
             return f"{value} C, allowed up to {self._too_hot_c:.0f} C; let it cool down"
         if register == TORQUES and not value:
             return "its torque is off"
+        if self._check_profile and register in self._profile and value != self._profile[register]:
+            return f"{register} reads {value}, not {self._profile[register]}: driver or motor was restarted; start this node again"
         return ""

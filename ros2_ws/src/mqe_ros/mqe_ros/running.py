@@ -97,9 +97,8 @@ class ControlNode(Node):
         try:
             self.control()
         except BaseException as error:  # carried to the main thread, which ends the process with it
-            if not self.stopping.is_set() and self.context.ok():
-                self.failure = error
-                self.context.try_shutdown()
+            if not self.stopping.is_set():
+                self.failure = error  # the main thread looks; the context stays open, for what is still to be said to an arm
 
     def _publish_diagnostics(self) -> None:
         level, message, values = self.diagnose()
@@ -164,9 +163,9 @@ def run_node(make: Callable[[], ControlNode]) -> int:
         executor.add_node(node)
         node.start()
         signals.raising = False
-        while not signals.heard:
+        while not signals.heard and node.failure is None:
             executor.spin_once(timeout_sec=_SIGNAL_DELAY_S)
-        while not node.finish() and not signals.insisted:
+        while node.failure is None and not node.finish() and not signals.insisted:
             executor.spin_once(timeout_sec=_SIGNAL_DELAY_S)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -178,7 +177,10 @@ def run_node(make: Callable[[], ControlNode]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:
-            node.stop()
+            try:
+                node.stop()
+            except Exception as error:  # the first failure is the one to tell
+                failure = failure or node.failure or error
             failure = failure or node.failure
             if executor is not None:
                 executor.shutdown(timeout_sec=1.0)

@@ -18,10 +18,12 @@ from mqe_core.kinematics import forward_kinematics
 from mqe_core.runtime.robot import Clock, Command, MotorHealth, RobotState
 from mqe_core.spec import RobotSpec
 from mqe_ros.gripper_loop import GripperLoop
-from mqe_ros.motor_health import ERRORS, TEMPERATURES, TORQUES, MotorRegisters
-from mqe_ros.xs_driver import ALL, ARM, GRIPPER, JointReading, XsDriver, finger_position
+from mqe_ros.motor_health import ACCELERATION, ERRORS, TEMPERATURES, TORQUES, VELOCITY, MotorRegisters
+from mqe_ros.xs_driver import ALL, ANSWER_S, ARM, GRIPPER, JointReading, XsDriver, finger_position
 
 _DEAD_BUS_TOLERANCE_RAD = 1e-3
+_OTHER_REGISTERS = (TEMPERATURES, TORQUES, VELOCITY, ACCELERATION)  # one of them at a time, besides the errors
+_MAX_HEALTH_PERIODS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -29,26 +31,29 @@ logger = logging.getLogger(__name__)
 class WidowXRobot:
     """Observes and drives one arm; a thread each for the gripper's force loop and for the motors' health.
 
-    `clock` must be the machine's monotonic one: the driver's messages are stamped with it on receipt.
+    Until the first `send` nothing is written but the profile, so an object in the gripper of a restarted process stays in it. With
+    `drive` off nothing is written at all, and `send` is refused. `clock` must be the machine's monotonic one: the driver's messages are stamped with it on receipt.
     RuntimeError where the driver is absent, silent, drives another arm, or is set up in a way that this
     backend cannot stream to; the text says what to change.
     """
 
-    def __init__(self, spec: RobotSpec, *, clock: Clock) -> None:
-        self._spec, self._clock = spec, clock
+    def __init__(self, spec: RobotSpec, *, clock: Clock, drive: bool = True) -> None:
+        self._spec, self._clock, self._drive = spec, clock, drive
+        self._has_sent = False
         self._driver = XsDriver(spec.hardware.driver_name)
         try:
             self._check_setup()
-            self._set_profile()
+            if drive:
+                self._set_profile()
             self._target_joints = self._joints(self._driver.reading())
             finger = finger_position(self._driver.reading())
             if not math.isfinite(finger):
                 raise RuntimeError("the driver publishes no left_finger; was it started with use_gripper:=true?")
             self._target_gripper = min(max(spec.gripper.gripper_value(finger), 0.0), 1.0)
-            self._registers = MotorRegisters(spec)
-            for register in (ERRORS, TEMPERATURES, TORQUES):
-                self._registers.update(register, self._driver.registers(ALL, register))
-            self._health = self._registers.health()
+            self._registers = MotorRegisters(spec, check_profile=drive)
+            for register in (ERRORS, *_OTHER_REGISTERS):
+                self._read(register)
+            self._health, self._health_time = self._registers.health(), clock.now()
         except BaseException:
             self._driver.close()
             raise
@@ -71,15 +76,18 @@ class WidowXRobot:
             pose=forward_kinematics(self._spec, joints),
             target_pose=forward_kinematics(self._spec, self._target_joints),
             target_gripper=self._target_gripper,
-            health=self._health,
+            health=self._checked_health(),
         )
 
     def send(self, command: Command) -> Command:
         if command.joints is None:
             raise ValueError("a command without joints reached the backend; send it through make_robot's SafeRobot")
+        if not self._drive:
+            raise ValueError("this arm was opened to be observed only")
         self._driver.write_joints(np.asarray(command.joints).tolist())
         self._target_joints = np.array(command.joints, dtype=np.float64)
         self._target_gripper = float(command.gripper)
+        self._has_sent = True
         return command
 
     def hold(self) -> None:
@@ -90,9 +98,12 @@ class WidowXRobot:
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout=2.0)
-        self._driver.write_gripper(self._loop.pwm(self._finger_target_m(), math.nan, self._clock.now()))
-        time.sleep(0.05)  # the publisher sends from a thread of its own
-        self._driver.close()
+        try:
+            if self._has_sent:
+                self._driver.write_gripper(self._loop.pwm(self._finger_target_m(), math.nan, self._clock.now()))
+                time.sleep(0.05)  # the publisher sends from a thread of its own
+        finally:
+            self._driver.close()
 
     def _joints(self, reading: JointReading) -> np.ndarray:
         """(6,) rad, in the spec's order."""
@@ -122,15 +133,26 @@ class WidowXRobot:
     def _set_profile(self) -> None:
         """Smooth steps at the control rate. The acceleration first: it may not exceed half the moving time."""
         control = self._spec.control
-        self._driver.set_register(ARM, "Profile_Acceleration", round(1000 * control.profile_accel_time_s))
-        self._driver.set_register(ARM, "Profile_Velocity", round(1000 * control.profile_moving_time_s))
+        self._driver.set_register(ARM, ACCELERATION, round(1000 * control.profile_accel_time_s))
+        self._driver.set_register(ARM, VELOCITY, round(1000 * control.profile_moving_time_s))
 
     def _finger_target_m(self) -> float:
         return self._spec.gripper.finger_position_m(self._target_gripper)
 
+    def _checked_health(self) -> MotorHealth:
+        """What was read last; not ok where reading it has ended, or the gripper's loop has."""
+        age = self._clock.now() - self._health_time
+        if age > _MAX_HEALTH_PERIODS * self._spec.hardware.health_period_s + ANSWER_S:
+            return MotorHealth(ok=False, reason=f"the motors' registers have not been read for {age:.0f} s")
+        if not all(thread.is_alive() for thread in self._threads):
+            return MotorHealth(ok=False, reason="a part of this process that looks after the motors has ended; see its log, and start it again")
+        return self._health
+
     def _drive_gripper(self) -> None:
         period = 1.0 / self._spec.hardware.gripper_loop_hz
         while not self._stopping.wait(period):
+            if not self._has_sent:
+                continue
             now, reading = self._clock.now(), self._driver.reading()
             try:
                 self._joints(reading)  # where the arm reads as a dead bus, so does the finger
@@ -138,18 +160,25 @@ class WidowXRobot:
             except RuntimeError:
                 fresh = False
             finger = finger_position(reading) if fresh else math.nan
-            self._driver.write_gripper(self._loop.pwm(self._finger_target_m(), finger, now))
+            try:
+                self._driver.write_gripper(self._loop.pwm(self._finger_target_m(), finger, now, gently=not self._health.ok))
+            except Exception:  # the thread must outlive one failed message; if all fail, the motors' health says so
+                logger.exception("gripper")
 
     def _watch_motors(self) -> None:
-        others, k = (TEMPERATURES, TORQUES), 0
+        k = 0
         while not self._stopping.wait(self._spec.hardware.health_period_s):
             try:
-                for register in (ERRORS, others[k % 2]):
-                    self._registers.update(register, self._driver.registers(ALL, register))
+                for register in (ERRORS, _OTHER_REGISTERS[k % len(_OTHER_REGISTERS)]):
+                    self._read(register)
                 health = self._registers.health()
-            except RuntimeError as error:
+            except Exception as error:  # whatever it is, motors that cannot be asked are not driven
                 health = MotorHealth(ok=False, reason=str(error))
             if not health.ok and self._health.ok:
                 logger.warning("motors: %s", health.reason)
-            self._health = health
+            self._health, self._health_time = health, self._clock.now()
             k += 1
+
+    def _read(self, register: str) -> None:
+        group = ARM if register in (VELOCITY, ACCELERATION) else ALL
+        self._registers.update(register, self._driver.registers(group, register))

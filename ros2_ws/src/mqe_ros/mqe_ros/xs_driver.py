@@ -22,7 +22,7 @@ from sensor_msgs.msg import JointState
 
 ARM, GRIPPER, ALL = "arm", "gripper", "all"  # the driver's names of joint groups and of the gripper's motor
 _STARTUP_S = 10.0  # for the driver to be discovered and to publish
-_ANSWER_S = 1.0  # for one service call; it takes some 10 ms
+ANSWER_S = 1.0  # for one service call; it takes some 10 ms
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class XsDriver:
     def __init__(self, name: str) -> None:
         try:
             from interbotix_xs_modules.xs_robot.core import InterbotixRobotXSCore
-            from interbotix_xs_msgs.srv import OperatingModes
+            from interbotix_xs_msgs.srv import MotorGains, OperatingModes, Reboot, RegisterValues, RobotInfo, TorqueEnable
         except ImportError as error:
             raise RuntimeError(f"Interbotix's ROS 2 packages are missing ({error}); docs/hardware.md says how to install them") from error
         if not rclpy.ok():  # in a program that is no ROS node
@@ -49,15 +49,19 @@ class XsDriver:
         self._newest: JointReading | None = None
         try:
             # The core waits for these for ever; so they are waited for here first.
-            probe = self._node.create_client(OperatingModes, f"/{name}/set_operating_modes")
+            services = {"set_operating_modes": OperatingModes, "set_motor_pid_gains": MotorGains, "set_motor_registers": RegisterValues,
+                        "get_motor_registers": RegisterValues, "get_robot_info": RobotInfo, "torque_enable": TorqueEnable, "reboot_motors": Reboot}  # fmt: skip
+            probes = [self._node.create_client(kind, f"/{name}/{service}") for service, kind in services.items()]
             states = self._node.create_subscription(JointState, f"/{name}/joint_states", self._on_joint_states, 10)
-            if not probe.wait_for_service(timeout_sec=_STARTUP_S):
+            end = time.monotonic() + _STARTUP_S
+            if not all(probe.wait_for_service(timeout_sec=max(0.0, end - time.monotonic())) for probe in probes):
                 raise RuntimeError(
                     f"no arm driver answers under /{name}; start it: "
                     f"ros2 launch interbotix_xsarm_control xsarm_control.launch.py robot_model:={name}"
                 )
             self._wait_for_states(name)
-            self._node.destroy_client(probe)
+            for probe in probes:
+                self._node.destroy_client(probe)
             self._core = InterbotixRobotXSCore(robot_model=name, robot_name=name, node=self._node)
             # Its own subscription keeps no time of receipt, and 100 messages a second need not be read twice.
             self._node.destroy_subscription(self._core.sub_joint_states)
@@ -130,8 +134,8 @@ class _BoundedNode(Node):
     def wait_until_future_complete(self, future: Future, timeout_sec: float | None = None) -> None:
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
-        if not done.wait(_ANSWER_S if timeout_sec is None else timeout_sec):
-            raise RuntimeError(f"the arm's driver did not answer a request within {_ANSWER_S:.0f} s")
+        if not done.wait(ANSWER_S if timeout_sec is None else timeout_sec):
+            raise RuntimeError(f"the arm's driver did not answer a request within {ANSWER_S:.0f} s")
 
 
 def finger_position(reading: JointReading) -> float:
