@@ -21,6 +21,9 @@ import numpy as np
 
 from mqe_core.spec import RobotSpec
 
+SERIAL_DEVICE = Path("/dev/ttyDXL")  # the udev name of the arm's U2D2 in the Interbotix installation
+DRIVER_MODULE = "interbotix_xs_modules"
+
 OK, WARN, FAIL = "ok", "warn", "FAIL"
 _SHARED_MEMORY_MB = 64  # a participant of the shipped Fast DDS profile takes 8 MB; there are half a dozen
 _WAKE_LATE_MS = 2.0  # what the arm's command interval may deviate (docs/interfaces.md)
@@ -48,7 +51,7 @@ def examine(spec: RobotSpec, policy: Path | None, device: str | None) -> Iterato
         _wake_ups,
         _limits,
         lambda: _camera(device),
-        lambda: _arm(Path("/dev/ttyDXL")),
+        lambda: _arm(SERIAL_DEVICE),
         lambda: _disk(Path.cwd()),
     ]
     for check in checks:
@@ -158,8 +161,11 @@ def _camera(device: str | None) -> Iterator[Finding]:
         found = sorted(path.name for path in Path("/dev").glob("video*"))
         yield Finding(OK if found else WARN, f"cameras: {', '.join(found) or 'no /dev/video*'}", "" if found else "needed for a real arm; plug it in")
         return
-    import cv2
-
+    try:
+        import cv2
+    except ImportError:
+        yield Finding(FAIL, f"camera {device} cannot be read: no OpenCV", "pip install opencv-python-headless")
+        return
     capture = cv2.VideoCapture(int(device) if device.isdigit() else device)
     frames, began = 0, time.monotonic()
     while capture.isOpened() and time.monotonic() - began < 2.0 and capture.read()[0]:
@@ -174,7 +180,7 @@ def _camera(device: str | None) -> Iterator[Finding]:
 
 
 def _arm(device: Path) -> Iterator[Finding]:
-    driver = importlib.util.find_spec("interbotix_xs_modules") is not None
+    driver = importlib.util.find_spec(DRIVER_MODULE) is not None
     remedy = "" if driver else "only for a real arm: docs/hardware.md"
     yield Finding(OK if driver else WARN, f"the arm's driver is {'importable' if driver else 'not installed'}", remedy)
     if not device.exists():

@@ -116,7 +116,7 @@ def test_the_foundation_stands_on_itself(name: str) -> None:
         ("sim", {*FOUNDATION, "runtime"}, ROS | {"torch", "tensorboard"}),
         ("ros2_ws/src/mqe_ros", {*FOUNDATION, "runtime"}, {"torch", "pybullet", "mqe_sim"}),
         # No nodes: what starts them. It looks into stores for the mock, and its demo scores the sim.
-        ("ros2_ws/src/mqe_bringup", {*FOUNDATION, "runtime", "data", "replay"}, {"torch", "pybullet"}),
+        ("ros2_ws/src/mqe_bringup", {*FOUNDATION, "runtime", "data", "replay", "doctor"}, {"torch", "pybullet"}),
     ],
 )
 def test_layers(folder: str, allowed: set[str], forbidden: set[str]) -> None:

@@ -4,8 +4,9 @@ mqe goal capture cup_in_bowl --backend hardware --camera /dev/video0 --table-hei
 mqe goal list
 mqe goal show cup_in_bowl
 
-`capture` opens the gripper, moves the arm to where it is not in the way, waits until the scene is as it shall become, and writes a PNG and its
-YAML into ~/.mqe/goals. For the sim: mqe sim goal. The backend `hardware` needs the ROS workspace sourced and its driver running.
+`capture` opens the gripper, moves the arm to where it is not in the way, waits until the scene is as it shall become, writes a PNG and its
+YAML into ~/.mqe/goals, and parks a real arm. For the sim: mqe sim goal. The backend `hardware` needs the ROS workspace sourced and its
+driver running.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Callable
 
+    from mqe_core.runtime.arm_side import ArmSide
     from mqe_core.runtime.robot import Clock
-    from mqe_core.runtime.safety import SafeRobot
 
 _CAPTURE_M = (0.3, 0.0, 0.15)  # bridge_data_robot's goal pose, tool straight down (facts: BridgeData's evaluation)
 _SETTLE_S = 1.0
@@ -55,6 +56,7 @@ def _capture(args: argparse.Namespace) -> int:
     from mqe_core.geometry import state_to_pose
     from mqe_core.goals import write_goal
     from mqe_core.kinematics import inverse_kinematics
+    from mqe_core.runtime.arm_side import ArmSide
     from mqe_core.runtime.robot import MonotonicClock, make_camera, make_robot
     from mqe_core.spec import load_robot_spec, with_table_height
     from mqe_core.user_files import configured_table_height, goal_folder
@@ -77,7 +79,8 @@ def _capture(args: argparse.Namespace) -> int:
     try:
         robot = make_robot(args.backend, spec, clock=clock)
         try:
-            _move(robot, clock, joints)
+            side = ArmSide(robot, clock)
+            _go_on(side, clock, lambda: side.go_to(joints, "moving to the capture pose", gripper=1.0))
             if not args.yes:
                 input("arrange the scene as it shall become, stand back, and press Enter ")
             frame = camera.read()
@@ -86,6 +89,8 @@ def _capture(args: argparse.Namespace) -> int:
             while frame is None or clock.now() < end:
                 clock.sleep_until(clock.now() + 0.02)
                 frame = camera.read()
+            if args.backend == "hardware":
+                _go_on(side, clock, side.park)  # motors that keep their torque would hold the arm up for hours
         finally:
             robot.close()
     finally:
@@ -95,15 +100,14 @@ def _capture(args: argparse.Namespace) -> int:
     return 0
 
 
-def _move(robot: SafeRobot, clock: Clock, joints: np.ndarray) -> None:
-    """Open the gripper and go there; RuntimeError where the arm stops on the way."""
-    from mqe_core.runtime.arm_side import READY, ArmSide
+def _go_on(side: ArmSide, clock: Clock, start: Callable[[], None]) -> None:
+    """A motion of the arm's own to its end; RuntimeError where it stops on the way."""
+    from mqe_core.runtime.arm_side import READY
 
-    side = ArmSide(robot, clock)
-    side.go_to(joints, "moving to the capture pose", gripper=1.0)
+    start()
     try:
         while side.homing:
-            clock.sleep_until(clock.now() + robot.spec.control.period_s)
+            clock.sleep_until(clock.now() + side.robot.spec.control.period_s)
             side.tick()
     except KeyboardInterrupt:
         side.hold("Ctrl-C")

@@ -25,10 +25,10 @@ def run(args: argparse.Namespace) -> int:
 
     from mqe_core.bundle import PolicyBundle
     from mqe_core.bundle_contract import ACTION_NAMES
-    from mqe_core.data.ros_bag import recorded_decisions, recorded_fingerprints
+    from mqe_core.data.ros_bag import bag_files, recorded_decisions, recorded_fingerprints
     from mqe_core.runtime.policy import OnnxPolicy
 
-    files = [args.bag] if args.bag.is_file() else sorted(args.bag.rglob("*.mcap"))
+    files = bag_files(args.bag)
     if not files:
         raise ValueError(f"{args.bag} holds no .mcap file; record one with record:=true")
     policy = OnnxPolicy(PolicyBundle.open(args.policy))
@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(summary, indent=2))
     else:
-        whose = "the policy that made them" if is_same_policy else f"another policy (recorded: {', '.join(fingerprints)[:12] or 'not stated'})"
+        recorded = ", ".join(name[:12] for name in fingerprints) or "not stated"
+        whose = "the policy that made them" if is_same_policy else f"another policy (recorded: {recorded})"
         print(f"{len(differences)} commands replayed with {whose}, {missing} without image or goal")
         print("largest difference  " + "  ".join(f"{name} {value:.2g}" for name, value in summary["largest_difference"].items()))
         print("within the bundle's tolerance" if agrees else "beyond the bundle's tolerance")

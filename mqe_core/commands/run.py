@@ -91,7 +91,7 @@ class _Rig:
 def run(args: argparse.Namespace) -> int:
     """Run `mqe run`."""
     from mqe_core.bundle import PolicyBundle
-    from mqe_core.goals import find_goal, read_goal
+    from mqe_core.goals import check_camera, find_goal, read_goal
     from mqe_core.runtime.control_loop import ControlLoop
     from mqe_core.runtime.policy import OnnxPolicy
     from mqe_core.runtime.policy_side import PolicySide
@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     goal = read_goal(find_goal(args.goal, goal_folders())) if args.goal is not None else None
     if goal is not None:
         check_domain(policy.domain, goal.domain, f"the goal {goal.path}")
+        check_camera(goal, spec.camera.name)
     if args.backend == "bridge-server":
         spec = _with_measured_table(args, spec)
     elif args.host is not None or args.table_height is not None:

@@ -1,6 +1,6 @@
 """Our own recordings: MCAP bags of the ROS 2 graph (`record:=true`), as episodes.
 
-An episode is a stretch of commands without a gap, of one session, towards one goal. Its frames are the images
+An episode is a stretch of commands without a gap, of one session, towards one goal, none of which was refused. Its frames are the images
 that those commands were computed from, its states what the arm measured then. Its actions are what the arm was
 really told: the way from one commanded target to the next, in BridgeData's convention, not the policy's wish
 that the safety filter may have clipped or refused.
@@ -24,11 +24,19 @@ from mqe_core.geometry import action_between, make_pose, pose_to_state, quaterni
 from mqe_core.spec import RobotSpec, load_robot_spec
 
 _KEPT_IMAGES = 90  # of the newest; a command is computed from one at most a second old
-_MAX_FRAMES = 500  # of one episode, as its images are held in memory; a longer pursuit becomes several
+_MAX_FRAMES = 150  # of one episode, as its images are held in memory (140 MB at 640x480); a longer pursuit becomes several
 _GAP_PERIODS = 2.5  # between two commands; a longer one is no step
 _TOPICS = (
-    "/camera/image_raw", "/goal/image", "/policy/command", "/arm/ee_pose", "/arm/ee_target", "/joint_states", "/diagnostics",
+    "/camera/image_raw", "/goal/image", "/policy/command", "/arm/ee_pose", "/arm/ee_target", "/joint_states", "/arm/status", "/diagnostics",
 )  # fmt: skip
+
+
+def bag_files(root: Path) -> list[Path]:
+    """All .mcap files at or below `root`, and those of `root-2`, `root-3` …, in which a long recording goes on."""
+    if root.is_file():
+        return [root] if root.suffix == ".mcap" else []
+    later = sorted((path for path in root.parent.glob(f"{root.name}-*") if path.name[len(root.name) + 1 :].isdigit()), key=lambda p: natural_key(p.name))
+    return [file for part in (root, *later) for file in sorted(part.rglob("*.mcap"), key=lambda path: natural_key(path.as_posix()))]
 
 
 class RosBagSource:
@@ -38,8 +46,7 @@ class RosBagSource:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        found = [root] if root.is_file() else root.rglob("*.mcap")
-        self._files = sorted((p for p in found if p.suffix == ".mcap"), key=lambda path: natural_key(path.as_posix()))
+        self._files = bag_files(root)
 
     def is_empty(self) -> bool:
         return not self._files
@@ -57,7 +64,7 @@ class RosBagSource:
     def tasks(self) -> Iterator[EpisodeTask | Skipped]:
         spec = load_robot_spec()
         for file in self._files:
-            name = file.relative_to(self.root).as_posix() if file != self.root else file.name
+            name = file.relative_to(self.root.parent).as_posix()
             reader = _Reader(spec)
             try:
                 for topic, message in _messages(file):
@@ -80,7 +87,7 @@ class Decision:
 
 
 def recorded_decisions(file: Path) -> Iterator[Decision | None]:
-    """Every command of one .mcap file in its order; None where image or goal of one are not in the recording."""
+    """Every command of one .mcap file in its order; None where image or goal of one are not in it."""
     images: deque[tuple[tuple[int, int], object]] = deque(maxlen=_KEPT_IMAGES)
     goal = None
     for topic, message in _messages(file):
@@ -139,6 +146,8 @@ class _Reader:
             self._finger = dict(zip(message.name, message.position)).get("left_finger")
         elif topic == "/goal/image":
             yield from self.end()
+        elif topic == "/arm/status" and (message.refused or message.dry_run):
+            yield from self.end()  # what follows was not done; the frame of the refused command is the last one
         elif topic == "/policy/command":
             yield from self._command(message)
 

@@ -51,6 +51,8 @@ def train(
     elif checkpoint.exists() or (out / "config.yaml").exists():
         raise ValueError(f"{out} already holds a run: add --resume to continue it, or choose another --out")
     kept = read_metadata(out) if resume else None if init is None else read_metadata(init)
+    if resume and not checkpoint.exists() and kept.get("init"):  # interrupted before its first checkpoint
+        init = Path(kept["init"]["path"])
     trainer = Trainer(store, config, progress, scale=None if kept is None else action_scale(kept))
     if init is not None:
         _take_weights(trainer, init)

@@ -2,7 +2,9 @@
 
 One ZeroMQ request and reply per call, each an LZ4 frame around a pickled dict (facts: widowx_bridge.md section 6). Replies pass a restricted
 unpickler; requests carry plain lists and numbers, which every version of the server reads. The server composes each step on a target of its
-own, which it does not tell: the same target is kept here, step by step. It has no hold and no watchdog; its motors keep their last target.
+own, which it does not tell. Initialising it puts the arm at its start pose and the target on the measured one; from there the same target is
+kept here, step by step, with the server's own limits. Where a step is not answered, the target is no longer known, and this is the end.
+It has no hold and no watchdog; its motors keep their last target.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 import zmq
 
 from mqe_core import images, safe_pickle
-from mqe_core.geometry import action_between, state_to_pose
+from mqe_core.geometry import action_between, apply_action, state_to_pose
 from mqe_core.kinematics import inverse_kinematics
 from mqe_core.runtime.robot import Clock, Command, Frame, MotorHealth, RobotState
 from mqe_core.runtime.safety_rules import MOTORS
@@ -25,7 +27,9 @@ from mqe_core.spec import RobotSpec
 
 PORT = 5556
 _REPLY_S = 0.8  # the published client's; the server goes on with what it was asked for, whether anybody waits or not
-_INIT_S = 30.0  # its first initialisation takes about ten seconds, in which it answers nothing
+_INIT_S = 30.0  # initialising takes about ten seconds, in which it answers nothing
+_REST_S, _REST_M = 0.5, 1e-3  # the start pose is reached where the hand has not moved more than that in that time
+_STEP_LIMITS = np.array([0.05] * 3 + [0.25] * 3)  # what the server clips a step to (facts 1.1)
 _SUCCESS = 1
 _OBSERVED_S = 0.05  # an observation so fresh serves robot and camera alike: each costs the server some 80 ms
 _MAX_REPLY_BYTES = 64 * 1024 * 1024
@@ -67,8 +71,7 @@ class BridgeServer:
                 raise RuntimeError(f"no bridge_data_robot server answers at {self._address}; is it running, and the port open?")
             if answer.get("payload") != handshake(port):
                 raise RuntimeError(f"the server at {self._address} speaks another version: {str(answer.get('payload'))[:300]!r}")
-            if self._observe() is None:
-                self._initialise(spec, camera_topic)
+            self._initialise(spec, camera_topic)
         except BaseException:
             self.close()
             raise
@@ -104,11 +107,15 @@ class BridgeServer:
             "camera_topics": [{"name": camera_topic}],
         }  # fmt: skip
         self._ask({"type": "act", "key": "init", "payload": {"env_params": parameters, "image_size": 256}})
-        end = time.monotonic() + _INIT_S
-        while self._observe() is None:
+        end, before = time.monotonic() + _INIT_S, None
+        while True:
+            now = self._observe()
+            if now is not None and before is not None and np.abs(now.state[:3] - before.state[:3]).max() < _REST_M:
+                return
             if time.monotonic() > end:
                 raise RuntimeError(f"the server at {self._address} was asked to initialise its arm and has not within {_INIT_S:.0f} s; see its log")
-            time.sleep(0.2)
+            before = now
+            time.sleep(_REST_S)
 
     def _observe(self) -> Observation | None:
         """None where no answer came, or the server has no arm yet."""
@@ -152,10 +159,13 @@ class BridgeServerRobot:
     def __init__(self, spec: RobotSpec, *, clock: Clock, server: BridgeServer) -> None:
         self._spec, self._server = spec, server
         self._target: np.ndarray | None = None
+        self._lost = False
         self._target_gripper = 1.0
 
     def observe(self) -> RobotState:
-        """RuntimeError where the server does not answer, or tells a pose that the arm cannot have."""
+        """RuntimeError where the server does not answer, has not answered a step, or tells a pose that the arm cannot have."""
+        if self._lost:
+            raise RuntimeError("the server did not answer a step: its target is not known any more; start again (the arm moves to its start pose)")
         observation = self._server.observation()
         pose = state_to_pose(observation.state)
         joints = inverse_kinematics(self._spec, pose, self._spec.neutral_joints) if np.isfinite(observation.state).all() else None
@@ -174,13 +184,14 @@ class BridgeServerRobot:
         )
 
     def send(self, command: Command) -> Command:
+        """One step towards the command; returns the target that the server has now."""
         state = self.observe()
-        motion = action_between(state.target_pose, command.pose, state.pose)
+        motion = np.clip(action_between(state.target_pose, command.pose, state.pose), -_STEP_LIMITS, _STEP_LIMITS)
         if not self._server.step(np.append(motion, command.gripper)):
-            self._target = None  # not known: the next observation is what there is
+            self._lost = True
             return replace(command, refused=MOTORS, detail="the server did not answer a step, which may still be carried out")
-        self._target, self._target_gripper = command.pose.copy(), float(command.gripper)
-        return command
+        self._target, self._target_gripper = apply_action(state.target_pose, motion, state.pose), float(command.gripper)
+        return replace(command, pose=self._target.copy())
 
     def hold(self) -> None:
         """Nothing to send: the server's motors keep their target by themselves."""

@@ -13,6 +13,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from mqe_core.bundle import PolicyBundle
 from mqe_core.cli import main
 from mqe_core.data.importer import import_episodes, open_source
+from mqe_core.data.ros_bag import bag_files
 from mqe_core.geometry import apply_action, euler_to_rotation, make_pose, pose_to_state, rotation_to_quaternion
 from mqe_core.images import squash_resize
 from mqe_core.runtime.policy import OnnxPolicy
@@ -20,7 +21,8 @@ from mqe_core.spec import RobotSpec
 
 MESSAGES = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_interfaces" / "msg"
 TYPES = get_typestore(Stores.ROS2_JAZZY)
-TYPES.register(get_types_from_msg((MESSAGES / "EndEffectorCommand.msg").read_text(), "mqe_interfaces/msg/EndEffectorCommand"))
+for _name in ("EndEffectorCommand", "ArmStatus"):
+    TYPES.register(get_types_from_msg((MESSAGES / f"{_name}.msg").read_text(), f"mqe_interfaces/msg/{_name}"))
 TOPICS = {
     "/camera/image_raw": "sensor_msgs/msg/Image",
     "/goal/image": "sensor_msgs/msg/Image",
@@ -28,6 +30,7 @@ TOPICS = {
     "/arm/ee_pose": "geometry_msgs/msg/PoseStamped",
     "/arm/ee_target": "geometry_msgs/msg/PoseStamped",
     "/joint_states": "sensor_msgs/msg/JointState",
+    "/arm/status": "mqe_interfaces/msg/ArmStatus",
     "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
 }
 
@@ -88,6 +91,11 @@ class Bag:
                 steps_to_goal=1.0,
             ),
         )
+
+    def status(self, refused: str, dry_run: bool = False) -> None:
+        kind = TYPES.types["mqe_interfaces/msg/ArmStatus"]
+        fields = {"state": "ready", "reason": "", "clipped": [], "refused": refused, "session": "one", "sequence": 1, "dry_run": dry_run}
+        self.write("/arm/status", kind(header=self.header(), **fields))
 
     def diagnostics(self, text: str, key: str = "domain") -> None:
         value = self.make("diagnostic_msgs/msg/KeyValue", key=key, value=text)
@@ -161,6 +169,28 @@ def test_a_command_without_its_image_is_left_out(walk, spec: RobotSpec, tmp_path
     bag.writer.close()
     store = import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
     assert np.diff(store.episode_ends, prepend=0).tolist() == [3, 3]
+
+
+def test_what_the_arm_refused_is_no_demonstration(walk, spec: RobotSpec, tmp_path: Path) -> None:
+    bag = Bag(tmp_path / "bag", spec)
+    bag.diagnostics("sim")
+    for k in range(4):
+        walk(bag, 3, first=1 + 3 * k)
+        bag.status("held" if k == 1 else "", dry_run=k == 2)
+    bag.writer.close()
+    store = import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
+    assert np.diff(store.episode_ends, prepend=0).tolist() == [6, 3, 3]
+
+
+def test_a_long_recording_goes_on_in_the_next_bag(walk, spec: RobotSpec, tmp_path: Path) -> None:
+    for name in ("day", "day-2", "day-10", "other"):
+        bag = Bag(tmp_path / name, spec)
+        bag.diagnostics("sim")
+        walk(bag, 3)
+        bag.writer.close()
+    assert [file.parent.name for file in bag_files(tmp_path / "day")] == ["day", "day-2", "day-10"]
+    store = import_episodes(open_source(tmp_path / "day"), tmp_path / "store", image_size=16, source_name="bag")
+    assert store.num_episodes == 3
 
 
 def test_a_bag_whose_recorder_was_killed_gives_what_it_holds(walk, spec: RobotSpec, tmp_path: Path) -> None:

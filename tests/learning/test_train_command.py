@@ -129,6 +129,17 @@ def test_a_run_can_begin_with_the_weights_and_the_action_scale_of_another(synthe
     assert metadata[1]["init"]["data"] == metadata[0]["data"]["fingerprint"] and metadata[0]["init"] is None
 
 
+def test_a_run_interrupted_before_its_first_checkpoint_begins_with_those_weights_again(synthetic_store: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    run("--data", synthetic_store, "--out", first, *TINY, "--steps", "3")
+    run("--data", synthetic_store, "--out", second, *TINY, "--steps", "1", "--set", "learning_rate=1e-12", "--init", first)
+    (second / "checkpoints" / "latest.pt").unlink()
+    assert run("--resume", "--out", second) == 0
+    before, after = load_run(first)[0].state_dict(), load_run(second)[0].state_dict()
+    for name, weights in before.items():
+        torch.testing.assert_close(after[name], weights, atol=1e-9, rtol=1e-6)
+
+
 def test_weights_of_other_networks_are_refused(synthetic_store: Path, tmp_path: Path) -> None:
     run("--data", synthetic_store, "--out", tmp_path / "first", *TINY, "--steps", "1")
     other = ["--data", synthetic_store, "--out", tmp_path / "second", *TINY, "--steps", "1", "--init", tmp_path / "first"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,18 +40,35 @@ def test_a_bag_that_is_full_is_closed_and_the_next_begun(tmp_path: Path) -> None
     assert bags.counts == {"/a": 10, "/b": 10} and not bags.failure
 
 
+def test_every_bag_begins_with_what_holds(tmp_path: Path) -> None:
+    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=1000, latched=["/b"])
+    bags.write("/b", 0, message(9999))
+    for k in range(20):
+        bags.write("/a", k, message(k))
+    bags.close()
+    assert texts(tmp_path / "bag-2")[0] == texts(tmp_path / "bag-3")[0] == "9999"
+
+
+def test_a_name_that_is_taken_ends_the_recording_only(tmp_path: Path) -> None:
+    (tmp_path / "bag-2").mkdir()
+    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=300)
+    for k in range(20):
+        bags.write("/a", k, message(k))
+    assert "bag-2" in bags.failure and texts(tmp_path / "bag")
+    bags.close()
+
+
 class FullDisk:
-    """rosbags' writer on a disk that is full after some messages."""
+    """rosbags' writer on a disk that is full after `room` messages."""
 
-    room = 5
-
-    def __init__(self, *arguments, **options) -> None:
+    def __init__(self, *arguments, room: int, **options) -> None:
+        self._room = room
         self._writer = Writer(*arguments, **options)
         self.open, self.add_connection = self._writer.open, self._writer.add_connection
 
     def write(self, *arguments) -> None:
-        FullDisk.room -= 1
-        if FullDisk.room < 0:
+        self._room -= 1
+        if self._room < 0:
             raise OSError(errno.ENOSPC, "No space left on device")
         self._writer.write(*arguments)
 
@@ -61,16 +79,15 @@ class FullDisk:
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path: Path) -> None:
-    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=10**9, make_writer=FullDisk)
+    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=10**9, make_writer=partial(FullDisk, room=5))
     for k in range(10):
         bags.write("/a", k, message(k))
     assert "No space left on device" in bags.failure and bags.counts["/a"] == 5
     bags.close()
 
 
-def test_a_disk_that_is_full_at_the_end_is_said_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FullDisk, "room", 100)
-    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=10**9, make_writer=FullDisk)
+def test_a_disk_that_is_full_at_the_end_is_said_too(tmp_path: Path) -> None:
+    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=10**9, make_writer=partial(FullDisk, room=100))
     bags.write("/a", 0, message(0))
     bags.close()
     assert "No space left on device" in bags.failure

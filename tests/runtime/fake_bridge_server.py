@@ -33,8 +33,8 @@ class FakeBridgeServer:
         self.initialised, self.silent = initialised, False
         self.steps: list[list[float]] = []
         self.requests: list[dict] = []
-        self.position, self.rotation = np.array([0.3, 0.0, 0.15]), np.eye(3)  # target, relative to the tool pointing down
-        self.measured_position, self.measured_rotation = self.position.copy(), np.eye(3)
+        self.position, self.rotation = np.array([0.3, 0.1, 0.25]), np.eye(3)  # target, relative to the tool pointing down
+        self.measured_position, self.measured_rotation = np.array([0.28, 0.1, 0.22]), np.eye(3)  # as somebody left it
         self.gripper = 1.0
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.REP)
@@ -72,6 +72,9 @@ class FakeBridgeServer:
             return self._observation()
         if request["type"] == "act" and request["key"] == "init":
             self.initialised = True
+            # At its start pose the arm rests a little off where it was told to; there the server re-bases its target.
+            self.measured_position = np.array([0.3, 0.0, 0.145])
+            self.position = self.measured_position.copy()
             return {"status": 1}
         if request["type"] == "act" and not self.initialised:
             return {"status": 3}

@@ -19,6 +19,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 
 from mqe_core.bundle import BundleContract, PolicyBundle, check_fit
+from mqe_core.doctor import DRIVER_MODULE, SERIAL_DEVICE
 from mqe_core.goals import Goal, check_camera, find_goal, read_goal
 from mqe_core.runtime.keys import key_folder
 from mqe_core.runtime.remote import RemotePolicy
@@ -26,8 +27,6 @@ from mqe_core.runtime.robot import check_domain
 from mqe_core.spec import RobotSpec, load_robot_spec, with_table_height
 from mqe_core.user_files import configured_policy, configured_table_height, goal_folder, user_folder
 
-SERIAL_DEVICE = Path("/dev/ttyDXL")  # the udev name of the arm's U2D2 in the Interbotix installation
-DRIVER_MODULE = "interbotix_xs_modules"
 SHIPPED_POLICY = "widowx_sim.onnx"
 
 
@@ -267,10 +266,11 @@ def _find_policy(arguments: Mapping[str, str], spec: RobotSpec, share: Path) -> 
     if server:
         if arguments["policy"]:
             raise ValueError("policy and policy_server exclude each other")
-        remote = RemotePolicy(server, keys=None if keys == "none" else Path(keys).expanduser() if keys else key_folder())
+        folder = None if keys == "none" else Path(keys).expanduser().resolve() if keys else key_folder()
+        remote = RemotePolicy(server, keys=folder)
         remote.close()
         check_fit(remote.contract, spec)
-        parameters = {"policy_server": server, **({"server_keys": keys} if keys else {})}
+        parameters = {"policy_server": server, "server_keys": keys if folder is None else str(folder)}
         return _Policy(server, "a server's", remote.contract, parameters)
     path, source = _policy_file(arguments["policy"], share)
     return _Policy(str(path), source, PolicyBundle.open(path, spec).contract, {"policy": str(path)})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mqe_bringup.graph import Process
 
-_GRACE_S = ((signal.SIGINT, 8.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
+_GRACE_S = ((signal.SIGINT, 15.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
 _PR_SET_PDEATHSIG = 1
 
 

@@ -37,6 +37,7 @@ from mqe_ros.policy_inputs import Inputs, PolicyInputs
 from mqe_ros.running import ControlNode, parameter, run_node
 
 _OUTCOMES = ReachGoal.Result
+_SLOT_S, _REMOTE_SLOT_S = 0.02, 0.1  # after each tick; a server's answer may take half a period
 
 
 class PolicyNode(ControlNode):
@@ -45,13 +46,13 @@ class PolicyNode(ControlNode):
     def __init__(self) -> None:
         super().__init__("policy_node")
         self._spec = load_robot_spec(parameter(self, "robot", str, "widowx250s"))
-        policy = self._open_policy()
+        self._connection = policy = self._open_policy()
         contract, self._fingerprint = policy.contract, policy.fingerprint
         self._domain = domain = parameter(self, "camera_domain", str)
         check_domain(contract.domain, domain, "the camera")
         folders = [Path(f) for f in parameter(self, "goal_folders", str, "").split(os.pathsep) if f]
         # A fixed slot hides the variance of the inference time; it has to be longer than nearly every one.
-        self._slot_s = parameter(self, "slot_s", float, 0.02)
+        self._slot_s = parameter(self, "slot_s", float, _SLOT_S if isinstance(policy, OnnxPolicy) else _REMOTE_SLOT_S)
         if not 0.0 <= self._slot_s < self._spec.control.period_s:
             raise ValueError(
                 f"the parameter slot_s must lie within the control period of "
@@ -121,6 +122,8 @@ class PolicyNode(ControlNode):
     def stop(self) -> None:
         super().stop()
         self._goals.destroy()
+        if isinstance(self._connection, RemotePolicy):
+            self._connection.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         self._inputs.adapt()

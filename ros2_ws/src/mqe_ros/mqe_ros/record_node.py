@@ -51,7 +51,7 @@ class RecordNode(ControlNode):
         folder.parent.mkdir(parents=True, exist_ok=True)
         max_bytes = 2**20 * parameter(self, "max_bag_mb", int, 2048)
         kinds = [(topic.name, type_name(topic.type)) for topic in topics.RECORDED]
-        self._bags = BagWriter(folder, kinds, own_typestore(), max_bytes)
+        self._bags = BagWriter(folder, kinds, own_typestore(), max_bytes, latched=[topics.GOAL_IMAGE.name])
         for topic in topics.RECORDED:
             self.create_subscription(topic.type, topic.name, self._write_to(topic.name), topic.qos, raw=True)
         self.get_logger().info(f"recording to {folder}")

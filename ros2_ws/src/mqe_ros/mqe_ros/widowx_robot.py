@@ -32,7 +32,8 @@ class WidowXRobot:
     """Observes and drives one arm; a thread each for the gripper's force loop and for the motors' health.
 
     Until the first `send` nothing is written but the profile, so an object in the gripper of a restarted process stays in it. With
-    `drive` off nothing is written at all, and `send` is refused. `clock` must be the machine's monotonic one: the driver's messages are stamped with it on receipt.
+    `drive` off nothing is written at all, and `send` is refused. `clock` must be the machine's monotonic one: the driver's messages
+    are stamped with it on receipt.
     RuntimeError where the driver is absent, silent, drives another arm, or is set up in a way that this
     backend cannot stream to; the text says what to change.
     """

@@ -49,8 +49,10 @@ class XsDriver:
         self._newest: JointReading | None = None
         try:
             # The core waits for these for ever; so they are waited for here first.
-            services = {"set_operating_modes": OperatingModes, "set_motor_pid_gains": MotorGains, "set_motor_registers": RegisterValues,
-                        "get_motor_registers": RegisterValues, "get_robot_info": RobotInfo, "torque_enable": TorqueEnable, "reboot_motors": Reboot}  # fmt: skip
+            services = {
+                "set_operating_modes": OperatingModes, "set_motor_pid_gains": MotorGains, "set_motor_registers": RegisterValues,
+                "get_motor_registers": RegisterValues, "get_robot_info": RobotInfo, "torque_enable": TorqueEnable, "reboot_motors": Reboot,
+            }  # fmt: skip
             probes = [self._node.create_client(kind, f"/{name}/{service}") for service, kind in services.items()]
             states = self._node.create_subscription(JointState, f"/{name}/joint_states", self._on_joint_states, 10)
             end = time.monotonic() + _STARTUP_S
