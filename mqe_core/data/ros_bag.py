@@ -12,7 +12,7 @@ stand in the bag itself; ROS is not needed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,8 +35,12 @@ def bag_files(root: Path) -> list[Path]:
     """All .mcap files at or below `root`, and those of `root-2`, `root-3` …, in which a long recording goes on."""
     if root.is_file():
         return [root] if root.suffix == ".mcap" else []
-    later = sorted((path for path in root.parent.glob(f"{root.name}-*") if path.name[len(root.name) + 1 :].isdigit()), key=lambda p: natural_key(p.name))
-    return [file for part in (root, *later) for file in sorted(part.rglob("*.mcap"), key=lambda path: natural_key(path.as_posix()))]
+
+    def in_order(paths: Iterable[Path]) -> list[Path]:
+        return sorted(paths, key=lambda path: natural_key(path.as_posix()))
+
+    later = in_order(path for path in root.parent.glob(f"{root.name}-*") if path.name[len(root.name) + 1 :].isdigit())
+    return [file for part in (root, *later) for file in in_order(part.rglob("*.mcap"))]
 
 
 class RosBagSource:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from mqe_core.runtime.loopback import LoopbackRobot
@@ -171,6 +171,7 @@ def check_walk(
     robot = SafeRobot(mock, spec, clock)
     last_joints = start_joints(spec, start)
     last_time, count, rules = -np.inf, 0, set()
+    resting = min(0.0, judge.self_distance(last_joints))
     floor = min(0.0, judge.hand_height(last_joints))  # found too low it may stay so, and once higher not go back
     for number, step in enumerate(steps):
         clock.time += step["wait"]
@@ -217,14 +218,16 @@ def check_walk(
             between = last_joints + part * (q - last_joints)
             assert judge.hand_height(between) >= floor - TOLERANCE
             if not (np.abs(between - spec.sleep_joints)[1:] < 0.3).all():  # folded up to sleep the arm rests on itself
-                assert judge.self_distance(between) >= min(0.0, judge.self_distance(last_joints)) - 1e-4
+                # Parts that touch already (the arm was found asleep) are judged by their capsules, which are not these boxes.
+                allowed = -1e-4 if judge.self_distance(last_joints) >= 0.0 else resting - 0.002
+                assert judge.self_distance(between) >= allowed
         floor = min(0.0, max(floor, judge.hand_height(q)))
         assert 0.0 <= sent.gripper <= 1.0
         last_joints, last_time = q, clock.now()
     return count, rules
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(start=starts, steps=st.lists(step_strategy, min_size=1, max_size=30))
 def test_no_sent_command_breaks_a_limit(judge: Judge, start: str, steps: list[dict]) -> None:
     check_walk(judge, start, steps)
