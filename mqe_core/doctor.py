@@ -65,18 +65,17 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name, remedy in (
-        ("numpy", "pip install -e ."),
-        ("onnxruntime", "pip install -e ."),
-        ("pyzmq", "pip install -e ."),
-        ("opencv-python-headless", "needed for cameras read without a ROS driver: pip install opencv-python-headless"),
-        ("pybullet", "needed for the simulation: pip install -e '.[sim]'"),
+    for level, name, remedy in (
+        (FAIL, "numpy", "pip install -e ."),
+        (FAIL, "onnxruntime", "pip install -e ."),
+        (FAIL, "pyzmq", "pip install -e ."),
+        (WARN, "opencv-python-headless", "needed for cameras read without a ROS driver: pip install opencv-python-headless"),
+        (WARN, "pybullet", "needed for the simulation: pip install -e '.[sim]'"),
     ):
         try:
             yield Finding(OK, f"{name} {version(name)}")
         except PackageNotFoundError:
-            is_needed = remedy == "pip install -e ."
-            yield Finding(FAIL if is_needed else WARN, f"{name} is not installed", remedy)
+            yield Finding(level, f"{name} is not installed", remedy)
 
 
 def _policy(spec: RobotSpec, path: Path | None) -> Iterator[Finding]:

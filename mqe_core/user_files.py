@@ -43,6 +43,17 @@ def configured_table_height() -> float | None:
     return None if height is None else float(height)
 
 
+def measured_table_height(given: float | None) -> float:
+    """What was given, else what is configured. A real table has no default: ValueError with the remedy where neither is there."""
+    height = given if given is not None else configured_table_height()
+    if height is None:
+        raise ValueError(
+            "the height of your table is not known: measure from the arm's mounting plane up to the table's surface (negative: the table is lower) "
+            f"and give table_height:=METRES to the launch, --table-height METRES to a command, or put `table_height_m: METRES` into {_config_file()}"
+        )
+    return height
+
+
 def _config_file() -> Path:
     return user_folder() / "config.yaml"
 

@@ -59,17 +59,14 @@ def _capture(args: argparse.Namespace) -> int:
     from mqe_core.runtime.arm_side import ArmSide
     from mqe_core.runtime.robot import MonotonicClock, make_camera, make_robot
     from mqe_core.spec import load_robot_spec, with_table_height
-    from mqe_core.user_files import configured_table_height, goal_folder
+    from mqe_core.user_files import goal_folder, measured_table_height
 
     path = (args.out or goal_folder()) / f"{args.name}.png"
     if path.exists() and not args.force:
         raise ValueError(f"{path} exists already; choose another name, or replace it with --force")
     spec = load_robot_spec(args.robot)
-    height = args.table_height if args.table_height is not None else configured_table_height()
-    if height is None and args.backend == "hardware":
-        raise ValueError("the height of your table is not known: give --table-height METRES, or table_height_m in ~/.mqe/config.yaml")
-    if height is not None:
-        spec = with_table_height(spec, height)
+    if args.backend == "hardware":
+        spec = with_table_height(spec, measured_table_height(args.table_height))
     state = [*args.pose, 0.0, 0.0, 0.0, 1.0]
     joints = inverse_kinematics(spec, state_to_pose(np.array(state)), spec.neutral_joints)
     if joints is None:
@@ -106,7 +103,7 @@ def _go_on(side: ArmSide, clock: Clock, start: Callable[[], None]) -> None:
 
     start()
     try:
-        while side.homing:
+        while side.moves_itself:
             clock.sleep_until(clock.now() + side.robot.spec.control.period_s)
             side.tick()
     except KeyboardInterrupt:

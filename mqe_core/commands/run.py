@@ -98,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
     from mqe_core.runtime.recorder import RunRecorder
     from mqe_core.runtime.robot import check_domain
     from mqe_core.runtime.safety import SafeRobot
-    from mqe_core.spec import load_robot_spec
-    from mqe_core.user_files import goal_folders
+    from mqe_core.spec import load_robot_spec, with_table_height
+    from mqe_core.user_files import goal_folders, measured_table_height
 
     spec = load_robot_spec(args.robot)
     if args.seconds is not None and not args.seconds > 0:
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         check_domain(policy.domain, goal.domain, f"the goal {goal.path}")
         check_camera(goal, spec.camera.name)
     if args.backend == "bridge-server":
-        spec = _with_measured_table(args, spec)
+        spec = with_table_height(spec, measured_table_height(args.table_height))
     elif args.host is not None or args.table_height is not None:
         raise ValueError("--host and --table-height belong to --backend bridge-server")
     rig = {"sim": _sim, "mock": _mock, "bridge-server": _bridge_server}[args.backend](args, spec, goal)
@@ -170,16 +170,6 @@ def _sim(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
         score=lambda: (float(scene.score()), float(scene.max_score)),
         close=scene.close,
     )
-
-
-def _with_measured_table(args: argparse.Namespace, spec: RobotSpec) -> RobotSpec:
-    from mqe_core.spec import with_table_height
-    from mqe_core.user_files import configured_table_height
-
-    height = args.table_height if args.table_height is not None else configured_table_height()
-    if height is None:
-        raise ValueError("the height of the arm's table is not known: give --table-height METRES, or table_height_m in ~/.mqe/config.yaml")
-    return with_table_height(spec, height)
 
 
 def _bridge_server(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:

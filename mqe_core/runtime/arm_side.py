@@ -23,8 +23,8 @@ from mqe_core.spec import RobotSpec
 READY, MOVING, HELD, FAULT = "ready", "moving", "held", "fault"
 _FAULT_RULES = (MOTORS, JOINT_STATE, STALE_STATE)
 _own_sessions = itertools.count(1)
-# Homing rises to this height first: above what stands on the table, and still within reach at the far end of the workspace.
 _AT_REST_RAD = 0.15  # of the sleep joints: folded up; the waist may point anywhere
+# A motion of its own rises to this height first: above what stands on the table, and still within reach at the far end of the workspace.
 _CLEARANCE_M = 0.12
 _CLEAR_OF_BASE_M = 0.16  # … and from nearer to the base also away from it: straight up there, the hand meets the arm's own shoulder
 
@@ -134,8 +134,8 @@ class ArmSide:
         self._start(name, [joints], gripper)
 
     @property
-    def homing(self) -> bool:
-        """Whether a motion of this side's own is under way, to neutral or to sleep."""
+    def moves_itself(self) -> bool:
+        """Whether a motion of this side's own is under way: homing, parking, or to a pose."""
         return self._own is not None
 
     def _start(self, name: str, stations: list[np.ndarray], gripper: float | None = None) -> None:

@@ -133,7 +133,6 @@ class PolicyServer:
             id=request_id,
             contract=dataclasses.asdict(self._bundle.contract),
             fingerprint=self._bundle.fingerprint,
-            has_steps_to_goal=self._bundle.has_steps_to_goal,
         )
         self._send(client, answer)
 
@@ -142,4 +141,3 @@ class PolicyServer:
             self._socket.send_multipart([client, message], zmq.NOBLOCK)
         except zmq.ZMQError as error:  # it went away, or reads nothing
             logger.debug("no answer sent: %s", error)
-

@@ -106,7 +106,7 @@ class RemotePolicy:
             raise PolicyUnavailable(f"no connection to the policy server at {self._address}") from error
         while self._socket.poll(max(0.0, 1e3 * (end - time.monotonic()))):
             try:
-                answered, answer = wire.unpack(self._socket.recv(), expected, "welcome", "action", "error")
+                answered, answer = wire.unpack(self._socket.recv(), "welcome", "action", "error")
             except wire.WireError as error:
                 raise PolicyUnavailable(f"the server at {self._address} does not speak this protocol: {error}") from error
             if answered == "error":

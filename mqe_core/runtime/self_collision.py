@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
 from mqe_core.kinematics import joint_frames
-from mqe_core.spec import RobotSpec
+from mqe_core.runtime.table import hand_boxes
+from mqe_core.spec import RobotSpec, ShapeSpec
 
 # What cannot meet, or always touches: links that share a joint, and the parts of one rigid body.
 _BASE, _SHOULDER, _UPPER_ARM, _UPPER_FOREARM, _LOWER_FOREARM, _WRIST, _HAND = range(7)  # which joints a part comes after
@@ -51,22 +53,14 @@ class SelfDistance:
         return gaps - self._radii
 
 
-def _shapes(spec: RobotSpec):
+def _shapes(spec: RobotSpec) -> Iterator[tuple[int, ShapeSpec, np.ndarray]]:
     """(part, box, offset along the part's frame) of every box; the fingers where they are widest."""
-    links, tool, slide = spec.links, spec.tool, spec.gripper.travel_upper_m
-    none = np.zeros(3)
+    links = spec.links
     for part, link in enumerate((links.base, links.shoulder, links.upper_arm, links.upper_forearm, links.lower_forearm, links.wrist)):
         for shape in link.shapes:
-            yield part, shape, none
-    hand = (
-        (links.gripper, none),
-        (links.gripper_bar, np.array([tool.bar_offset_m, 0.0, 0.0])),
-        (links.left_finger, np.array([tool.fingers_offset_m, slide, 0.0])),
-        (links.right_finger, np.array([tool.fingers_offset_m, -slide, 0.0])),
-    )
-    for link, offset in hand:
-        for shape in link.shapes:
-            yield _HAND, shape, offset
+            yield part, shape, np.zeros(3)
+    for shape, offset in hand_boxes(spec, spec.gripper.travel_upper_m):
+        yield _HAND, shape, offset
 
 
 def _segment_distance(p1: np.ndarray, q1: np.ndarray, p2: np.ndarray, q2: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mqe_core.spec import RobotSpec
+from mqe_core.spec import RobotSpec, ShapeSpec
 
 
 class HandClearance:
@@ -19,19 +19,20 @@ class HandClearance:
         return (poses[..., 2, :3] @ self._corners.T).min(axis=-1) + poses[..., 2, 3] - self._table_m
 
 
+def hand_boxes(spec: RobotSpec, slide_m: float) -> list[tuple[ShapeSpec, np.ndarray]]:
+    """Every box of the hand with the offset (3,) of its link's frame from gripper_link's, the fingers at `slide_m`."""
+    links, tool = spec.links, spec.tool
+    offsets = (
+        (links.gripper, (0.0, 0.0, 0.0)),
+        (links.gripper_bar, (tool.bar_offset_m, 0.0, 0.0)),
+        (links.left_finger, (tool.fingers_offset_m, slide_m, 0.0)),
+        (links.right_finger, (tool.fingers_offset_m, -slide_m, 0.0)),
+    )
+    return [(shape, np.array(offset)) for link, offset in offsets for shape in link.shapes]
+
+
 def _corners(spec: RobotSpec) -> np.ndarray:
-    tool, grip, links = spec.tool, spec.gripper, spec.links
-    parts = [
-        (links.gripper, 0.0, (0.0,)),
-        (links.gripper_bar, tool.bar_offset_m, (0.0,)),
-        (links.left_finger, tool.fingers_offset_m, (grip.travel_lower_m, grip.travel_upper_m)),
-        (links.right_finger, tool.fingers_offset_m, (-grip.travel_lower_m, -grip.travel_upper_m)),
-    ]
+    grip, to_tool = spec.gripper, np.array([spec.tool.ee_offset_m, 0.0, 0.0])
     signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).T.reshape(-1, 3)
-    corners = [
-        shape.position_m + (along_m - tool.ee_offset_m, slide_m, 0.0) + 0.5 * signs * shape.size_m
-        for link, along_m, slides_m in parts
-        for shape in link.shapes
-        for slide_m in slides_m
-    ]
-    return np.concatenate(corners)
+    boxes = [*hand_boxes(spec, grip.travel_lower_m), *hand_boxes(spec, grip.travel_upper_m)]
+    return np.concatenate([shape.position_m + offset - to_tool + 0.5 * signs * shape.size_m for shape, offset in boxes])

@@ -17,7 +17,7 @@ _HEARTBEAT_MS, _DEAD_PEER_MS = 500, 1500
 # client → server: hello, act. server → client: welcome, action, error.
 _KINDS: dict[str, dict[str, type]] = {
     "hello": {"id": int},
-    "welcome": {"id": int, "contract": dict, "fingerprint": str, "has_steps_to_goal": bool},
+    "welcome": {"id": int, "contract": dict, "fingerprint": str},
     "act": {"id": int, "observation": bytes, "goal": bytes},
     # action: 7 little-endian float32. steps_to_goal: NaN without a critic. fingerprint: of the policy that answered.
     "action": {"id": int, "action": bytes, "steps_to_goal": float, "fingerprint": str},

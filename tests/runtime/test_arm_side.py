@@ -159,7 +159,7 @@ def test_homing_goes_up_first_and_ends_at_neutral(side, command, clock, robot, s
         report = side.tick()
         heights.append(report.arm.target_pose[2, 3])
         positions.append(report.arm.target_pose[:3, 3])
-        if not side.homing:
+        if not side.moves_itself:
             break
         assert side.receive(command(report.arm)).refused == "homing"
     assert side.state == READY
@@ -187,7 +187,7 @@ def test_homing_arrives_from_anywhere_in_the_workspace(clock, spec) -> None:
         for _ in range(60):
             clock.advance(0.2)
             side.tick()
-            if not side.homing:
+            if not side.moves_itself:
                 break
         assert side.state == READY, (state, side.reason)
 
@@ -197,10 +197,10 @@ def test_homing_asked_for_right_after_a_command_waits_for_the_next_tick(side, co
     clock.advance(0.02)
     side.home()
     side.tick()
-    assert side.homing
+    assert side.moves_itself
     clock.advance(0.2)
     side.tick()
-    assert side.homing and side.state == MOVING
+    assert side.moves_itself and side.state == MOVING
 
 
 def test_hold_ends_homing(side, command, clock) -> None:
@@ -209,7 +209,7 @@ def test_hold_ends_homing(side, command, clock) -> None:
     clock.advance(0.2)
     side.tick()
     side.hold()
-    assert side.state == HELD and not side.homing
+    assert side.state == HELD and not side.moves_itself
     target = side.robot.observe().target_pose
     for _ in range(3):
         clock.advance(0.2)

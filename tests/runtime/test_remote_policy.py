@@ -35,7 +35,7 @@ class SlowBundle:
 
     def __init__(self, bundle: PolicyBundle) -> None:
         self.delay_s = 0.0
-        self.contract, self.fingerprint, self.has_steps_to_goal = bundle.contract, bundle.fingerprint, bundle.has_steps_to_goal
+        self.contract, self.fingerprint = bundle.contract, bundle.fingerprint
         self._bundle = bundle
 
     def run(self, observation: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:

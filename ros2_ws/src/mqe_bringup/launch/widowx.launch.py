@@ -16,9 +16,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from mqe_bringup.graph import ARGUMENTS, Process, build_graph
-
-_END_S = "15"  # launch's own 5 s of patience are too short for an arm that parks
+from mqe_bringup.graph import ARGUMENTS, END_S, Process, build_graph
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -53,6 +51,6 @@ def _action(process: Process) -> ExecuteProcess:
         parameters=[parameters],
         output="screen",
         on_exit=end,
-        sigterm_timeout=_END_S,
-        sigkill_timeout=_END_S,
+        sigterm_timeout=str(END_S),
+        sigkill_timeout=str(END_S),
     )

@@ -25,9 +25,10 @@ from mqe_core.runtime.keys import key_folder
 from mqe_core.runtime.remote import RemotePolicy
 from mqe_core.runtime.robot import check_domain
 from mqe_core.spec import RobotSpec, load_robot_spec, with_table_height
-from mqe_core.user_files import configured_policy, configured_table_height, goal_folder, user_folder
+from mqe_core.user_files import configured_policy, goal_folder, measured_table_height, user_folder
 
 SHIPPED_POLICY = "widowx_sim.onnx"
+END_S = 15.0  # patience with a process that was told to end, before a harder signal: an arm parks
 
 
 @dataclass(frozen=True)
@@ -234,20 +235,11 @@ def _choose_backend(requested: str) -> tuple[str, str]:
 
 def _table_height(given: str, backend: str) -> float | None:
     """Metres; None: the robot file's, which is the simulated table's. A real one has no default."""
-    if given:
-        try:
-            return float(given)
-        except ValueError:
-            raise ValueError(f"table_height must be a number of metres, got {given!r}") from None
-    if backend != "hardware":
-        return None
-    height = configured_table_height()
-    if height is None:
-        raise ValueError(
-            "the height of your table is not known: measure from the arm's mounting plane up to the table's surface (negative: the table is "
-            f"lower) and give table_height:=METRES, or `table_height_m: METRES` in {user_folder() / 'config.yaml'}"
-        )
-    return height
+    try:
+        height = float(given) if given else None
+    except ValueError:
+        raise ValueError(f"table_height must be a number of metres, got {given!r}") from None
+    return measured_table_height(height) if backend == "hardware" else height
 
 
 def _steps(text: str) -> float:

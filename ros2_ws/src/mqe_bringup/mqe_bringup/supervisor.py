@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mqe_bringup.graph import Process
+from mqe_bringup.graph import END_S, Process
 
-_GRACE_S = ((signal.SIGINT, 15.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
+_GRACE_S = ((signal.SIGINT, END_S), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
 _PR_SET_PDEATHSIG = 1
 
 

@@ -116,7 +116,7 @@ class ArmNode(ControlNode):
             if not self._parking and self._side.state not in (HELD, FAULT):
                 self._side.park()
             self._parking = True
-            return not self._side.homing
+            return not self._side.moves_itself
 
     def stop(self) -> None:
         super().stop()
