@@ -22,7 +22,7 @@ from mqe_core.runtime.control_loop import ControlLoop, StepResult
 from mqe_core.runtime.policy import OnnxPolicy
 from mqe_core.runtime.policy_side import PolicySide
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED, Camera, make_scene
-from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.spec import RobotSpec, load_robot_spec
 from mqe_core.statistics import summarise
 

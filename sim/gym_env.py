@@ -15,7 +15,7 @@ from gymnasium import spaces
 from mqe_core.geometry import apply_action, pose_to_state
 from mqe_core.images import squash_resize
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED, Command
-from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.spec import load_robot_spec
 from mqe_sim.scene import SimScene
 from mqe_sim.tasks import TASKS

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mqe_core.runtime.control_loop import ControlLoop, StepResult
     from mqe_core.runtime.recorder import RunRecorder
     from mqe_core.runtime.robot import Camera, Clock, Robot
-    from mqe_core.runtime.safety import SafeRobot
+    from mqe_core.runtime.safe_robot import SafeRobot
     from mqe_core.spec import RobotSpec
 
 
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     from mqe_core.runtime.policy_side import PolicySide
     from mqe_core.runtime.recorder import RunRecorder
     from mqe_core.runtime.robot import check_domain
-    from mqe_core.runtime.safety import SafeRobot
+    from mqe_core.runtime.safe_robot import SafeRobot
     from mqe_core.spec import load_robot_spec, with_table_height
     from mqe_core.user_files import goal_folders, measured_table_height
 
@@ -175,7 +175,7 @@ def _sim(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
 def _bridge_server(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
     from mqe_core.runtime.bridge_server import BridgeServer, BridgeServerCamera, BridgeServerRobot
     from mqe_core.runtime.robot import MonotonicClock
-    from mqe_core.runtime.safety import SafeRobot
+    from mqe_core.runtime.safe_robot import SafeRobot
 
     if args.task is not None or args.seed is not None or args.episodes is not None or args.domain is not None:
         raise ValueError("--task, --seed, --episodes and --domain belong to the other backends")

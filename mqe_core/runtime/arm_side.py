@@ -16,7 +16,7 @@ import numpy as np
 from mqe_core.geometry import make_pose, rotation_angle
 from mqe_core.kinematics import forward_kinematics
 from mqe_core.runtime.robot import Clock, Command, RobotState
-from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE_STATE, TOO_SOON
 from mqe_core.spec import RobotSpec
 

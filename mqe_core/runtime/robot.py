@@ -20,9 +20,11 @@ import numpy as np
 from mqe_core.spec import RobotSpec
 
 if TYPE_CHECKING:
-    from mqe_core.runtime.safety import SafeRobot
+    from mqe_core.runtime.safe_robot import SafeRobot
 
 DOMAINS = ("sim", "real")  # what an image shows; a policy acts only on the domain it was trained on
+
+_DEAD_BUS_TOLERANCE_RAD = 1e-3
 
 # Scenes from this seed on are kept for evaluation: no training data is collected in them.
 FIRST_EVALUATION_SEED = 1_000_000
@@ -175,6 +177,16 @@ class Scene(Protocol):
         """End the simulation."""
 
 
+def unreadable_joints(joints: np.ndarray) -> str:
+    """What is wrong with measured joints (6,) that cannot be a reading; empty where they can."""
+    if not np.isfinite(joints).all():
+        return f"measured joints {np.asarray(joints).tolist()}: the motor bus does not answer"
+    # Interbotix's driver publishes -pi for every joint when it cannot read the bus.
+    if (np.abs(np.asarray(joints) + np.pi) < _DEAD_BUS_TOLERANCE_RAD).all():
+        return "all joints read -pi: the motor bus does not answer"
+    return ""
+
+
 def find_backend(group: str, name: str) -> Callable:
     """The factory registered as `name` in an entry-point group. ValueError names the installed ones."""
     found = {entry.name: entry for entry in entry_points(group=group)}
@@ -188,7 +200,7 @@ def make_robot(name: str, spec: RobotSpec, *, clock: Clock | None = None, **opti
     """The backend `name` behind the safety filter. `clock` is the machine's where it is not given; `options`
     go to the backend.
     """
-    from mqe_core.runtime.safety import SafeRobot  # here, not above: safety.py needs the types of this module
+    from mqe_core.runtime.safe_robot import SafeRobot  # here, not above: safe_robot.py needs the types of this module
 
     clock = clock if clock is not None else MonotonicClock()
     return SafeRobot(find_backend("mqe.robots", name)(spec, clock=clock, **options), spec, clock)

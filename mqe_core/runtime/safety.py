@@ -1,4 +1,4 @@
-"""SafetyFilter: what may reach a motor. SafeRobot: a robot behind the filter.
+"""SafetyFilter: what may reach a motor. `safe_robot.py` puts a robot behind it.
 
 Each rule has one name and one answer. It *clips* (the command is changed, sent, and says so) or it *refuses*
 (nothing is sent, the arm holds its last sent target). All limits come from the robot spec and are judged on
@@ -8,14 +8,13 @@ is taken on trust.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mqe_core.geometry import make_pose, part_way, rotation_angle, rotation_vector
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
-from mqe_core.runtime.robot import Clock, Command, Robot, RobotState
+from mqe_core.runtime.robot import Command, RobotState, unreadable_joints
 from mqe_core.runtime.safety_rules import (
     GRIPPER,
     JOINT_JUMP,
@@ -48,7 +47,6 @@ _BEFORE_SESSION = REFUSE_RULES[: REFUSE_RULES.index(OUT_OF_ORDER) + 1]
 
 _ROUNDING = 1e-9  # a limit exceeded by less is rounding, not clipping
 _SENT_TOLERANCE = 1e-6  # m and rad: how far what the joints reach may be from what the rules allowed
-_DEAD_BUS_TOLERANCE_RAD = 1e-3
 _NEAR_SLEEP_RAD = 0.3  # outside of it the way to sleep needs no exception
 _PARTS_OF_A_PATH = np.array([0.2, 0.4, 0.6, 0.8])  # where a step between two waypoints is looked at
 
@@ -139,11 +137,9 @@ class SafetyFilter:
         """(rule, detail) where the motors may not be driven or the joints not be trusted, else None."""
         if not state.health.ok:
             return MOTORS, state.health.reason
-        if not np.isfinite(state.joints).all():
-            return JOINT_STATE, f"measured joints {np.asarray(state.joints).tolist()}"
-        if (np.abs(np.asarray(state.joints) + np.pi) < _DEAD_BUS_TOLERANCE_RAD).all():
-            # The Interbotix driver publishes -pi for every joint when it cannot read the bus.
-            return JOINT_STATE, "all joints read -pi: the motor bus does not answer"
+        unreadable = unreadable_joints(state.joints)
+        if unreadable:
+            return JOINT_STATE, unreadable
         age = now - state.stamp
         if not age <= self._spec.control.max_joint_state_age_s:
             return (
@@ -318,85 +314,6 @@ class SafetyFilter:
         reached = forward_kinematics(self._spec, joints)
         near = np.abs(reached[:3, 3] - pose[:3, 3]).max() < _SENT_TOLERANCE
         return joints if near and rotation_angle(reached[:3, :3], pose[:3, :3]) < _SENT_TOLERANCE else None
-
-
-class SafeRobot:
-    """A robot behind the safety filter; itself a Robot. The last sent target and the session live here, on
-    the arm's side.
-    """
-
-    def __init__(self, robot: Robot, spec: RobotSpec, clock: Clock) -> None:
-        self.spec = spec
-        self.counts: Counter[str] = Counter()  # how often each rule clipped or refused
-        self._robot = robot
-        self._clock = clock
-        self._filter = SafetyFilter(spec)
-
-    def observe(self) -> RobotState:
-        return self._robot.observe()
-
-    def send(self, command: Command) -> Command:
-        """Filter, send, and return what was really sent; a refused command leaves the arm holding."""
-        try:
-            state = self._robot.observe()
-        except RuntimeError as error:  # an arm that cannot be read is not driven
-            now = self._clock.now()
-            result = replace(command, joints=None, clipped=(), refused=JOINT_STATE, detail=str(error))
-        else:
-            now = self._clock.now()
-            result = self._filter.filter(command, state, now)
-            if result.refused is None:
-                result = self._robot.send(result)
-        if result.refused is not None:
-            self._robot.hold()
-            self.counts[result.refused] += 1
-        self._filter.commit(result, now)
-        self.counts.update(result.clipped)
-        return result
-
-    def hold(self) -> None:
-        self._robot.hold()
-
-    def close(self) -> None:
-        self._robot.close()
-
-    def inspect(self) -> tuple[RobotState | None, tuple[str, str] | None]:
-        """The newest state (None where the arm cannot be read), and (rule, detail) where the arm may not be
-        driven now.
-        """
-        try:
-            state = self._robot.observe()
-        except RuntimeError as error:
-            return None, (JOINT_STATE, str(error))
-        return state, self._filter.fault(state, self._clock.now())
-
-    def release_session(self) -> None:
-        """Let any session command next; without it a session ends by `max_command_age_s` of silence."""
-        self._filter.release_session()
-
-    def resume(self) -> bool:
-        """Make the arm ready to move again; True where the target had to be re-based on the measured pose.
-
-        Within `tracking_tolerance_m` the last sent target stays, so that hold and resume again and again do
-        not walk a sagging arm down. Farther away (somebody moved the arm, a collision) the measured pose
-        becomes the target, so that nothing jumps. Raises RuntimeError where the joints cannot be trusted.
-        """
-        state, fault = self.inspect()
-        if state is None or fault is not None:
-            raise RuntimeError(f"the arm cannot resume: {': '.join(fault)}")
-        lag = float(np.linalg.norm(state.pose[:3, 3] - state.target_pose[:3, 3]))
-        turn = rotation_angle(state.pose[:3, :3], state.target_pose[:3, :3])
-        control = self.spec.control
-        if lag <= control.tracking_tolerance_m and turn <= control.max_rotation_step_rad:
-            return False
-        self.rebase()
-        return True
-
-    def rebase(self) -> None:
-        """Make the measured pose the target: after the arm was moved by something other than sends (a hand, a
-        scene's reset).
-        """
-        self._robot.send(self._filter.rebase(self._robot.observe()))
 
 
 def _millimetres(pose: np.ndarray) -> str:

@@ -10,7 +10,7 @@ import pytest
 from mqe_core.geometry import make_pose
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import Command, RobotState
-from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.spec import RobotSpec
 
 

@@ -12,7 +12,7 @@ from mqe_core.kinematics import forward_kinematics, inverse_kinematics
 from mqe_core.runtime.arm_side import _CLEARANCE_M, FAULT, HELD, MOVING, READY, ArmSide
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import MotorHealth
-from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safe_robot import SafeRobot
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from mqe_core.goals import write_goal
 from mqe_core.runtime import bridge_server
 from mqe_core.runtime.bridge_server import BridgeServer, BridgeServerCamera, BridgeServerRobot, handshake
 from mqe_core.runtime.robot import Command, MonotonicClock
-from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.runtime.safety_rules import MOTORS
 from mqe_core.spec import RobotSpec
 

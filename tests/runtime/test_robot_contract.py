@@ -10,7 +10,7 @@ import pytest
 from mqe_core.geometry import make_pose
 from mqe_core.kinematics import forward_kinematics
 from mqe_core.runtime.robot import Camera, Clock, Command, Robot, Scene, make_robot, make_scene
-from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.spec import RobotSpec
 
 LAG_M = 0.015  # how near the arm must be to its target a second after the last command

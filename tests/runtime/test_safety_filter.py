@@ -12,7 +12,8 @@ from mqe_core.kinematics import forward_kinematics
 from mqe_core.runtime import safety_rules as safety
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import MotorHealth
-from mqe_core.runtime.safety import SafeRobot, SafetyFilter
+from mqe_core.runtime.safe_robot import SafeRobot
+from mqe_core.runtime.safety import SafetyFilter
 from mqe_core.runtime.table import HandClearance
 from mqe_core.spec import with_table_height
 

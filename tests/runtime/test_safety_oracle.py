@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import Command
-from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.runtime.safety_rules import REFUSE_RULES
 from mqe_core.spec import RobotSpec, load_robot_spec, with_table_height
 

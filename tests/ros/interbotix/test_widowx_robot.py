@@ -18,7 +18,7 @@ pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setu
 
 from mqe_core.kinematics import forward_kinematics
 from mqe_core.runtime.robot import Command, MonotonicClock, Robot
-from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE_STATE
 from mqe_core.spec import RobotSpec
 from mqe_ros.widowx_robot import WidowXRobot

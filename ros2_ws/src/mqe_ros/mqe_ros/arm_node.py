@@ -19,7 +19,7 @@ from std_srvs.srv import Trigger
 
 from mqe_core.runtime.arm_side import FAULT, HELD, ArmSide
 from mqe_core.runtime.robot import Command, MonotonicClock, Robot, RobotState, find_backend, make_robot
-from mqe_core.runtime.safety import SafeRobot
+from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.spec import load_robot_spec, with_table_height
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
 from mqe_ros import convert, topics

@@ -15,13 +15,12 @@ import time
 import numpy as np
 
 from mqe_core.kinematics import forward_kinematics
-from mqe_core.runtime.robot import Clock, Command, MotorHealth, RobotState
+from mqe_core.runtime.robot import Clock, Command, MotorHealth, RobotState, unreadable_joints
 from mqe_core.spec import RobotSpec
 from mqe_ros.gripper_loop import GripperLoop
 from mqe_ros.motor_health import ACCELERATION, ERRORS, TEMPERATURES, TORQUES, VELOCITY, MotorRegisters
 from mqe_ros.xs_driver import ALL, ANSWER_S, ARM, GRIPPER, JointReading, XsDriver, finger_position
 
-_DEAD_BUS_TOLERANCE_RAD = 1e-3
 _OTHER_REGISTERS = (TEMPERATURES, TORQUES, VELOCITY, ACCELERATION)  # one of them at a time, besides the errors
 _MAX_HEALTH_PERIODS = 3
 
@@ -109,10 +108,9 @@ class WidowXRobot:
     def _joints(self, reading: JointReading) -> np.ndarray:
         """(6,) rad, in the spec's order."""
         joints = np.array([reading.positions.get(name, math.nan) for name in self._spec.joint_names])
-        if not np.isfinite(joints).all():
-            raise RuntimeError(f"the driver reports joints {joints.tolist()}: the motor bus does not answer; power, cable? (docs/hardware.md)")
-        if (np.abs(joints + np.pi) < _DEAD_BUS_TOLERANCE_RAD).all():
-            raise RuntimeError("all joints read -pi: the motor bus does not answer; power, cable? (docs/hardware.md)")
+        unreadable = unreadable_joints(joints)
+        if unreadable:
+            raise RuntimeError(f"{unreadable}; power, cable? (docs/hardware.md)")
         return joints
 
     def _check_setup(self) -> None:
