@@ -10,9 +10,9 @@ import numpy as np
 import zmq
 
 from mqe_core.bundle_contract import BundleContract, BundleError
-from mqe_core.images import squash_resize
 from mqe_core.runtime import wire
 from mqe_core.runtime.keys import secure_client
+from mqe_core.runtime.policy_images import PolicyImages
 from mqe_core.runtime.policy_side import PolicyOutput, PolicyUnavailable, StickyGripper
 
 
@@ -58,9 +58,8 @@ class RemotePolicy:
 
         PolicyUnavailable where no answer came in time, or another policy's.
         """
-        size = self.contract.image_size
-        images = {name: squash_resize(image, size).tobytes() for name, image in (("observation", observation), ("goal", goal))}
-        fields = self._ask("action", self._timeout_s, "act", **images)
+        observation, goal = self._images(observation, goal)
+        fields = self._ask("action", self._timeout_s, "act", observation=observation.tobytes(), goal=goal.tobytes())
         if fields["fingerprint"] != self.fingerprint:
             raise PolicyUnavailable(f"the server at {self._address} now runs another policy; start again to use that one")
         if len(fields["action"]) != 28:
@@ -95,6 +94,7 @@ class RemotePolicy:
         except (TypeError, BundleError) as error:
             raise RuntimeError(f"the server at {self._address} is of another version ({error}); update one of the two") from error
         self.domain, self.fingerprint = self.contract.domain, fields["fingerprint"]
+        self._images = PolicyImages(self.contract.image_size)
 
     def _ask(self, expected: str, timeout_s: float, kind: str, **fields: object) -> dict:
         """The fields of the answer to this very question."""

@@ -30,7 +30,7 @@ def test_camera_images_pass_the_resize_path_of_training(policy) -> None:
 
 
 def test_a_goal_is_resized_once_and_changes_are_noticed(policy, monkeypatch) -> None:
-    import mqe_core.runtime.policy as module
+    import mqe_core.runtime.policy_images as module
 
     calls = []
     monkeypatch.setattr(
