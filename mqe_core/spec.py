@@ -104,10 +104,11 @@ class GripperSpec:
 
 @dataclass(frozen=True, eq=False)
 class WorkspaceSpec:
-    """Axis-aligned box for the commanded end effector, and the table that no part of the hand may touch; metres in the base frame."""
+    """Axis-aligned box that the end effector stays in, and the table that no part of the arm may touch; metres in the base frame."""
 
     low_m: Vector
     high_m: Vector
+    path_clearance_m: float
     table_height_m: float
     table_clearance_m: float
 
@@ -118,6 +119,16 @@ class WorkspaceSpec:
     @property
     def high(self) -> Vector:
         return self.high_m
+
+    @cached_property
+    def inner_low(self) -> Vector:
+        """Lowest corner of where a waypoint may be: the way between two of them bows out, and must not leave the box either."""
+        return self.low_m + self.path_clearance_m
+
+    @cached_property
+    def inner_high(self) -> Vector:
+        """Highest corner of it."""
+        return self.high_m - self.path_clearance_m
 
 
 @dataclass(frozen=True)
@@ -131,6 +142,7 @@ class ControlSpec:
     profile_accel_time_s: float
     max_command_age_s: float
     max_joint_state_age_s: float
+    max_frame_age_s: float
     tracking_tolerance_m: float
 
     @property
@@ -243,7 +255,7 @@ _LENGTHS = {
 }  # fmt: skip
 _POSITIVE = {
     "mass_kg", "velocity_rad_per_s", "effort_nm", "velocity_m_per_s", "effort_n", "control_hz", "max_translation_step_m",
-    "max_rotation_step_rad", "profile_moving_time_s", "profile_accel_time_s", "max_command_age_s", "max_joint_state_age_s",
+    "max_rotation_step_rad", "profile_moving_time_s", "profile_accel_time_s", "max_command_age_s", "max_joint_state_age_s", "max_frame_age_s",
     "tracking_tolerance_m", "gripper_loop_hz", "gripper_gain_per_m", "gripper_max_pwm", "gripper_hold_pwm", "gripper_stall_time_s",
     "gripper_still_m", "health_period_s", "max_motor_temperature_c",
     "width_px", "height_px", "fx_px", "fy_px", "bar_offset_m", "fingers_offset_m", "ee_offset_m",
@@ -347,6 +359,9 @@ def _check_ranges(spec: RobotSpec, file: str) -> None:
         inside = (getattr(spec, key) >= spec.joint_lower) & (getattr(spec, key) <= spec.joint_upper)
         require(bool(inside.all()), key, f"outside the joint limits at joint {int(np.argmin(inside))}")
     require(bool((spec.workspace.low_m < spec.workspace.high_m).all()), "workspace.low_m", "must be below high_m on every axis")
+    require(spec.workspace.path_clearance_m >= 0, "workspace.path_clearance_m", "must not be negative")
+    inner = spec.workspace.high_m - spec.workspace.low_m > 2 * spec.workspace.path_clearance_m
+    require(bool(inner.all()), "workspace.path_clearance_m", "leaves nothing of the box")
     require(spec.workspace.table_clearance_m >= 0, "workspace.table_clearance_m", "must not be negative")
     require(spec.workspace.table_height_m < spec.workspace.high_m[2], "workspace.table_height_m", "must be below the workspace's top")
     gripper = spec.gripper

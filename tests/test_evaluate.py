@@ -45,8 +45,8 @@ class ReachScene:
         self.robot = LoopbackRobot(
             spec, clock=self.clock, start_joints=np.array([0.0, 0.02201, 0.18310, 0.0, 1.36568, 0.0])
         )
-        self.goal = np.zeros((8, 8, 3), np.uint8)
-        self.camera = ReplayCamera(spec, clock=self.clock, frames=[self.goal], domain="sim")
+        self.goal = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        self.camera = ReplayCamera(spec, clock=self.clock, frames=[self.goal, self.goal ^ 1], domain="sim")
         self._start = self.robot.observe().pose[0, 3]
         ReachScene.opened.append(seed)
 

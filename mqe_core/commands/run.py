@@ -212,7 +212,8 @@ def _mock(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> _Rig:
         )
         steps = len(frames)
     elif goal is not None:
-        name, frames, domain = f"mock, still picture of {goal.name}", [goal.image], goal.domain
+        # The lowest bit flickers, as a camera's does: a picture that stays the same to the last bit is a frozen camera's.
+        name, frames, domain = f"mock, still picture of {goal.name}", [goal.image, goal.image ^ 1], goal.domain
         steps = round(_STILL_SECONDS * spec.control.control_hz)
     else:
         raise ValueError(

@@ -14,15 +14,16 @@ from typing import Protocol
 import numpy as np
 
 from mqe_core.geometry import apply_action
+from mqe_core.runtime.frame_watch import FrameWatch
 from mqe_core.runtime.robot import Clock, Command, Frame, check_domain
 from mqe_core.spec import RobotSpec
 
 # Why there is no command. The arm keeps its target.
 NO_GOAL = "no_goal"
 NO_FRAME = "no_frame"
-STALE_FRAME = "stale_frame"
 NOT_FINITE = "not_finite_action"
 NO_ANSWER = "no_answer"
+LATE = "late"  # the answer took longer than a control period
 
 
 class PolicyUnavailable(RuntimeError):
@@ -54,7 +55,7 @@ class Decision:
 
     command: Command | None
     output: PolicyOutput | None
-    held: str | None  # one of the reasons above; None where there is a command
+    held: str | None  # one of the reasons above, or FrameWatch's; None where there is a command
     latency_s: float  # from the call to the decision
     detail: str = ""  # for people, where the reason alone does not say enough
 
@@ -90,7 +91,6 @@ class PolicySide:
 
     Args:
         policy: anything with `act` and `domain`.
-        max_frame_age_s: an older frame shows a scene that has moved on; bridge_data_robot allows one second.
         gripper: rule that makes the gripper action binary.
         session: name of this commander; unique per start, so that the arm's side can tell a restart from a
             lost message.
@@ -103,7 +103,6 @@ class PolicySide:
         clock: Clock,
         *,
         gripper: StickyGripper,
-        max_frame_age_s: float = 1.0,
         session: str | None = None,
     ) -> None:
         self.session = session if session is not None else f"policy-{secrets.token_hex(4)}"
@@ -111,7 +110,7 @@ class PolicySide:
         self._spec = spec
         self._clock = clock
         self._gripper = gripper
-        self._max_frame_age_s = max_frame_age_s
+        self._watch = FrameWatch(spec)
         self._goal: np.ndarray | None = None
         self._sequence = 0
 
@@ -143,16 +142,20 @@ class PolicySide:
         if frame is None:
             return Decision(None, None, NO_FRAME, 0.0)
         check_domain(self._policy.domain, frame.domain, "the camera")
-        if begin - frame.stamp > self._max_frame_age_s:
-            return Decision(None, None, STALE_FRAME, 0.0)
+        refusal = self._watch.judge(frame, measured_pose[:3, 3], begin)
+        if refusal is not None:
+            return Decision(None, None, refusal[0], self._clock.now() - begin, refusal[1])
         try:
             output = self._policy.act(frame.image, self._goal)
         except PolicyUnavailable as error:
             return Decision(None, None, NO_ANSWER, self._clock.now() - begin, str(error))
         if not np.isfinite(output.action).all():
             return Decision(None, output, NOT_FINITE, self._clock.now() - begin)
-        self._sequence += 1
         now = self._clock.now()
+        if now - begin > self._spec.control.period_s:
+            took = f"the policy took {now - begin:.2f} s, allowed {self._spec.control.period_s} s"
+            return Decision(None, output, LATE, now - begin, took)
+        self._sequence += 1
         command = Command(
             pose=apply_action(target_pose, output.action, measured_pose),
             gripper=self._gripper(float(output.action[6])),

@@ -28,7 +28,7 @@ from mqe_interfaces.msg import PolicyStatus
 from mqe_ros import convert, topics
 
 SPEC = load_robot_spec()
-PIXELS = np.zeros((24, 32, 3), np.uint8)
+PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 
 
 class World:

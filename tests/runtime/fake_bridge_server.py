@@ -101,7 +101,8 @@ class FakeBridgeServer:
         r = self.measured_rotation
         rpy = [np.arctan2(r[2, 1], r[2, 2]), np.arctan2(-r[2, 0], np.hypot(r[0, 0], r[1, 0])), np.arctan2(r[1, 0], r[0, 0])]
         shown = np.zeros((48, 64, 3), np.uint8)
-        shown[:] = (200, 100, 50)  # RGB
+        shown[:24], shown[24:] = (220, 120, 70), (160, 60, 10)  # RGB
+        shown[:, len(self.steps) % 64] += 4  # the picture changes with every step
         buffer = io.BytesIO()
         Image.fromarray(shown[:, :, ::-1]).save(buffer, format="JPEG", quality=95)  # encoded as if it were BGR
         return {

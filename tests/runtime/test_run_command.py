@@ -24,7 +24,7 @@ def write_goal(folder: Path, domain: str, **keys) -> Path:
         **keys,
     }
     path = folder / f"{domain}.png"
-    path.write_bytes(encode_png(np.full((48, 64, 3), 90, np.uint8)))
+    path.write_bytes(encode_png(np.random.default_rng(0).integers(60, 120, (48, 64, 3), dtype=np.uint8)))
     path.with_suffix(".yaml").write_text(yaml.safe_dump(meaning), encoding="utf-8")
     return path
 
