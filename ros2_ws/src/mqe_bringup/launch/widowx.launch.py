@@ -49,6 +49,7 @@ def _action(process: Process) -> ExecuteProcess:
         executable=process.executable,
         name=process.name,
         parameters=[parameters],
+        remappings=list(process.remappings.items()),
         output="screen",
         on_exit=end,
         sigterm_timeout=str(END_S),

@@ -7,17 +7,17 @@ what and the remedy.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 
+from mqe_bringup.cameras import CHOICES, Camera, choose_camera
+from mqe_bringup.process import Process, node
 from mqe_core.bundle import BundleContract, PolicyBundle, check_fit
 from mqe_core.doctor import DRIVER_MODULE, SERIAL_DEVICE
 from mqe_core.goals import Goal, check_camera, find_goal, read_goal
@@ -56,12 +56,7 @@ ARGUMENTS = (
     ),
     Argument("policy_server", "", "tcp://HOST:PORT of a running `mqe serve`, in place of a policy file"),
     Argument("server_keys", "", "folder of the server's keys; empty: ~/.mqe/keys; none: a server without keys"),
-    Argument(
-        "camera",
-        "auto",
-        "auto, sim, a video device (/dev/video0, 0), an EpisodeStore to replay, or none: your own driver "
-        "publishes /camera/image_raw",
-    ),
+    Argument("camera", "auto", CHOICES),
     Argument(
         "table_height",
         "",
@@ -76,31 +71,6 @@ ARGUMENTS = (
     Argument("reached_steps", "", "steps_to_goal up to which a goal counts as reached; empty: the bundle's; 0: never"),
     Argument("robot", "widowx250s", "name of the robot spec"),
 )
-
-
-@dataclass(frozen=True)
-class Process:
-    """One process: a ROS node (its `parameters` are ROS's), or a plain Python module."""
-
-    name: str
-    module: str
-    package: str | None = None  # ROS package and executable for ros2 launch; None: not a ROS node
-    executable: str | None = None
-    parameters: Mapping[str, bool | int | float | str] = field(default_factory=dict)
-    arguments: tuple[str, ...] = ()  # of the module
-
-    @property
-    def command(self) -> list[str]:
-        """What starts it without ros2 launch."""
-        command = [sys.executable, "-m", self.module, *self.arguments]
-        if self.package is not None:
-            command += ["--ros-args", "-r", f"__node:={self.name}"]
-            for key, value in self.parameters.items():
-                command += [
-                    "-p",
-                    f"{key}:={json.dumps(value)}",
-                ]  # JSON is YAML: a text that looks like a number stays a text
-        return command
 
 
 @dataclass(frozen=True)
@@ -121,15 +91,6 @@ class _Policy:
     source: str
     contract: BundleContract
     parameters: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class _Camera:
-    """The camera node's parameters (None: no node), its domain, and its name for the banner."""
-
-    parameters: Mapping[str, str | float] | None
-    domain: str
-    description: str
 
 
 def parse_arguments(texts: list[str]) -> dict[str, str]:
@@ -162,7 +123,7 @@ def build_graph(given: Mapping[str, str]) -> Graph:
         check_domain(contract.domain, goal.domain, f"the goal {goal.path}")
         check_camera(goal, spec.camera.name)
     address = f"ipc://@mqe-sim-{os.getuid()}-{os.getpid()}"  # @: a name without a file to clean up
-    camera = _choose_camera(arguments["camera"], backend, address, share)
+    camera = choose_camera(arguments["camera"], backend, address, spec, share)
     _check_camera(contract, camera, policy.source)
 
     banner = [f"backend: {backend} ({why})"]
@@ -176,9 +137,9 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     if height is not None:
         arm["table_height_m"] = with_table_height(spec, height).workspace.table_height_m
         banner.append(f"table: {1000 * height:.0f} mm above the arm's mounting plane")
-    processes.append(_node("arm_node", {**arm, "address": address} if backend == "sim" else arm))
-    if camera.parameters is not None:
-        processes.append(_node("camera_node", {**camera.parameters, "robot": spec.source}))
+    processes.append(node("arm_node", {**arm, "address": address} if backend == "sim" else arm))
+    if camera.process is not None:
+        processes.append(camera.process)
     policy_parameters = {
         **policy.parameters,
         "camera_domain": camera.domain,
@@ -189,13 +150,13 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     }
     if arguments["reached_steps"]:
         policy_parameters["reached_steps"] = _steps(arguments["reached_steps"])
-    processes.append(_node("policy_node", policy_parameters))
+    processes.append(node("policy_node", policy_parameters))
     banner.append(f"policy: {policy.name} ({policy.source}; {contract.agent}, trained on {contract.domain} images)")
     banner.append(f"goal: {goal.path}" if goal is not None else "goal: none yet, waiting for /reach_goal")
     banner.append(f"camera: {camera.description}")
     record = _record_folder(arguments["record"])
     if record is not None:
-        processes.append(_node("record_node", {"folder": str(record)}))
+        processes.append(node("record_node", {"folder": str(record)}))
         banner.append(f"recording to {record}")
     if dry_run:
         banner.append("DRY RUN: commands are judged, none is sent to the motors")
@@ -283,46 +244,7 @@ def _policy_file(given: str, share: Path) -> tuple[Path, str]:
     return shipped, "shipped"
 
 
-def _choose_camera(requested: str, backend: str, address: str, share: Path) -> _Camera:
-    if requested == "auto" and backend == "sim":
-        requested = "sim"
-    if requested == "auto":
-        episodes = share / "replay"
-        if backend != "mock":
-            raise ValueError(
-                f"backend {backend} needs a camera: camera:=/dev/video0, or camera:=none and your own driver"
-            )
-        if not episodes.is_dir():
-            raise FileNotFoundError(
-                f"{episodes} is missing: build the workspace again (make setup), or name a store to replay: "
-                f"camera:=STORE"
-            )
-        requested = str(episodes)
-    if requested == "sim":
-        if backend != "sim":
-            raise ValueError(
-                f"camera sim needs the simulated world, but the backend is {backend}; use backend:=sim or "
-                f"another camera"
-            )
-        # The sim's images come at their own rate; asking often costs little and finds each while it is new.
-        return _Camera({"camera": "sim", "address": address, "rate_hz": 100.0}, "sim", "the sim's")
-    if requested == "none":
-        return _Camera(None, "real", "none started here: a driver of your own publishes /camera/image_raw")
-    if Path(requested).is_dir():
-        from mqe_core.data.episode_store import EpisodeStore
-
-        domain = EpisodeStore.open(requested).metadata["domain"]
-        return _Camera(
-            {"camera": "mock", "episodes": requested, "domain": domain}, domain, f"replays {requested}"
-        )
-    if requested.isdigit() or Path(requested).exists():
-        return _Camera({"camera": "opencv", "device": requested}, "real", f"device {requested}")
-    raise FileNotFoundError(
-        f"camera {requested!r}: no such device or folder; expected {_description('camera')}"
-    )
-
-
-def _check_camera(contract: BundleContract, camera: _Camera, source: str) -> None:
+def _check_camera(contract: BundleContract, camera: Camera, source: str) -> None:
     if camera.domain != contract.domain:
         raise ValueError(
             f"the camera shows {camera.domain} images, but the policy ({source}) was trained on "
@@ -348,12 +270,6 @@ def _scene(
     return Process("sim", "mqe_sim.server", arguments=command), said
 
 
-def _node(executable: str, parameters: Mapping[str, bool | int | float | str]) -> Process:
-    return Process(
-        executable, "mqe_ros.start", "mqe_ros", executable, parameters=parameters, arguments=(executable,)
-    )
-
-
 def _record_folder(value: str) -> Path | None:
     if value.lower() == "false":
         return None
@@ -373,7 +289,3 @@ def _boolean(arguments: Mapping[str, str], name: str) -> bool:
     if arguments[name].lower() not in ("true", "false"):
         raise ValueError(f"{name} must be true or false, got {arguments[name]!r}")
     return arguments[name].lower() == "true"
-
-
-def _description(name: str) -> str:
-    return next(argument.description for argument in ARGUMENTS if argument.name == name)

@@ -26,6 +26,8 @@ class OpenCvCamera:
                 f"camera {device!r} cannot be opened: is it plugged in, and may this user read it "
                 f"(group video)? Other devices: ls /dev/video*"
             )
+        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, spec.camera.width_px)  # as near as the device can
+        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, spec.camera.height_px)
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest image, not the oldest waiting one
 
     def read(self) -> Frame | None:

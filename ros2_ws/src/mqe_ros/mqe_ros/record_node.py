@@ -1,7 +1,8 @@
 """The recorder: every topic of the graph into one MCAP bag, as the bytes that came.
 
 Parameters: `folder` (required, must not exist yet), `max_bag_mb`: size from which a new bag is begun beside it.
-MCAP, because what was written stays readable when the process is killed.
+MCAP, because what was written stays readable when the process is killed. Images that do not come are said, in
+/diagnostics and in the log: a recording without them trains and replays nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from mqe_ros import topics
+from mqe_ros.adaptive_subscription import AdaptiveSubscription
 from mqe_ros.bag_writer import BagWriter
 from mqe_ros.running import ControlNode, parameter, run_node
 
+_SILENCE_S = 2.0  # no image for so long is worth a warning
 _OWN_MESSAGES = ("ArmStatus", "EndEffectorCommand", "PolicyStatus")
 
 
@@ -52,8 +55,11 @@ class RecordNode(ControlNode):
         max_bytes = 2**20 * parameter(self, "max_bag_mb", int, 2048)
         kinds = [(topic.name, type_name(topic.type)) for topic in topics.RECORDED]
         self._bags = BagWriter(folder, kinds, own_typestore(), max_bytes, latched=[topics.GOAL_IMAGE.name])
+        self._image_came = time.monotonic()
+        self._image = AdaptiveSubscription(self, topics.IMAGE, self._on_image, raw=True)
         for topic in topics.RECORDED:
-            self.create_subscription(topic.type, topic.name, self._write_to(topic.name), topic.qos, raw=True)
+            if topic is not topics.IMAGE:
+                self.create_subscription(topic.type, topic.name, self._write_to(topic.name), topic.qos, raw=True)
         self.get_logger().info(f"recording to {folder}")
 
     def control(self) -> None:
@@ -64,8 +70,18 @@ class RecordNode(ControlNode):
         self._bags.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
-        level = DiagnosticStatus.ERROR if self._bags.failure else DiagnosticStatus.OK
-        return level, self._bags.failure or "recording", dict(self._bags.counts)
+        counts, silent = dict(self._bags.counts), time.monotonic() - self._image_came
+        if self._bags.failure:
+            return DiagnosticStatus.ERROR, self._bags.failure, counts
+        if silent > _SILENCE_S:
+            missing = f"no image on {topics.IMAGE.name} for {silent:.0f} s; recording the rest"
+            self.get_logger().warning(missing, throttle_duration_sec=10.0)
+            return DiagnosticStatus.WARN, missing, counts
+        return DiagnosticStatus.OK, "recording", counts
+
+    def _on_image(self, message: bytes) -> None:
+        self._image_came = time.monotonic()
+        self._bags.write(topics.IMAGE.name, time.time_ns(), message)
 
     def _write_to(self, topic: str):
         # Wall time: bags are read beside other records.
