@@ -14,6 +14,7 @@ import numpy as np
 
 from mqe_core.geometry import make_pose, part_way, rotation_angle, rotation_vector
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.runtime.path_check import PathCheck
 from mqe_core.runtime.robot import Command, RobotState, unreadable_joints
 from mqe_core.runtime.safety_rules import (
     GRIPPER,
@@ -25,6 +26,7 @@ from mqe_core.runtime.safety_rules import (
     NOT_A_POSE,
     NOT_FINITE,
     OUT_OF_ORDER,
+    PATH,
     REFUSE_RULES,
     ROTATION_STEP,
     SELF_COLLISION,
@@ -38,7 +40,6 @@ from mqe_core.runtime.safety_rules import (
     WRONG_FRAME,
     WRONG_SESSION,
 )
-from mqe_core.runtime.self_collision import SelfDistance
 from mqe_core.runtime.table import HandClearance
 from mqe_core.spec import RobotSpec
 
@@ -47,8 +48,6 @@ _BEFORE_SESSION = REFUSE_RULES[: REFUSE_RULES.index(OUT_OF_ORDER) + 1]
 
 _ROUNDING = 1e-9  # a limit exceeded by less is rounding, not clipping
 _SENT_TOLERANCE = 1e-6  # m and rad: how far what the joints reach may be from what the rules allowed
-_NEAR_SLEEP_RAD = 0.3  # outside of it the way to sleep needs no exception
-_PARTS_OF_A_PATH = np.array([0.2, 0.4, 0.6, 0.8])  # where a step between two waypoints is looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +73,7 @@ class SafetyFilter:
             spec, joints=tuple(replace(joint, lower_rad=-np.pi, upper_rad=np.pi) for joint in spec.joints)
         )
         self._clearance = HandClearance(spec)
-        self._self_distance = SelfDistance(spec)
-        self._asleep_m = self._self_distance(spec.sleep_joints)
+        self._path = PathCheck(spec)
         self._sent: _Sent | None = None
         self._session: str | None = None
         self._sequence = 0
@@ -103,8 +101,6 @@ class SafetyFilter:
         joints, rule, detail = self._solve(pose, last, elapsed)
         if joints is None:
             return replace(command, refused=rule, detail=detail)
-        if self._meets_itself(last.joints, joints):
-            return replace(command, refused=SELF_COLLISION, detail=f"on the way to {_millimetres(pose)} the arm would touch itself")
         if rule is not None and rule not in clipped:
             clipped.append(rule)
         gripper = min(max(float(command.gripper), 0.0), 1.0)
@@ -210,7 +206,7 @@ class SafetyFilter:
         the clipped one.
         """
         control, box, clipped = self._spec.control, self._spec.workspace, []
-        position = np.clip(pose[:3, 3], box.low, box.high)
+        position = np.clip(pose[:3, 3], box.inner_low, box.inner_high)
         if np.abs(position - pose[:3, 3]).max() > _ROUNDING:
             clipped.append(WORKSPACE)
         left, _, right = np.linalg.svd(pose[:3, :3])
@@ -246,8 +242,8 @@ class SafetyFilter:
     def _solve(
         self, pose: np.ndarray, last: _Sent, elapsed: float
     ) -> tuple[np.ndarray | None, str | None, str]:
-        """(joints, None, "") for the pose, (joints, JOINT_VELOCITY or TABLE, "") for a shorter step towards it;
-        (None, refusing rule, detail) if none.
+        """(joints, None, "") for the pose, (joints, clipping rule, "") for a shorter step towards it; (None,
+        refusing rule, detail) if none.
         """
         joints = self._reach(pose, last.joints)
         if joints is None:
@@ -256,53 +252,31 @@ class SafetyFilter:
             return None, UNREACHABLE, f"no joints reach {_millimetres(pose)}"
         allowed = self._spec.joint_velocity * elapsed  # (6,) rad
         excess = float((np.abs(joints - last.joints) / allowed).max())
-        if excess <= 1.0 + _ROUNDING and self._path_is_clear(last.joints, joints, last.floor):
+        rule = JOINT_VELOCITY if excess > 1.0 + _ROUNDING else self._path.breach(last.joints, joints, last.floor)
+        if rule is None:
             return joints, None, ""
-        rule = JOINT_VELOCITY if excess > 1.0 + _ROUNDING else TABLE
         # Shorten in Cartesian space, where the box and the step limits are convex, and solve again; a step
         # through joint space would leave them. A little below the proportional fraction, as the joints move
         # fastest where the arm is near singular.
-        fraction = 0.98 / max(1.0, excess)
+        fraction, breach = 0.98 / max(1.0, excess), rule
         for _ in range(8):
+            if breach == SELF_COLLISION:
+                return None, SELF_COLLISION, f"on the way to {_millimetres(pose)} the arm would touch itself"
             target, _ = self._raise(part_way(last.pose, pose, fraction, fraction), last.floor)
             shorter = self._reach(target, last.joints)
-            if (
-                shorter is not None
-                and (np.abs(shorter - last.joints) <= allowed).all()
-                and self._path_is_clear(last.joints, shorter, last.floor)
-            ):
-                return shorter, rule, ""
+            if shorter is not None and (np.abs(shorter - last.joints) <= allowed).all():
+                breach = self._path.breach(last.joints, shorter, last.floor)
+                if breach is None:
+                    return shorter, rule, ""
             fraction *= 0.5
-        if rule == TABLE:
-            return None, UNREACHABLE, f"the way to {_millimetres(pose)} leads through the table"
+        if rule != JOINT_VELOCITY:
+            return None, PATH, f"the way to {_millimetres(pose)} breaks the rule {breach}, however short the step"
         worst = int((np.abs(joints - last.joints) / allowed).argmax())
         return (
             None,
             JOINT_JUMP,
             f"joint {self._spec.joint_names[worst]} would move {excess:.1f} times its velocity limit",
         )
-
-    def _path_is_clear(self, start: np.ndarray, end: np.ndarray, floor: float) -> bool:
-        """Whether the hand stays off the table where the joints turn straight from one end to the other: between
-        two waypoints the motors know nothing of a straight line in space.
-        """
-        path = forward_kinematics(self._spec, start + _PARTS_OF_A_PATH[:, None] * (end - start))  # (n, 4, 4)
-        # Half of the clearance is for what lies between the points that are looked at.
-        return bool((self._clearance(path) >= floor - 0.5 * self._spec.workspace.table_clearance_m).all())
-
-    def _meets_itself(self, start: np.ndarray, end: np.ndarray) -> bool:
-        """Whether the arm touches itself on the way.
-
-        Folded up to sleep it rests on itself: there each two parts may come as near as they do in that very pose.
-        Parts that were found too near may go where they get no nearer.
-        """
-        path = start + np.append(_PARTS_OF_A_PATH, 1.0)[:, None] * (end - start)
-        distances = self._self_distance(np.vstack([path, start]))  # (n + 1, pairs)
-        allowed = np.minimum(0.0, distances[-1])
-        # The waist turns the folded arm as a whole.
-        asleep = (np.abs(path - self._spec.sleep_joints)[:, 1:] < _NEAR_SLEEP_RAD).all(axis=1)
-        limits = np.where(asleep[:, None], np.minimum(allowed, self._asleep_m), allowed)
-        return bool((distances[:-1] < limits - _ROUNDING).any())
 
     def _reach(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
         """Joints that reach the pose so exactly that every limit met by the pose is met by the joints; None

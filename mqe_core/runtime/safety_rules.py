@@ -1,8 +1,8 @@
 """The names of the safety filter's rules, as they stand in statuses, counters and logs."""
 
 # Rules that clip, in the order they are applied.
-WORKSPACE = "workspace"  # position moved to the nearest point of the workspace box
-TABLE = "table"  # raised until no corner of the hand is lower than table and clearance
+WORKSPACE = "workspace"  # position moved to the nearest point of the workspace box, or step shortened until the way stays inside
+TABLE = "table"  # raised until no corner of the hand is lower than table and clearance, or step shortened until hand and elbow clear it
 TRANSLATION_STEP = "translation_step"  # step from the last sent target: max_translation_step_m per base axis
 ROTATION_STEP = "rotation_step"  # turn from it, as a rotation vector: max_rotation_step_rad per base axis
 JOINT_VELOCITY = "joint_velocity"  # step shortened until no joint must move faster than its limit
@@ -22,6 +22,7 @@ JOINT_STATE = "joint_state"  # measured joints are not finite, or read as a dead
 STALE_STATE = "stale_state"  # joints were measured longer ago than max_joint_state_age_s
 JOINT_LIMITS = "joint_limits"  # reachable only beyond a joint's position limit
 UNREACHABLE = "unreachable"  # no joints reach the pose
+PATH = "path"  # however short the step, the way there leaves the workspace box or meets the table
 SELF_COLLISION = "self_collision"  # on the way there the arm would touch itself
 JOINT_JUMP = "joint_jump"  # however short the step, the joints would have to jump (another branch of the arm)
 REFUSE_RULES = (
@@ -37,6 +38,7 @@ REFUSE_RULES = (
     STALE_STATE,
     JOINT_LIMITS,
     UNREACHABLE,
+    PATH,
     SELF_COLLISION,
     JOINT_JUMP,
 )

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mqe_core.kinematics import joint_frames
 from mqe_core.runtime.table import hand_boxes
 from mqe_core.spec import RobotSpec, ShapeSpec
 
@@ -21,13 +20,12 @@ _MEET = {
 
 
 class SelfDistance:
-    """Call it with joints: the distances between the capsules of all parts that can meet, in metres.
+    """Call it with the frames of a joint vector: the distances between the capsules of all parts that can meet, in metres.
 
     A capsule covers its box with its corners, so the distance is never larger than that of the boxes.
     """
 
     def __init__(self, spec: RobotSpec) -> None:
-        self._spec = spec
         parts, starts, ends, radii = [], [], [], []
         for part, shape, offset in _shapes(spec):
             axis = int(np.argmax(shape.size_m))
@@ -44,9 +42,9 @@ class SelfDistance:
         self._first, self._second = np.array(pairs).T
         self._radii = np.array(radii)[self._first] + np.array(radii)[self._second]
 
-    def __call__(self, joints: np.ndarray) -> np.ndarray:
-        """Joints (..., 6) → (..., pairs)."""
-        frames = joint_frames(self._spec, joints)[..., self._parts, :, :]  # (..., n, 4, 4)
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """`joint_frames` (..., 7, 4, 4) → (..., pairs)."""
+        frames = frames[..., self._parts, :, :]  # (..., n, 4, 4)
         start, end = (np.einsum("...nij,nj->...ni", frames[..., :3, :3], p) + frames[..., :3, 3] for p in self._points)
         first, second = self._first, self._second
         gaps = _segment_distance(start[..., first, :], end[..., first, :], start[..., second, :], end[..., second, :])

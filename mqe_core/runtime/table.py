@@ -1,10 +1,12 @@
-"""How far the hand is above the table: the lowest corner of gripper, gripper bar and fingers."""
+"""How far the arm is above the table: the corners of the boxes that stand for its links."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mqe_core.spec import RobotSpec, ShapeSpec
+
+_SIGNS = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).T.reshape(-1, 3)  # of the corners of a box
 
 
 class HandClearance:
@@ -17,6 +19,23 @@ class HandClearance:
     def __call__(self, poses: np.ndarray) -> np.ndarray:
         """Metres above table and clearance for end effectors at `poses` (..., 4, 4) → (...); negative: too low."""
         return (poses[..., 2, :3] @ self._corners.T).min(axis=-1) + poses[..., 2, 3] - self._table_m
+
+
+class LinkClearance:
+    """Distance of every corner of upper arm, forearm and wrist from the table plane. Base and shoulder do not rise or sink."""
+
+    def __init__(self, spec: RobotSpec) -> None:
+        links = spec.links
+        self._table_m = spec.workspace.table_height_m + spec.workspace.table_clearance_m
+        moving = {2: links.upper_arm, 3: links.upper_forearm, 4: links.lower_forearm, 5: links.wrist}  # by the joint they come after
+        boxes = [(part, shape.position_m + 0.5 * _SIGNS * shape.size_m) for part, link in moving.items() for shape in link.shapes]
+        self._parts = np.repeat([part for part, _ in boxes], len(_SIGNS))
+        self._corners = np.concatenate([corners for _, corners in boxes])  # (n, 3) in their part's frame
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Metres above table and clearance, `joint_frames` (..., 7, 4, 4) → (..., n)."""
+        rows = frames[..., self._parts, 2, :]  # (..., n, 4)
+        return (rows[..., :3] * self._corners).sum(axis=-1) + rows[..., 3] - self._table_m
 
 
 def hand_boxes(spec: RobotSpec, slide_m: float) -> list[tuple[ShapeSpec, np.ndarray]]:
@@ -33,6 +52,5 @@ def hand_boxes(spec: RobotSpec, slide_m: float) -> list[tuple[ShapeSpec, np.ndar
 
 def _corners(spec: RobotSpec) -> np.ndarray:
     grip, to_tool = spec.gripper, np.array([spec.tool.ee_offset_m, 0.0, 0.0])
-    signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).T.reshape(-1, 3)
     boxes = [*hand_boxes(spec, grip.travel_lower_m), *hand_boxes(spec, grip.travel_upper_m)]
-    return np.concatenate([shape.position_m + offset - to_tool + 0.5 * signs * shape.size_m for shape, offset in boxes])
+    return np.concatenate([shape.position_m + offset - to_tool + 0.5 * _SIGNS * shape.size_m for shape, offset in boxes])

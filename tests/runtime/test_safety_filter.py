@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mqe_core.geometry import euler_to_rotation, make_pose
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.geometry import euler_to_rotation, make_pose, state_to_pose
+from mqe_core.kinematics import forward_kinematics, inverse_kinematics
 from mqe_core.runtime import safety_rules as safety
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import MotorHealth
@@ -168,6 +169,34 @@ def test_the_target_stops_at_the_workspace_box(robot, command, clock, spec, move
     assert at_the_wall  # the walk was long enough to get there
     for result in sent:
         np.testing.assert_allclose(result.pose, forward_kinematics(spec, result.joints), atol=1e-9)
+
+
+def test_every_rule_stands_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "safety.md").read_text(encoding="utf-8")
+    missing = [rule for rule in safety.CLIP_RULES + safety.REFUSE_RULES if f"`{rule}`" not in text]
+    assert not missing and not set(safety.CLIP_RULES) & set(safety.REFUSE_RULES)
+
+
+def test_a_way_that_bows_out_of_the_box_is_shortened(spec, command, clock) -> None:
+    """Near the base a step to the side is an arc: its two ends are in the box, the way between them is not."""
+    joints = inverse_kinematics(spec, state_to_pose([0.22, 0.0, 0.15, 0.0, 0.0, 0.0]), spec.neutral_joints)
+    tight = dataclasses.replace(
+        spec, workspace=dataclasses.replace(spec.workspace, high_m=np.array([0.2201, 0.25, 0.25]), path_clearance_m=0.0001)
+    )
+    robot = SafeRobot(LoopbackRobot(tight, clock=clock, start_joints=joints), tight, clock)
+    sent = robot.send(command(robot.observe(), move=(0.0, 0.05, 0.0)))
+    assert sent.clipped == (safety.WORKSPACE,) and 0.001 < sent.pose[1, 3] < 0.03
+    between = joints + np.linspace(0.0, 1.0, 50)[:, None] * (sent.joints - joints)
+    assert (forward_kinematics(spec, between)[:, 0, 3] <= 0.2201).all()
+
+
+def test_an_elbow_on_the_table_is_not_pressed_into_it(spec, command, clock) -> None:
+    joints = np.array([0.0, 1.706, -1.955, 0.0, -1.418, 0.0])  # upper arm 6 mm above the table, hand 20 cm
+    robot = SafeRobot(LoopbackRobot(spec, clock=clock, start_joints=joints), spec, clock)
+    results = walk(robot, command, clock, (-0.02, 0.0, -0.02), 10, turn=euler_to_rotation(np.array([0.0, -0.1, 0.0])))
+    assert any(result.clipped == (safety.TABLE,) for result in results)
+    assert results[-1].refused == safety.PATH and "table" in results[-1].detail
+    assert HandClearance(spec)(robot.observe().target_pose) > 0.15
 
 
 def test_the_hand_stops_above_the_table_whatever_its_tilt(robot, command, clock, spec) -> None:

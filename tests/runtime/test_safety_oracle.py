@@ -1,12 +1,8 @@
-"""Whatever is commanded, nothing that breaks a limit reaches the arm. The judge is PyBullet's kinematics of
-the sim's URDF.
-
-The judge reads the spec's YAML numbers and the URDF, and shares no code with the filter: forward kinematics,
-rotations, joint names and limits are PyBullet's.
-"""
+"""Whatever is commanded, nothing that breaks a limit reaches the arm. The judge is PyBullet (safety_judge.py)."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,88 +18,10 @@ from mqe_core.runtime.safety_rules import REFUSE_RULES
 from mqe_core.spec import RobotSpec, load_robot_spec, with_table_height
 
 pybullet = pytest.importorskip("pybullet")
-PERIOD_S, TOLERANCE = 0.2, 5e-6
-BOX = np.array([0.10, -0.15, -0.01]), np.array([0.45, 0.25, 0.25])  # robot_configs/widowx250s.yaml, BD2 eval.py
+sys.path.insert(0, str(Path(__file__).parent))
+from safety_judge import Judge, Walk  # noqa: E402
 
-
-class Judge:
-    """The arm in PyBullet, only as a kinematic chain."""
-
-    def __init__(self, spec: RobotSpec, folder: Path) -> None:
-        from mqe_sim.arm import urdf_text
-
-        urdf = folder / "arm.urdf"
-        urdf.write_text(urdf_text(spec), encoding="utf-8")
-        self._client = pybullet.connect(pybullet.DIRECT)
-        self._body = pybullet.loadURDF(str(urdf), useFixedBase=True, physicsClientId=self._client)
-        info = [
-            pybullet.getJointInfo(self._body, i, physicsClientId=self._client) for i in range(self._count())
-        ]
-        revolute = [entry for entry in info if entry[2] == pybullet.JOINT_REVOLUTE]
-        self._joints = [entry[0] for entry in revolute]
-        self.lower, self.upper, self.velocity = (
-            np.array([entry[i] for entry in revolute]) for i in (8, 9, 11)
-        )
-        self._tool = next(entry[0] for entry in info if entry[12] == b"ee")
-        self._hand = [entry[0] for entry in info if entry[12] in (b"gripper", b"gripper_bar", b"left_finger", b"right_finger")]
-        for entry in info:
-            if entry[12] in (b"left_finger", b"right_finger"):  # at their widest
-                opened = entry[9] if abs(entry[9]) > abs(entry[8]) else entry[8]
-                pybullet.resetJointState(self._body, entry[0], opened, physicsClientId=self._client)
-        part = {entry[12].decode(): entry[0] for entry in info} | {"base": -1}
-        body, hand = ("base", "shoulder", "upper_arm"), ("gripper", "gripper_bar", "left_finger", "right_finger")
-        self._pairs = [
-            (part[a], part[b])
-            for a in body
-            for b in ("upper_forearm", "lower_forearm", "wrist", *hand)
-            if (a, b) != ("upper_arm", "upper_forearm")
-        ]
-        plane = pybullet.createCollisionShape(pybullet.GEOM_PLANE, physicsClientId=self._client)
-        self._table = pybullet.createMultiBody(0, plane, physicsClientId=self._client)
-
-    def _count(self) -> int:
-        return pybullet.getNumJoints(self._body, physicsClientId=self._client)
-
-    def tool(self, joints: np.ndarray) -> tuple[np.ndarray, tuple]:
-        """Position (3,) and quaternion of the end effector."""
-        for index, value in zip(self._joints, joints):
-            pybullet.resetJointState(self._body, index, float(value), physicsClientId=self._client)
-        state = pybullet.getLinkState(
-            self._body, self._tool, computeForwardKinematics=1, physicsClientId=self._client
-        )
-        return np.array(state[4]), state[5]
-
-    def hand_height(self, joints: np.ndarray) -> float:
-        """Metres between the table, z = 0, and the lowest part of the hand; negative inside it."""
-        self.tool(joints)
-        pybullet.performCollisionDetection(physicsClientId=self._client)
-        return min(
-            point[8]
-            for link in self._hand
-            for point in pybullet.getClosestPoints(self._body, self._table, 2.0, linkIndexA=link, physicsClientId=self._client)
-        )
-
-    def self_distance(self, joints: np.ndarray) -> float:
-        """Metres between the nearest two links that share no joint, at most 0.2; negative inside each other."""
-        self.tool(joints)
-        pybullet.performCollisionDetection(physicsClientId=self._client)
-        near = [
-            point[8]
-            for a, b in self._pairs
-            for point in pybullet.getClosestPoints(self._body, self._body, 0.2, linkIndexA=a, linkIndexB=b, physicsClientId=self._client)
-        ]
-        return min(near, default=0.2)
-
-    def turn(self, before: tuple, after: tuple) -> np.ndarray:
-        """(3,) rotation vector in base axes that takes one orientation to the other."""
-        inverse = pybullet.invertTransform([0, 0, 0], before)[1]
-        axis, angle = pybullet.getAxisAngleFromQuaternion(
-            pybullet.multiplyTransforms([0, 0, 0], after, [0, 0, 0], inverse)[1]
-        )
-        return np.array(axis) * ((angle + np.pi) % (2 * np.pi) - np.pi)
-
-    def close(self) -> None:
-        pybullet.disconnect(self._client)
+PERIOD_S = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +74,7 @@ def start_joints(spec: RobotSpec, name: str) -> np.ndarray:
         "sleep": spec.sleep_joints,
         "down": np.array([0.0, 0.02201, 0.18310, 0.0, 1.36568, 0.0]),
         "stretched": np.array([0.3, 0.9, -1.0, 0.0, 0.6, 0.0]),  # near the arm's reach
+        "low elbow": np.array([0.0, 1.711, -1.928, 0.0, -1.719, 0.0]),  # its upper arm 6 mm above the table
     }[name]
 
 
@@ -166,13 +85,8 @@ def check_walk(
     rules that spoke.
     """
     spec, clock = spec or load_robot_spec(), Clock()
-    low, high = BOX
-    mock = LoopbackRobot(spec, clock=clock, start_joints=start_joints(spec, start))
-    robot = SafeRobot(mock, spec, clock)
-    last_joints = start_joints(spec, start)
-    last_time, count, rules = -np.inf, 0, set()
-    resting = min(0.0, judge.self_distance(last_joints))
-    floor = min(0.0, judge.hand_height(last_joints))  # found too low it may stay so, and once higher not go back
+    robot = SafeRobot(LoopbackRobot(spec, clock=clock, start_joints=start_joints(spec, start)), spec, clock)
+    walk, count, rules = Walk(judge, start_joints(spec, start)), 0, set()
     for number, step in enumerate(steps):
         clock.time += step["wait"]
         state = robot.observe()
@@ -196,34 +110,8 @@ def check_walk(
             )  # held: the last sent target stays
             continue
         count += 1
-        q = sent.joints
-        assert np.isfinite(q).all() and np.isfinite(sent.pose).all()
-        assert (q >= judge.lower).all() and (q <= judge.upper).all()
-        elapsed = min(PERIOD_S, clock.now() - last_time)
-        assert (np.abs(q - last_joints) <= judge.velocity * elapsed + 1e-8).all()
-        before, here = judge.tool(last_joints), judge.tool(q)
-        np.testing.assert_allclose(sent.pose[:3, 3], here[0], atol=TOLERANCE)
-        np.testing.assert_allclose(
-            sent.pose[:3, :3],
-            np.array(pybullet.getMatrixFromQuaternion(here[1])).reshape(3, 3),
-            atol=TOLERANCE,
-        )
-        assert (np.abs(here[0] - before[0]) <= 0.05 + TOLERANCE).all()
-        assert (np.abs(judge.turn(before[1], here[1])) <= 0.25 + TOLERANCE).all()
-        # Inside the box, or (found outside it) not farther out than before.
-        beyond, was_beyond = (np.maximum(low - p, p - high).clip(min=0) for p in (here[0], before[0]))
-        assert (beyond <= was_beyond + TOLERANCE).all()
-        # On the whole way there the hand stays off the table, or (found too low) gets no lower.
-        for part in (0.25, 0.5, 0.75, 1.0):
-            between = last_joints + part * (q - last_joints)
-            assert judge.hand_height(between) >= floor - TOLERANCE
-            if not (np.abs(between - spec.sleep_joints)[1:] < 0.3).all():  # folded up to sleep the arm rests on itself
-                # Parts that touch already (the arm was found asleep) are judged by their capsules, which are not these boxes.
-                allowed = -1e-4 if judge.self_distance(last_joints) >= 0.0 else resting - 0.002
-                assert judge.self_distance(between) >= allowed
-        floor = min(0.0, max(floor, judge.hand_height(q)))
+        judge.step(walk, sent.joints, sent.pose, clock.now())
         assert 0.0 <= sent.gripper <= 1.0
-        last_joints, last_time = q, clock.now()
     return count, rules
 
 
@@ -279,9 +167,46 @@ def test_an_arm_that_is_led_into_itself_stops_before(judge: Judge) -> None:
 
 
 def test_the_judge_objects_where_self_collision_is_not_looked_for(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mqe_core.runtime.safety.SafetyFilter._meets_itself", lambda *_: False)
-    with pytest.raises(AssertionError, match="self_distance"):
+    monkeypatch.setattr("mqe_core.runtime.path_check.PathCheck._meets_itself", lambda *_: False)
+    with pytest.raises(AssertionError, match="self-collision"):
         check_walk(judge, "down", towards_the_base(60))
+
+
+def pressing_down(count: int) -> list[dict]:
+    """A walk that lowers a hand which the elbow below it carries."""
+    steps = random_steps(np.random.default_rng(5), count, 0.005, 0.05)
+    for step in steps:
+        step["move"] = step["move"] + [0.01, 0.0, -0.01]
+    return steps
+
+
+def test_an_elbow_that_is_led_into_the_table_stops_before(judge: Judge) -> None:
+    assert {"table", "path"} & check_walk(judge, "low elbow", pressing_down(40))[1]
+
+
+def test_the_judge_objects_where_only_the_hand_is_kept_off_the_table(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mqe_core.runtime.table.LinkClearance.__call__", lambda _, frames: np.ones((*frames.shape[:-3], 1)))
+    with pytest.raises(AssertionError, match="arm in the table"):
+        check_walk(judge, "low elbow", pressing_down(40))
+
+
+def along_the_walls(count: int) -> list[dict]:
+    """A walk in long steps that pushes into a corner of the workspace box and slides along its walls."""
+    steps = random_steps(np.random.default_rng(11), count, 0.04, 0.1)
+    for number, step in enumerate(steps):
+        step["move"] = step["move"] + [0.03, 0.05 * np.cos(number / 8), 0.02]
+    return steps
+
+
+def test_a_way_along_the_walls_stays_inside_them(judge: Judge) -> None:
+    assert "workspace" in check_walk(judge, "down", along_the_walls(200))[1]
+
+
+def test_the_judge_objects_where_the_box_is_looked_at_at_waypoints_only(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mqe_core.runtime.path_check.PathCheck._leaves_the_box", lambda *_: False)
+    with pytest.raises(AssertionError, match="workspace"):
+        for start in ("down", "stretched"):
+            check_walk(judge, start, along_the_walls(400))
 
 
 def loosened(spec: RobotSpec, what: str) -> RobotSpec:

@@ -1,0 +1,66 @@
+"""The way between two waypoints: between them the motors turn their joints, and know nothing of a straight line in space."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mqe_core.kinematics import joint_frames
+from mqe_core.runtime.safety_rules import SELF_COLLISION, TABLE, WORKSPACE
+from mqe_core.runtime.self_collision import SelfDistance
+from mqe_core.runtime.table import HandClearance, LinkClearance
+from mqe_core.spec import RobotSpec
+
+_ROUNDING = 1e-9
+_PARTS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])  # where the way is looked at
+_NEAR_SLEEP_RAD = 0.3  # outside of it the way to sleep needs no exception
+
+
+class PathCheck:
+    """Judges the straight line in joint space from one waypoint to the next.
+
+    What was found beyond a limit may stay there, but go no farther: the start of the way says how far that was.
+    """
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self._spec = spec
+        self._to_tool = np.array([spec.tool.ee_offset_m, 0.0, 0.0])
+        self._hand = HandClearance(spec)
+        self._links = LinkClearance(spec)
+        self._self_distance = SelfDistance(spec)
+        self._asleep_m = self._self_distance(joint_frames(spec, spec.sleep_joints))
+
+    def breach(self, start: np.ndarray, end: np.ndarray, floor: float) -> str | None:
+        """The rule that the way from joints `start` to `end`, (6,) each, would break; None where it is clear.
+
+        `floor` is how low the hand may be, in metres of clearance above the table.
+        """
+        path = start + np.append(_PARTS, 0.0)[:, None] * (end - start)  # the last one is the start itself
+        frames = joint_frames(self._spec, path)  # (n + 1, 7, 4, 4)
+        tools = frames[:, -1].copy()
+        tools[:, :3, 3] += tools[:, :3, :3] @ self._to_tool
+        if self._leaves_the_box(tools[:, :3, 3]):
+            return WORKSPACE
+        if self._meets_the_table(tools, frames, floor):
+            return TABLE
+        return SELF_COLLISION if self._meets_itself(frames, path) else None
+
+    def _leaves_the_box(self, positions: np.ndarray) -> bool:
+        """Half of the clearance is for what lies between the points that are looked at, as with the hand and the table."""
+        box, start = self._spec.workspace, positions[-1]
+        beyond = np.maximum(np.minimum(box.inner_low, start) - positions[:-1], positions[:-1] - np.maximum(box.inner_high, start))
+        return bool(beyond.max() > 0.5 * box.path_clearance_m)
+
+    def _meets_the_table(self, tools: np.ndarray, frames: np.ndarray, floor: float) -> bool:
+        if (self._hand(tools[:-1]) < floor - 0.5 * self._spec.workspace.table_clearance_m).any():
+            return True
+        links = self._links(frames)  # (n + 1, corners)
+        return bool((links[:-1] < np.minimum(0.0, links[-1]) - _ROUNDING).any())
+
+    def _meets_itself(self, frames: np.ndarray, path: np.ndarray) -> bool:
+        """Folded up to sleep the arm rests on itself: there each two parts may come as near as they do in that very pose."""
+        distances = self._self_distance(frames)  # (n + 1, pairs)
+        allowed = np.minimum(0.0, distances[-1])
+        # The waist turns the folded arm as a whole.
+        asleep = (np.abs(path - self._spec.sleep_joints)[:, 1:] < _NEAR_SLEEP_RAD).all(axis=1)
+        limits = np.where(asleep[:, None], np.minimum(allowed, self._asleep_m), allowed)
+        return bool((distances[:-1] < limits[:-1] - _ROUNDING).any())
