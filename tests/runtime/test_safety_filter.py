@@ -196,7 +196,7 @@ def test_an_elbow_on_the_table_is_not_pressed_into_it(spec, command, clock) -> N
     results = walk(robot, command, clock, (-0.02, 0.0, -0.02), 10, turn=euler_to_rotation(np.array([0.0, -0.1, 0.0])))
     assert any(result.clipped == (safety.TABLE,) for result in results)
     assert results[-1].refused == safety.PATH and "table" in results[-1].detail
-    assert HandClearance(spec)(robot.observe().target_pose) > 0.15
+    assert HandClearance(spec)(robot.observe().target_pose) > 0.1
 
 
 def test_the_hand_stops_above_the_table_whatever_its_tilt(robot, command, clock, spec) -> None:
