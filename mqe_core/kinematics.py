@@ -6,6 +6,8 @@ The pose is that of `ee_gripper_link` in `base_link`, (4, 4), metres; joints are
 from __future__ import annotations
 
 import itertools
+import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -66,21 +68,17 @@ def inverse_kinematics(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray) -> n
     `ROTATION_TOLERANCE_RAD`.
     """
     seed = np.asarray(seed, dtype=np.float64)
-    lower, upper = spec.joint_lower, spec.joint_upper
-    best, best_distance, nearly = None, np.inf, None
-    for joints in _closed_form_branches(spec, pose, seed):
-        excess = float(np.maximum(lower - joints, joints - upper).max())
-        if excess > _LIMIT_SLACK_RAD:
-            if excess < _NEARLY_RAD:
-                nearly = joints
-            continue
-        distance = float(np.abs(joints - seed).max())
-        if distance < best_distance:
-            best, best_distance = np.clip(joints, lower, upper), distance
-    if best is not None and _reaches(spec, best, pose):
-        return best
-    start = nearly if best is None else best
-    return None if start is None else _damped_steps(spec, pose, start)
+    branches = _closed_form_branches(spec, pose, seed)
+    if len(branches) == 0:
+        return None
+    excess = np.maximum(spec.joint_lower - branches, branches - spec.joint_upper).max(axis=1)
+    distance = np.where(excess > _LIMIT_SLACK_RAD, np.inf, np.abs(branches - seed).max(axis=1))
+    nearest = int(distance.argmin())
+    if np.isfinite(distance[nearest]):
+        best = np.clip(branches[nearest], spec.joint_lower, spec.joint_upper)
+        return best if _reaches(spec, best, pose) else _damped_steps(spec, pose, best)
+    nearly = branches[(excess > _LIMIT_SLACK_RAD) & (excess < _NEARLY_RAD)]
+    return _damped_steps(spec, pose, nearly[-1]) if len(nearly) else None
 
 
 def _screw_motions(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
@@ -101,47 +99,66 @@ def _screw_bases(spec: RobotSpec) -> tuple[np.ndarray, np.ndarray]:
     return of_sine, of_versine
 
 
-def _closed_form_branches(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray):
-    """Yield up to eight joint vectors (waist front/back × elbow up/down × wrist flip), wrapped to (−π, π], limits unchecked."""
-    origins = [joint.origin_m for joint in spec.joints]
-    shoulder_height = origins[0][2] + origins[1][2]
-    upper_arm = float(np.hypot(origins[2][0], origins[2][2]))
-    upper_arm_lean = float(np.arctan2(origins[2][0], origins[2][2]))
-    forearm = float(origins[3][0] + origins[4][0])
-    hand = float(origins[5][0] + spec.tool.ee_offset_m)
+def _closed_form_branches(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray) -> np.ndarray:
+    """(n, 6), up to eight joint vectors (waist front/back × elbow up/down × wrist flip), wrapped to (−π, π], limits unchecked.
 
-    wrist_centre = pose[:3, 3] - hand * pose[:3, 0]
-    radius = float(np.hypot(wrist_centre[0], wrist_centre[1]))
-    height = float(wrist_centre[2] - shoulder_height)
-    cosine = (radius**2 + height**2 - upper_arm**2 - forearm**2) / (2 * upper_arm * forearm)
+    In Python's floats: NumPy's cost of a call is twenty times that of a sine.
+    """
+    arm = _arm_lengths(spec)
+    rotation = pose[:3, :3].tolist()
+    x, y, z = (float(pose[i, 3]) - arm.hand * rotation[i][0] for i in range(3))  # the wrist's centre
+    radius, height = math.hypot(x, y), z - arm.shoulder_height
+    cosine = (radius**2 + height**2 - arm.upper**2 - arm.forearm**2) / (2 * arm.upper * arm.forearm)
     if abs(cosine) > 1.0 + _STRETCH_SLACK:
-        return
+        return np.empty((0, 6))
     # Above the waist's axis the waist may point anywhere: keep the seed's.
-    bearing = float(np.arctan2(wrist_centre[1], wrist_centre[0])) if radius > 1e-9 else float(seed[0])
-    bend = float(np.arccos(np.clip(cosine, -1.0, 1.0)))
-    for (waist, reach), elbow_bend in itertools.product(((bearing, radius), (bearing + np.pi, -radius)), (bend, -bend)):
-        lean = np.arctan2(reach, height) - np.arctan2(forearm * np.sin(elbow_bend), upper_arm + forearm * np.cos(elbow_bend))
-        shoulder = lean - upper_arm_lean
-        elbow = elbow_bend + upper_arm_lean - np.pi / 2
-        for wrist in _wrist_angles(waist, shoulder + elbow, pose[:3, :3], seed):
-            yield _wrap(np.array([waist, shoulder, elbow, *wrist]))
+    bearing = math.atan2(y, x) if radius > 1e-9 else float(seed[0])
+    bend = math.acos(min(max(cosine, -1.0), 1.0))
+    branches = []
+    for (waist, reach), elbow_bend in itertools.product(((bearing, radius), (bearing + math.pi, -radius)), (bend, -bend)):
+        lean = math.atan2(reach, height) - math.atan2(arm.forearm * math.sin(elbow_bend), arm.upper + arm.forearm * math.cos(elbow_bend))
+        shoulder = lean - arm.upper_lean
+        elbow = elbow_bend + arm.upper_lean - math.pi / 2
+        for wrist in _wrist_angles(waist, shoulder + elbow, rotation, float(seed[3])):
+            branches.append((waist, shoulder, elbow, *wrist))
+    return _wrap(np.array(branches))
 
 
-def _wrist_angles(waist: float, pitch: float, rotation: np.ndarray, seed: np.ndarray):
-    """Both solutions of Rx(q4) · Ry(q5) · Rx(q6) = (Rz(waist) · Ry(pitch))ᵀ · rotation."""
-    c0, s0, c1, s1 = np.cos(waist), np.sin(waist), np.cos(pitch), np.sin(pitch)
-    forearm_rotation = np.array([[c0 * c1, -s0, c0 * s1], [s0 * c1, c0, s0 * s1], [-s1, 0.0, c1]])
-    wrist = forearm_rotation.T @ rotation
-    sine = float(np.hypot(wrist[1, 0], wrist[2, 0]))
+@dataclass(frozen=True)
+class _ArmLengths:
+    """What the closed form needs, metres and rad: the shoulder's height, shoulder to elbow and its lean, elbow to wrist, wrist to tool."""
+
+    shoulder_height: float
+    upper: float
+    upper_lean: float
+    forearm: float
+    hand: float
+
+
+@lru_cache(maxsize=16)
+def _arm_lengths(spec: RobotSpec) -> _ArmLengths:
+    origins = [joint.origin_m.tolist() for joint in spec.joints]
+    return _ArmLengths(
+        shoulder_height=origins[0][2] + origins[1][2],
+        upper=math.hypot(origins[2][0], origins[2][2]),
+        upper_lean=math.atan2(origins[2][0], origins[2][2]),
+        forearm=origins[3][0] + origins[4][0],
+        hand=origins[5][0] + spec.tool.ee_offset_m,
+    )
+
+
+def _wrist_angles(waist: float, pitch: float, rotation: list[list[float]], roll_of_seed: float) -> list[tuple[float, float, float]]:
+    """Both solutions of Rx(q4) · Ry(q5) · Rx(q6) = (Rz(waist) · Ry(pitch))ᵀ · rotation, a list of rows."""
+    c0, s0, c1, s1 = math.cos(waist), math.sin(waist), math.cos(pitch), math.sin(pitch)
+    columns = ((c0 * c1, s0 * c1, -s1), (-s0, c0, 0.0), (c0 * s1, s0 * s1, c1))  # of the forearm's rotation
+    wrist = [[sum(column[k] * rotation[k][j] for k in range(3)) for j in range(3)] for column in columns]
+    sine = math.hypot(wrist[1][0], wrist[2][0])
     if sine < 1e-7:  # roll and rotate share an axis: only their sum (or difference) is determined, keep the seed's roll
-        if wrist[0, 0] > 0:
-            yield seed[3], 0.0, np.arctan2(wrist[2, 1], wrist[1, 1]) - seed[3]
-        else:
-            yield seed[3], np.pi, seed[3] - np.arctan2(-wrist[2, 1], wrist[1, 1])
-        return
-    roll, bend, rotate = np.arctan2(wrist[1, 0], -wrist[2, 0]), np.arctan2(sine, wrist[0, 0]), np.arctan2(wrist[0, 1], wrist[0, 2])
-    yield roll, bend, rotate
-    yield roll + np.pi, -bend, rotate + np.pi
+        if wrist[0][0] > 0:
+            return [(roll_of_seed, 0.0, math.atan2(wrist[2][1], wrist[1][1]) - roll_of_seed)]
+        return [(roll_of_seed, math.pi, roll_of_seed - math.atan2(-wrist[2][1], wrist[1][1]))]
+    roll, bend, rotate = math.atan2(wrist[1][0], -wrist[2][0]), math.atan2(sine, wrist[0][0]), math.atan2(wrist[0][1], wrist[0][2])
+    return [(roll, bend, rotate), (roll + math.pi, -bend, rotate + math.pi)]
 
 
 def _damped_steps(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray, steps: int = 20, damping: float = 1e-4) -> np.ndarray | None:
