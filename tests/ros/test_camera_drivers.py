@@ -134,7 +134,7 @@ def test_usb_cam_drives_the_graph_and_its_images_are_recorded(
     assert "Traceback" not in said
     with Reader(tmp_path / "bag") as reader:
         counts = {connection.topic: connection.msgcount for connection in reader.connections}
-    assert counts[topics.IMAGE.name] > 10 and counts["/policy/command"] > 5
+    assert counts[topics.IMAGE.name] > 10 and counts["/policy/command"] > 5 and counts["/arm/intended_path"] > 5
 
 
 def test_realsense_publishes_under_this_graphs_name(real: dict[str, str], drivers: Path, client: Client, tmp_path: Path) -> None:

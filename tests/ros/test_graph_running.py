@@ -37,6 +37,7 @@ NAMES_AND_TYPES = {  # as docs/interfaces.md states them
     "/arm/ee_target": "geometry_msgs/msg/PoseStamped",
     "/joint_states": "sensor_msgs/msg/JointState",
     "/arm/status": "mqe_interfaces/msg/ArmStatus",
+    "/arm/intended_path": "visualization_msgs/msg/MarkerArray",
     "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
 }
 

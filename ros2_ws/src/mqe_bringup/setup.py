@@ -13,6 +13,7 @@ setup(
         (f"share/{package_name}", ["package.xml"]),
         (f"share/{package_name}/launch", glob("launch/*.launch.py")),
         (f"share/{package_name}/config", glob("config/*")),
+        (f"share/{package_name}/rviz", glob("rviz/*.rviz")),
         (f"share/{package_name}/goals", glob("goals/*")),
         (f"share/{package_name}/policies", glob("policies/*")),
         (f"share/{package_name}/replay", glob("replay/*")),  # the episode that the mock's camera shows

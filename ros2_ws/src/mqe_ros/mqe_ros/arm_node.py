@@ -7,12 +7,14 @@ Parameters: `backend` (required: mock, sim, hardware), `robot`, `address` (of th
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -23,6 +25,7 @@ from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.spec import load_robot_spec, with_table_height
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
 from mqe_ros import convert, topics
+from mqe_ros.markers import IntendedPath
 from mqe_ros.running import ControlNode, parameter, run_node
 
 
@@ -73,12 +76,14 @@ class ArmNode(ControlNode):
         self._lock = threading.Lock()  # one at a time speaks to the robot: a callback or the control thread
         self._newest: Command | None = None  # outcome of the newest command
         self._commands = 0
-        self._unreadable = ""
+        self._target: np.ndarray | None = None  # (4, 4), as last published
+        self._path = IntendedPath(self._spec, self._dry_run)
 
         self._ee_pose = self.publish_on(topics.EE_POSE)
         self._ee_target = self.publish_on(topics.EE_TARGET)
         self._joint_states = self.publish_on(topics.JOINT_STATES)
         self._status = self.publish_on(topics.ARM_STATUS)
+        self._intended_path = self.publish_on(topics.INTENDED_PATH)
         self.subscribe_to(topics.COMMAND, self._on_command)
         self.create_service(Trigger, topics.HOLD_SERVICE, self._on_hold)
         self.create_service(Trigger, topics.RESUME_SERVICE, self._on_resume)
@@ -141,14 +146,24 @@ class ArmNode(ControlNode):
         except ValueError as error:
             self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=1.0)
             return
+        before = self._target
         with self._lock:
             result = self._side.receive(command)
+            if self._dry_run and result.refused is None:
+                self._stay()
             self._newest = result
             self._commands += 1
             self._publish_status()
+        stamp = self.now_message()
         if result.refused is None and not self._dry_run:
-            stamp = self.now_message()
             self._ee_target.publish(convert.stamped_pose(result.pose, stamp, self._spec.base_frame))
+        if before is not None:
+            self._intended_path.publish(self._path.markers(before, result, stamp))
+
+    def _stay(self) -> None:
+        """In a dry run: judge the next command as a first step too. Call with the lock held."""
+        with contextlib.suppress(RuntimeError):  # an arm that cannot be read: the next command is refused for that
+            self._robot.rebase()
 
     def _on_hold(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
@@ -195,6 +210,7 @@ class ArmNode(ControlNode):
 
     def _publish_state(self, state: RobotState) -> None:
         stamp, frame = self.stamp_message(state.stamp), self._spec.base_frame
+        self._target = state.target_pose
         self._ee_pose.publish(convert.stamped_pose(state.pose, stamp, frame))
         self._ee_target.publish(convert.stamped_pose(state.target_pose, stamp, frame))
         self._joint_states.publish(convert.joint_state(state, self._spec, stamp))

@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
+from visualization_msgs.msg import MarkerArray
 
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand, PolicyStatus
 
@@ -47,6 +48,7 @@ EE_POSE = Topic("/arm/ee_pose", PoseStamped, NEWEST)
 EE_TARGET = Topic("/arm/ee_target", PoseStamped, NEWEST)
 JOINT_STATES = Topic("/joint_states", JointState, HISTORY)
 ARM_STATUS = Topic("/arm/status", ArmStatus, HISTORY)
+INTENDED_PATH = Topic("/arm/intended_path", MarkerArray, LATCHED)
 DIAGNOSTICS = Topic("/diagnostics", DiagnosticArray, HISTORY)
 
 HOLD_SERVICE = "/arm/hold"
@@ -63,5 +65,6 @@ RECORDED = (
     EE_TARGET,
     JOINT_STATES,
     ARM_STATUS,
+    INTENDED_PATH,
     DIAGNOSTICS,
 )
