@@ -144,6 +144,7 @@ class ControlSpec:
     max_joint_state_age_s: float
     max_frame_age_s: float
     tracking_tolerance_m: float
+    tracking_tolerance_rad: float
 
     @property
     def period_s(self) -> float:
@@ -256,7 +257,8 @@ _LENGTHS = {
 _POSITIVE = {
     "mass_kg", "velocity_rad_per_s", "effort_nm", "velocity_m_per_s", "effort_n", "control_hz", "max_translation_step_m",
     "max_rotation_step_rad", "profile_moving_time_s", "profile_accel_time_s", "max_command_age_s", "max_joint_state_age_s", "max_frame_age_s",
-    "tracking_tolerance_m", "gripper_loop_hz", "gripper_gain_per_m", "gripper_max_pwm", "gripper_hold_pwm", "gripper_stall_time_s",
+    "tracking_tolerance_m", "tracking_tolerance_rad",
+    "gripper_loop_hz", "gripper_gain_per_m", "gripper_max_pwm", "gripper_hold_pwm", "gripper_stall_time_s",
     "gripper_still_m", "health_period_s", "max_motor_temperature_c",
     "width_px", "height_px", "fx_px", "fy_px", "bar_offset_m", "fingers_offset_m", "ee_offset_m",
 }  # fmt: skip

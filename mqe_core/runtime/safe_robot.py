@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
-
-from mqe_core.geometry import rotation_angle
 from mqe_core.runtime.robot import Clock, Command, Robot, RobotState
 from mqe_core.runtime.safety import SafetyFilter
 from mqe_core.runtime.safety_rules import JOINT_STATE
+from mqe_core.runtime.target_limits import lag
 from mqe_core.spec import RobotSpec
 
 
@@ -71,17 +69,16 @@ class SafeRobot:
     def resume(self) -> bool:
         """Make the arm ready to move again; True where the target had to be re-based on the measured pose.
 
-        Within `tracking_tolerance_m` the last sent target stays, so that hold and resume again and again do
+        Within the tracking tolerances the last sent target stays, so that hold and resume again and again do
         not walk a sagging arm down. Farther away (somebody moved the arm, a collision) the measured pose
         becomes the target, so that nothing jumps. Raises RuntimeError where the joints cannot be trusted.
         """
         state, fault = self.inspect()
         if state is None or fault is not None:
             raise RuntimeError(f"the arm cannot resume: {': '.join(fault)}")
-        lag = float(np.linalg.norm(state.pose[:3, 3] - state.target_pose[:3, 3]))
-        turn = rotation_angle(state.pose[:3, :3], state.target_pose[:3, :3])
+        lag_m, lag_rad = lag(state.target_pose, state.pose)
         control = self.spec.control
-        if lag <= control.tracking_tolerance_m and turn <= control.max_rotation_step_rad:
+        if lag_m <= control.tracking_tolerance_m and lag_rad <= control.tracking_tolerance_rad:
             return False
         self.rebase()
         return True

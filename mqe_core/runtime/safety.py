@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mqe_core.geometry import make_pose, part_way, rotation_angle, rotation_vector
+from mqe_core.geometry import part_way, rotation_angle
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
 from mqe_core.runtime.path_check import PathCheck
 from mqe_core.runtime.robot import Command, RobotState, unreadable_joints
@@ -28,19 +28,16 @@ from mqe_core.runtime.safety_rules import (
     OUT_OF_ORDER,
     PATH,
     REFUSE_RULES,
-    ROTATION_STEP,
     SELF_COLLISION,
     STALE,
     STALE_STATE,
-    TABLE,
     TOO_SOON,
-    TRANSLATION_STEP,
     UNREACHABLE,
-    WORKSPACE,
+    WIND_UP,
     WRONG_FRAME,
     WRONG_SESSION,
 )
-from mqe_core.runtime.table import HandClearance
+from mqe_core.runtime.target_limits import TargetLimits, lag
 from mqe_core.spec import RobotSpec
 
 # Refused by these, a command keeps no session alive.
@@ -72,7 +69,7 @@ class SafetyFilter:
         self._unlimited = replace(
             spec, joints=tuple(replace(joint, lower_rad=-np.pi, upper_rad=np.pi) for joint in spec.joints)
         )
-        self._clearance = HandClearance(spec)
+        self._limits = TargetLimits(spec)
         self._path = PathCheck(spec)
         self._sent: _Sent | None = None
         self._session: str | None = None
@@ -95,7 +92,8 @@ class SafetyFilter:
         if refusal is not None:
             return replace(command, refused=refusal[0], detail=refusal[1])
         last = self._sent if self._sent is not None else self._found(state)
-        pose, clipped = self._clip_pose(np.asarray(command.pose, dtype=np.float64), last)
+        measured = forward_kinematics(self._spec, state.joints)
+        pose, clipped = self._limits.clip(np.asarray(command.pose, dtype=np.float64), last.pose, measured, last.floor)
         period = self._spec.control.period_s
         elapsed = period if last.time is None else min(period, now - last.time)
         joints, rule, detail = self._solve(pose, last, elapsed)
@@ -107,6 +105,9 @@ class SafetyFilter:
         if abs(gripper - command.gripper) > _ROUNDING:
             clipped.append(GRIPPER)
         sent_pose = forward_kinematics(self._spec, joints)
+        if self._winds_up(sent_pose, last.pose, measured):
+            joints, sent_pose = last.joints, last.pose
+            clipped += [WIND_UP] * (WIND_UP not in clipped)
         detail = f"asked for {_millimetres(command.pose)}, sent {_millimetres(sent_pose)}" if clipped else ""
         return replace(
             command, pose=sent_pose, gripper=gripper, joints=joints, clipped=tuple(clipped), detail=detail
@@ -121,7 +122,7 @@ class SafetyFilter:
         self._session, self._sequence, self._heard = result.session, result.sequence, now
         if result.refused is None:
             assert result.joints is not None
-            clearance = float(self._clearance(result.pose))
+            clearance = float(self._limits.clearance(result.pose))
             last_floor = self._sent.floor if self._sent is not None else min(0.0, clearance)
             self._sent = _Sent(result.joints, result.pose, now, min(0.0, max(last_floor, clearance)))
 
@@ -161,7 +162,7 @@ class SafetyFilter:
     def _found(self, state: RobotState) -> _Sent:
         joints = np.array(state.joints, dtype=np.float64)
         pose = forward_kinematics(self._spec, joints)
-        return _Sent(joints, pose, None, min(0.0, float(self._clearance(pose))))
+        return _Sent(joints, pose, None, min(0.0, float(self._limits.clearance(pose))))
 
     def _judge_command(self, command: Command, now: float) -> tuple[str, str] | None:
         control = self._spec.control
@@ -201,43 +202,11 @@ class SafetyFilter:
             )
         return None
 
-    def _clip_pose(self, pose: np.ndarray, last: _Sent) -> tuple[np.ndarray, list[str]]:
-        """Box and table first, then the step: where the last target is inside, so is every point on the way to
-        the clipped one.
-        """
-        control, box, clipped = self._spec.control, self._spec.workspace, []
-        position = np.clip(pose[:3, 3], box.inner_low, box.inner_high)
-        if np.abs(position - pose[:3, 3]).max() > _ROUNDING:
-            clipped.append(WORKSPACE)
-        left, _, right = np.linalg.svd(pose[:3, :3])
-        # An arm that was found too low need not jump up, but may not go lower.
-        wanted, raised = self._raise(make_pose(left @ right, position), last.floor)
-        # Per axis, as bridge_data_robot clips an action; the direction of the step is kept.
-        step = float(np.abs(wanted[:3, 3] - last.pose[:3, 3]).max()) / control.max_translation_step_m
-        turn = (
-            float(np.abs(rotation_vector(wanted[:3, :3] @ last.pose[:3, :3].T)).max())
-            / control.max_rotation_step_rad
-        )
-        shorter, smaller = 1.0 / max(1.0, step), 1.0 / max(1.0, turn)
-        shortened, raised_again = self._raise(part_way(last.pose, wanted, shorter, smaller), last.floor)
-        if raised_again and shortened[2, 3] - last.pose[2, 3] > control.max_translation_step_m:
-            # It turns faster than it may rise. At one common pace the way there is as high as its two ends, but
-            # for what a turn dips between them; that much less of the step leaves room to rise.
-            shorter = smaller = 0.95 * min(shorter, smaller)
-            shortened, _ = self._raise(part_way(last.pose, wanted, shorter, smaller), last.floor)
-        clipped += [TABLE] * (raised or raised_again)
-        clipped += [TRANSLATION_STEP] * (step > 1.0 + _ROUNDING)
-        clipped += [ROTATION_STEP] * (turn > 1.0 + _ROUNDING)
-        return shortened, clipped
-
-    def _raise(self, pose: np.ndarray, floor: float) -> tuple[np.ndarray, bool]:
-        """The pose, straight up to where the hand clears the table by `floor`; whether that was needed."""
-        missing = floor - float(self._clearance(pose))
-        if missing <= _ROUNDING:
-            return pose, False
-        higher = pose.copy()
-        higher[2, 3] += missing
-        return higher, True
+    def _winds_up(self, pose: np.ndarray, last_pose: np.ndarray, measured: np.ndarray) -> bool:
+        """Whether another rule (an arm found outside the box is led back in) moved the target away from an arm that does not follow."""
+        allowed_m, allowed_rad = self._limits.lag_limits(last_pose, measured)
+        lag_m, lag_rad = lag(pose, measured)
+        return lag_m > allowed_m + _SENT_TOLERANCE or lag_rad > allowed_rad + _SENT_TOLERANCE
 
     def _solve(
         self, pose: np.ndarray, last: _Sent, elapsed: float
@@ -262,7 +231,7 @@ class SafetyFilter:
         for _ in range(8):
             if breach == SELF_COLLISION:
                 return None, SELF_COLLISION, f"on the way to {_millimetres(pose)} the arm would touch itself"
-            target, _ = self._raise(part_way(last.pose, pose, fraction, fraction), last.floor)
+            target, _ = self._limits.raise_clear(part_way(last.pose, pose, fraction, fraction), last.floor)
             shorter = self._reach(target, last.joints)
             if shorter is not None and (np.abs(shorter - last.joints) <= allowed).all():
                 breach = self._path.breach(last.joints, shorter, last.floor)

@@ -1,13 +1,14 @@
 """The names of the safety filter's rules, as they stand in statuses, counters and logs."""
 
 # Rules that clip, in the order they are applied.
+WIND_UP = "wind_up"  # drawn back to where the target is no farther from an arm that does not follow than the last one
 WORKSPACE = "workspace"  # position moved to the nearest point of the workspace box, or step shortened until the way stays inside
 TABLE = "table"  # raised until no corner of the hand is lower than table and clearance, or step shortened until hand and elbow clear it
 TRANSLATION_STEP = "translation_step"  # step from the last sent target: max_translation_step_m per base axis
 ROTATION_STEP = "rotation_step"  # turn from it, as a rotation vector: max_rotation_step_rad per base axis
 JOINT_VELOCITY = "joint_velocity"  # step shortened until no joint must move faster than its limit
 GRIPPER = "gripper"  # opening moved into [0, 1]
-CLIP_RULES = (WORKSPACE, TABLE, TRANSLATION_STEP, ROTATION_STEP, JOINT_VELOCITY, GRIPPER)
+CLIP_RULES = (WIND_UP, WORKSPACE, TABLE, TRANSLATION_STEP, ROTATION_STEP, JOINT_VELOCITY, GRIPPER)
 
 # Rules that refuse, in the order they are judged.
 NOT_FINITE = "not_finite"  # NaN or infinity in the pose, the gripper or the stamp

@@ -80,8 +80,8 @@ class Judge:
                 links = min(links, point[8])
         return View(np.array(tool[4]), tool[5], hand, links, itself)
 
-    def step(self, walk: Walk, joints: np.ndarray, pose: np.ndarray, now: float) -> None:
-        """Judge the command that was sent at `now` after those in `walk`, with the way to it; note it there."""
+    def step(self, walk: Walk, joints: np.ndarray, pose: np.ndarray, now: float, measured: np.ndarray) -> None:
+        """Judge the command that was sent at `now` after those in `walk`, with the way to it; note it there. `measured` are the arm's joints then."""
         spec, control, start = self.spec, self.spec.control, walk.view
         assert np.isfinite(joints).all() and np.isfinite(pose).all()
         assert (joints >= self.lower).all() and (joints <= self.upper).all(), "joint position"
@@ -108,6 +108,12 @@ class Judge:
         np.testing.assert_allclose(pose[:3, :3], turned, atol=TOLERANCE)
         assert (np.abs(here.position - start.position) <= control.max_translation_step_m + TOLERANCE).all(), "translation"
         assert (np.abs(_turn(start.quaternion, here.quaternion)) <= control.max_rotation_step_rad + TOLERANCE).all(), "rotation"
+        if not np.array_equal(measured, walk.joints):
+            arm = self.look(measured)
+            lag_m, was_m = (np.linalg.norm(view.position - arm.position) for view in (here, start))
+            lag_rad, was_rad = (np.linalg.norm(_turn(arm.quaternion, view.quaternion)) for view in (here, start))
+            assert was_m <= control.tracking_tolerance_m or lag_m <= was_m + TOLERANCE, "wind-up"
+            assert was_rad <= control.tracking_tolerance_rad or lag_rad <= was_rad + TOLERANCE, "wind-up"
         walk.joints, walk.time, walk.view = joints, now, here
         walk.floor_m = min(0.0, max(floor, here.hand_m))
 

@@ -269,6 +269,30 @@ def test_steps_are_measured_from_what_was_sent_not_from_what_was_asked(robot, co
         assert sent.pose[1, 3] - start[1] == pytest.approx(min(0.05 * k, 0.12), abs=1e-6)
 
 
+def test_the_target_does_not_run_away_from_a_blocked_arm(robot, mock, command, clock, spec, monkeypatch) -> None:
+    here, limit = mock.observe(), spec.control.tracking_tolerance_m
+
+    def blocked():
+        return dataclasses.replace(LoopbackRobot.observe(mock), joints=here.joints, pose=here.pose)
+
+    def lag() -> float:
+        return float(np.linalg.norm(robot.observe().target_pose[:3, 3] - here.pose[:3, 3]))
+
+    monkeypatch.setattr(mock, "observe", blocked)
+    free, against = walk(robot, command, clock, (0.03, 0.0, 0.0), 2), walk(robot, command, clock, (0.03, 0.0, 0.0), 4)
+    assert not any(sent.clipped for sent in free)  # up to the limit, and one step beyond it
+    assert all(sent.clipped == (safety.WIND_UP,) for sent in against)
+    assert limit < lag() == pytest.approx(0.06, abs=1e-6)
+    before = robot.observe().target_pose[1, 3]
+    aside = walk(robot, command, clock, (0.0, 0.02, 0.0), 1)[0]  # along what blocks it
+    assert aside.clipped == (safety.WIND_UP,) and aside.pose[1, 3] > before + 0.015 and lag() == pytest.approx(0.06, abs=1e-6)
+    back = walk(robot, command, clock, (-0.01, 0.0, 0.0), 1)[0]
+    assert back.clipped == () and lag() < 0.06 - 0.005
+    monkeypatch.undo()
+    clock.advance(1.0)
+    assert walk(robot, command, clock, (0.01, 0.0, 0.0), 1)[0].clipped == ()
+
+
 def test_the_gripper_is_clipped_into_its_range(robot, command, clock) -> None:
     for asked, expected in ((1.7, 1.0), (-0.2, 0.0)):
         clock.advance(0.2)

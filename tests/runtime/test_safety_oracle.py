@@ -78,6 +78,18 @@ def start_joints(spec: RobotSpec, name: str) -> np.ndarray:
     }[name]
 
 
+class BlockedRobot(LoopbackRobot):
+    """An arm that something keeps from moving while `blocked` is set."""
+
+    blocked = False
+
+    def _advance(self) -> None:
+        joints = self._joints.copy()
+        super()._advance()
+        if self.blocked:
+            self._joints = joints
+
+
 def check_walk(
     judge: Judge, start: str, steps: list[dict], spec: RobotSpec | None = None
 ) -> tuple[int, set[str]]:
@@ -85,9 +97,11 @@ def check_walk(
     rules that spoke.
     """
     spec, clock = spec or load_robot_spec(), Clock()
-    robot = SafeRobot(LoopbackRobot(spec, clock=clock, start_joints=start_joints(spec, start)), spec, clock)
+    arm = BlockedRobot(spec, clock=clock, start_joints=start_joints(spec, start))
+    robot = SafeRobot(arm, spec, clock)
     walk, count, rules = Walk(judge, start_joints(spec, start)), 0, set()
     for number, step in enumerate(steps):
+        arm.blocked = step.get("blocked", False)
         clock.time += step["wait"]
         state = robot.observe()
         pose = state.target_pose.copy()
@@ -110,7 +124,7 @@ def check_walk(
             )  # held: the last sent target stays
             continue
         count += 1
-        judge.step(walk, sent.joints, sent.pose, clock.now())
+        judge.step(walk, sent.joints, sent.pose, clock.now(), state.joints)
         assert 0.0 <= sent.gripper <= 1.0
     return count, rules
 
@@ -170,6 +184,24 @@ def test_the_judge_objects_where_self_collision_is_not_looked_for(judge: Judge, 
     monkeypatch.setattr("mqe_core.runtime.path_check.PathCheck._meets_itself", lambda *_: False)
     with pytest.raises(AssertionError, match="self-collision"):
         check_walk(judge, "down", towards_the_base(60))
+
+
+def against_an_obstacle(count: int) -> list[dict]:
+    """A walk of an arm that is blocked half of the time, ten steps each."""
+    steps = random_steps(np.random.default_rng(9), count, 0.02, 0.08)
+    for number, step in enumerate(steps):
+        step["blocked"] = number // 10 % 2 == 1
+    return steps
+
+
+def test_the_target_does_not_run_away_from_a_blocked_arm(judge: Judge) -> None:
+    assert "wind_up" in check_walk(judge, "down", against_an_obstacle(200))[1]
+
+
+def test_the_judge_objects_where_the_target_runs_away(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mqe_core.runtime.target_limits.TargetLimits.lag_limits", lambda *_: (np.inf, np.inf))
+    with pytest.raises(AssertionError, match="wind-up"):
+        check_walk(judge, "down", against_an_obstacle(200))
 
 
 def pressing_down(count: int) -> list[dict]:
