@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from mqe_core.images import encode_png
+from mqe_core.spec import load_robot_spec
 
 sys.path.insert(0, str(Path(__file__).parent))  # for ros_helpers and ros_workspace
 from ros_helpers import Client, write_constant_policy
 from ros_workspace import enter
 
+DRIVERS = {"usb_cam": "usb_cam_node_exe", "realsense2_camera": "realsense2_camera_node"}
 INSTALL = Path(__file__).parents[2] / "ros2_ws" / "install"
 
 
@@ -59,6 +61,41 @@ def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["MQE_HOME"]
     else:
         os.environ["MQE_HOME"] = before
+
+
+@pytest.fixture
+def drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An ament prefix with both fakes, in force for this process and its children."""
+    prefix = tmp_path / "prefix"
+    fake = f"#!{sys.executable}\n" + Path(__file__).with_name("fake_camera_driver.py").read_text()
+    for package, executable in DRIVERS.items():
+        marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / package
+        program = prefix / "lib" / package / executable
+        for path, text in ((marker, ""), (program, fake)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        program.chmod(0o755)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{prefix}:{os.environ['AMENT_PREFIX_PATH']}")
+    return prefix
+
+
+@pytest.fixture
+def video_device(tmp_path: Path) -> Path:
+    """What stands for /dev/video2."""
+    path = tmp_path / "video2"
+    path.touch()
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_arguments(make_bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Arguments with a policy and a goal of real images."""
+    goal = tmp_path_factory.mktemp("goal") / "cup.png"
+    goal.write_bytes(encode_png(np.full((24, 32, 3), 90, np.uint8)))
+    goal.with_suffix(".yaml").write_text(
+        f"camera: {load_robot_spec().camera.name}\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\n"
+    )
+    return {"backend": "mock", "policy": str(make_bundle(domain="real", action=(0.002, 0, 0, 0, 0, 0, 1))), "goal": str(goal)}
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ The drivers are fakes, found by ament as the real ones would be.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -17,63 +16,25 @@ import pytest
 
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 
+from ament_index_python.packages import get_package_prefix
 from ros_helpers import PATIENCE_S, Client
 
 from mqe_bringup.graph import Process, build_graph
 from mqe_bringup.supervisor import Supervisor
-from mqe_core.images import encode_png
 from mqe_core.spec import load_robot_spec
 from mqe_ros import convert, topics
 
 CAMERA = load_robot_spec().camera
-EXECUTABLES = {"usb_cam": "usb_cam_node_exe", "realsense2_camera": "realsense2_camera_node"}
-
-
-@pytest.fixture
-def drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An ament prefix with both fakes, in force for this process and its children."""
-    prefix = tmp_path / "prefix"
-    fake = f"#!{sys.executable}\n" + Path(__file__).with_name("fake_camera_driver.py").read_text()
-    for package, executable in EXECUTABLES.items():
-        marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / package
-        program = prefix / "lib" / package / executable
-        for path, text in ((marker, ""), (program, fake)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        program.chmod(0o755)
-    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{prefix}:{os.environ['AMENT_PREFIX_PATH']}")
-    return prefix
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> Path:
-    """What stands for /dev/video2."""
-    path = tmp_path / "video2"
-    path.touch()
-    return path
-
-
-@pytest.fixture(scope="session")
-def real(make_bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Arguments with a policy and a goal of real images."""
-    import numpy as np
-
-    goal = tmp_path_factory.mktemp("goal") / "cup.png"
-    goal.write_bytes(encode_png(np.full((24, 32, 3), 90, np.uint8)))
-    goal.with_suffix(".yaml").write_text(
-        f"camera: {CAMERA.name}\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\n"
-    )
-    return {"backend": "mock", "policy": str(make_bundle(domain="real", action=(0.002, 0, 0, 0, 0, 0, 1))), "goal": str(goal)}
 
 
 def camera_process(arguments: dict[str, str]) -> Process:
     return next(process for process in build_graph(arguments).processes if process.name == "camera_node")
 
 
-def test_usb_cam_is_asked_for_the_robot_files_camera_as_rgb(real: dict[str, str], drivers: Path, device: Path) -> None:
-    process = camera_process({**real, "camera": f"usb_cam:{device}"})
+def test_usb_cam_is_asked_for_the_robot_files_camera_as_rgb(real_arguments: dict[str, str], drivers: Path, video_device: Path) -> None:
+    process = camera_process({**real_arguments, "camera": f"usb_cam:{video_device}"})
     assert (process.package, process.executable, process.module) == ("usb_cam", "usb_cam_node_exe", None)
-    asked = {"video_device": str(device), "image_width": CAMERA.width_px, "image_height": CAMERA.height_px}
+    asked = {"video_device": str(video_device), "image_width": CAMERA.width_px, "image_height": CAMERA.height_px}
     assert asked.items() <= process.parameters.items()
     assert process.parameters["pixel_format"] == "yuyv2rgb" and isinstance(process.parameters["framerate"], float)
     assert process.remappings["image_raw"] == topics.IMAGE.name
@@ -82,12 +43,12 @@ def test_usb_cam_is_asked_for_the_robot_files_camera_as_rgb(real: dict[str, str]
     assert "image_raw:=/camera/image_raw" in process.command
 
 
-def test_realsense_gives_colour_only_and_the_first_found_without_a_serial(real: dict[str, str], drivers: Path) -> None:
-    first = camera_process({**real, "camera": "realsense"}).parameters
+def test_realsense_gives_colour_only_and_the_first_found_without_a_serial(real_arguments: dict[str, str], drivers: Path) -> None:
+    first = camera_process({**real_arguments, "camera": "realsense"}).parameters
     assert "serial_no" not in first
     assert first["rgb_camera.color_profile"] == f"{CAMERA.width_px}x{CAMERA.height_px}x30"
     assert [name for name, value in first.items() if name.startswith("enable_") and value] == ["enable_color"]
-    assert camera_process({**real, "camera": "realsense:0123"}).parameters["serial_no"] == "0123"
+    assert camera_process({**real_arguments, "camera": "realsense:0123"}).parameters["serial_no"] == "0123"
 
 
 @pytest.mark.parametrize(
@@ -97,17 +58,20 @@ def test_realsense_gives_colour_only_and_the_first_found_without_a_serial(real: 
         ("realsense:1", "realsense2_camera is not installed: sudo apt install ros-humble-realsense2-camera"),
     ],
 )
-def test_a_driver_that_is_not_installed_is_refused_with_the_remedy(real: dict[str, str], camera: str, said: str) -> None:
+def test_a_driver_that_is_not_installed_is_refused_with_the_remedy(
+    real_arguments: dict[str, str], camera: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMENT_PREFIX_PATH", get_package_prefix("mqe_bringup"))  # nothing else, whatever this machine has
     with pytest.raises(ValueError, match=said):
-        build_graph({**real, "camera": camera})
+        build_graph({**real_arguments, "camera": camera})
 
 
-def test_a_driver_without_its_executable_or_device_is_refused(real: dict[str, str], drivers: Path) -> None:
+def test_a_driver_without_its_executable_or_device_is_refused(real_arguments: dict[str, str], drivers: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no device /dev/video97.*camera:=usb_cam:DEVICE"):
-        build_graph({**real, "camera": "usb_cam:97"})
+        build_graph({**real_arguments, "camera": "usb_cam:97"})
     (drivers / "lib" / "usb_cam" / "usb_cam_node_exe").unlink()
     with pytest.raises(ValueError, match="without the executable .*usb_cam_node_exe"):
-        build_graph({**real, "camera": "usb_cam"})
+        build_graph({**real_arguments, "camera": "usb_cam"})
 
 
 def test_real_images_are_refused_by_a_policy_of_the_sim(drivers: Path, constant_policy: Path, user_folder: Path) -> None:
@@ -116,11 +80,11 @@ def test_real_images_are_refused_by_a_policy_of_the_sim(drivers: Path, constant_
 
 
 def test_usb_cam_drives_the_graph_and_its_images_are_recorded(
-    real: dict[str, str], drivers: Path, device: Path, client: Client, tmp_path: Path
+    real_arguments: dict[str, str], drivers: Path, video_device: Path, client: Client, tmp_path: Path
 ) -> None:
     from rosbags.rosbag2 import Reader
 
-    arguments = {**real, "camera": f"usb_cam:{device}", "record": str(tmp_path / "bag")}
+    arguments = {**real_arguments, "camera": f"usb_cam:{video_device}", "record": str(tmp_path / "bag")}
     up = subprocess.Popen(
         [sys.executable, "-m", "mqe_core.cli", "up", *(f"{name}:={value}" for name, value in arguments.items())],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -130,15 +94,15 @@ def test_usb_cam_drives_the_graph_and_its_images_are_recorded(
     finally:
         up.send_signal(signal.SIGINT)
         said, _ = up.communicate(timeout=PATIENCE_S)
-    assert up.returncode == 0 and f"device {device}, driver usb_cam" in said, said
+    assert up.returncode == 0 and f"device {video_device}, driver usb_cam" in said, said
     assert "Traceback" not in said
     with Reader(tmp_path / "bag") as reader:
         counts = {connection.topic: connection.msgcount for connection in reader.connections}
     assert counts[topics.IMAGE.name] > 10 and counts["/policy/command"] > 5 and counts["/arm/intended_path"] > 5
 
 
-def test_realsense_publishes_under_this_graphs_name(real: dict[str, str], drivers: Path, client: Client, tmp_path: Path) -> None:
-    graph = build_graph({**real, "camera": "realsense:0123"})
+def test_realsense_publishes_under_this_graphs_name(real_arguments: dict[str, str], drivers: Path, client: Client, tmp_path: Path) -> None:
+    graph = build_graph({**real_arguments, "camera": "realsense:0123"})
     heard = []
     client.node.create_subscription(topics.IMAGE.type, topics.IMAGE.name, heard.append, topics.NEWEST_BEST_EFFORT)
     supervisor = Supervisor(graph.environment, log_folder=tmp_path)

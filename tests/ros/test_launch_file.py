@@ -63,6 +63,20 @@ def test_the_graph_runs_and_ends_on_ctrl_c(
     assert said.count("process has finished cleanly") == 3, said
 
 
+def test_another_packages_driver_gets_its_parameters_and_names(
+    real_arguments: dict[str, str], drivers: Path, video_device: Path, client: Client
+) -> None:
+    arguments = {**real_arguments, "camera": f"usb_cam:{video_device}"}
+    launched = launch(*(f"{name}:={value}" for name, value in arguments.items()))
+    try:
+        client.wait(lambda: launched.poll() is not None or client.heard["/policy/command"], "the first command")
+    finally:
+        launched.send_signal(signal.SIGINT)
+        said, _ = launched.communicate(timeout=PATIENCE_S)
+    assert launched.returncode == 0, said
+    assert said.count("process has finished cleanly") == 3, said
+
+
 def test_what_is_missing_stops_the_launch_with_the_remedy(constant_policy: Path) -> None:
     launched = launch("backend:=hardware", f"policy:={constant_policy}")
     said, _ = launched.communicate(timeout=PATIENCE_S)
