@@ -30,7 +30,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     from mqe_bringup.supervisor import Supervisor
     from mqe_core.spec import load_robot_spec
 
-    graph: Graph = build_graph({"backend": "mock", "camera": "auto", "policy": policy})
+    graph: Graph = build_graph({"backend": "mock", "camera": "auto", "policy": policy, "stall_commands": "0"})
     os.environ.update(graph.environment)  # this process publishes images: it needs the transport profile
 
     import rclpy

@@ -15,11 +15,10 @@ from mqe_core.bundle import BundleContract, write_bundle
 IMAGE_SIZE = 16
 STEP_M = 0.002  # the constant policy's way along x in each command
 STEPS_TO_GOAL = 7.0
-STALL_COMMANDS = 5  # without coming closer, after which it says so
 PATIENCE_S = 90.0  # for processes to start on a busy machine; nothing waits longer than it must
 
 
-def write_constant_policy(path: Path) -> None:
+def write_constant_policy(path: Path, stall_commands: int | None = None) -> None:
     """A bundle of the sim that always answers: STEP_M along x, gripper open, STEPS_TO_GOAL."""
 
     def image(name: str) -> onnx.ValueInfoProto:
@@ -62,7 +61,7 @@ def write_constant_policy(path: Path) -> None:
         discount=0.98,
         data_fingerprint="none",
         commit="none",
-        stall_commands=STALL_COMMANDS,
+        stall_commands=stall_commands,
     )
     write_bundle(model, contract, path)
 
@@ -104,9 +103,13 @@ class Client:
         """The answer of a Trigger service."""
         from std_srvs.srv import Trigger
 
-        client = self.node.create_client(Trigger, service)
+        return self.ask(Trigger, service, Trigger.Request())
+
+    def ask(self, kind: type, service: str, request: object):
+        """The answer of a service of any type."""
+        client = self.node.create_client(kind, service)
         self.wait(client.service_is_ready, f"service {service}")
-        future = client.call_async(Trigger.Request())
+        future = client.call_async(request)
         self.wait(future.done, f"an answer from {service}")
         self.node.destroy_client(client)
         return future.result()
@@ -114,3 +117,64 @@ class Client:
     def close(self) -> None:
         self._executor.shutdown()
         self.node.destroy_node()
+
+
+class Goal:
+    """One request to /reach_goal."""
+
+    def __init__(self, client: Client, request: object) -> None:
+        from rclpy.action import ActionClient
+
+        from mqe_interfaces.action import ReachGoal
+
+        self.client = client
+        self.feedback: list[ReachGoal.Feedback] = []
+        self.action = ActionClient(client.node, ReachGoal, "/reach_goal")
+        client.wait(self.action.server_is_ready, "the action server's discovery")
+        accepted = self.action.send_goal_async(request, feedback_callback=lambda message: self.feedback.append(message.feedback))
+        client.wait(accepted.done, "the answer to a goal")
+        self.handle = accepted.result()
+        assert self.handle.accepted
+        self._result = self.handle.get_result_async()
+
+    def moving(self) -> None:
+        self.client.wait(lambda: self.feedback and self.feedback[-1].steps >= 2, "a motion")
+
+    def result(self):
+        self.client.wait(self._result.done, "the end of a goal")
+        return self._result.result().result
+
+    def cancel(self) -> None:
+        done = self.handle.cancel_goal_async()
+        self.client.wait(done.done, "the answer to a cancellation")
+
+
+class Lifecycle:
+    """Drives a managed node by its services, as a lifecycle manager or `ros2 lifecycle` does."""
+
+    def __init__(self, client: Client, node: str = "/policy_node") -> None:
+        self._client, self._node = client, node
+
+    @property
+    def state(self) -> str:
+        from lifecycle_msgs.srv import GetState
+
+        return self._client.ask(GetState, f"{self._node}/get_state", GetState.Request()).current_state.label
+
+    def change(self, *transitions: str) -> bool:
+        """Take them in this order; whether all succeeded."""
+        from lifecycle_msgs.msg import Transition
+        from lifecycle_msgs.srv import ChangeState
+
+        return all(
+            self._client.ask(ChangeState, f"{self._node}/change_state", ChangeState.Request(transition=Transition(label=label))).success
+            for label in transitions
+        )
+
+    def set(self, **parameters: object) -> None:
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in parameters.items()])
+        answer = self._client.ask(SetParameters, f"{self._node}/set_parameters", request)
+        assert all(result.successful for result in answer.results), answer

@@ -7,6 +7,7 @@ Real processes on the mock backend, started once for the whole file.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
-from rclpy.action import ActionClient, get_action_names_and_types
-from ros_helpers import STEP_M, STEPS_TO_GOAL, Client
+from action_msgs.srv import CancelGoal
+from rclpy.action import get_action_names_and_types
+from ros_helpers import STEP_M, STEPS_TO_GOAL, Client, Goal
 
 from mqe_bringup.graph import build_graph
 from mqe_bringup.supervisor import Supervisor
@@ -54,34 +56,6 @@ def running(
     assert codes == {"arm_node": 0, "camera_node": 0, "policy_node": 0}, {
         name: supervisor.log_tail(name) for name in codes
     }
-
-
-class Goal:
-    """One request to /reach_goal."""
-
-    def __init__(self, client: Client, request: ReachGoal.Goal) -> None:
-        self.client = client
-        self.feedback: list[ReachGoal.Feedback] = []
-        action = ActionClient(client.node, ReachGoal, "/reach_goal")
-        client.wait(action.server_is_ready, "the action server's discovery")
-        accepted = action.send_goal_async(
-            request, feedback_callback=lambda message: self.feedback.append(message.feedback)
-        )
-        client.wait(accepted.done, "the answer to a goal")
-        self.handle = accepted.result()
-        assert self.handle.accepted
-        self._result = self.handle.get_result_async()
-
-    def moving(self) -> None:
-        self.client.wait(lambda: self.feedback and self.feedback[-1].steps >= 2, "a motion")
-
-    def result(self) -> ReachGoal.Result:
-        self.client.wait(self._result.done, "the end of a goal")
-        return self._result.result().result
-
-    def cancel(self) -> None:
-        done = self.handle.cancel_goal_async()
-        self.client.wait(done.done, "the answer to a cancellation")
 
 
 @pytest.fixture
@@ -195,6 +169,46 @@ def test_a_new_goal_replaces_the_one_in_force(arm: Client) -> None:
     second.moving()
     second.cancel()
     assert second.result().outcome == ReachGoal.Result.CANCELED
+
+
+def test_goals_in_quick_succession_end_each_the_one_before(arm: Client) -> None:
+    goals = [reach(arm) for _ in range(3)]
+    assert [goal.result().outcome for goal in goals[:2]] == [ReachGoal.Result.PREEMPTED] * 2
+    goals[2].moving()
+    goals[2].cancel()
+    assert goals[2].result().outcome == ReachGoal.Result.CANCELED
+
+
+def test_an_invalid_goal_leaves_the_one_in_force_alone(arm: Client, user_folder: Path) -> None:
+    for suffix in (".png", ".yaml"):
+        shutil.copy(user_folder / "goals" / f"corner{suffix}", user_folder / f"photo{suffix}")
+    meaning = user_folder / "photo.yaml"
+    meaning.write_text(meaning.read_text().replace("domain: sim", "domain: real").replace("task: place1\nseed: 4\n", ""))
+    goal = reach(arm)
+    goal.moving()
+    for request, reason in (
+        (ReachGoal.Goal(goal_file="nowhere", timeout_s=1.0), "known goals"),
+        (ReachGoal.Goal(goal_file=str(user_folder / "photo.png"), timeout_s=1.0), "shows real images"),
+    ):
+        result = Goal(arm, request).result()
+        assert result.outcome == ReachGoal.Result.FAILED and reason in result.reason
+    steps = goal.feedback[-1].steps
+    arm.wait(lambda: goal.feedback[-1].steps > steps + 1, "further motion")
+    goal.cancel()
+    assert goal.result().outcome == ReachGoal.Result.CANCELED
+
+
+def test_a_client_that_vanishes_leaves_a_goal_that_others_can_end(arm: Client) -> None:
+    gone = Client()
+    Goal(gone, ReachGoal.Goal(goal_file="corner", timeout_s=60.0)).moving()
+    gone.close()
+    moved = target(arm)[0, 3]
+    arm.wait(lambda: target(arm)[0, 3] > moved + STEP_M, "motion without the client")
+    # As `ros2 action` clients do it: all goals of the server.
+    answer = arm.ask(CancelGoal, "/reach_goal/_action/cancel_goal", CancelGoal.Request())
+    assert len(answer.goals_canceling) == 1
+    arm.wait(lambda: arm.newest("/policy/status").state == PolicyStatus.IDLE, "the end of the goal")
+    assert arm.newest("/policy/status").reason == "canceled: by the client"
 
 
 def test_hold_stops_the_arm_until_resume(arm: Client) -> None:

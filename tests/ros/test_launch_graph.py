@@ -188,6 +188,18 @@ def test_reached_steps_overrides_the_bundles_and_is_a_number() -> None:
             policy_parameters(reached_steps=wrong)
 
 
+def test_stall_commands_and_self_activate_reach_the_policy_node(user_folder: Path) -> None:
+    def policy_parameters(**arguments: str) -> dict:
+        return by_name(build_graph({"backend": "sim", "goal": "place.png", **arguments}))["policy_node"].parameters
+
+    assert "stall_commands" not in policy_parameters() and policy_parameters()["self_activate"] is True
+    given = policy_parameters(stall_commands="0", self_activate="false")
+    assert (given["stall_commands"], given["self_activate"]) == (0, False)
+    for wrong in ("-1", "1.5", "soon"):
+        with pytest.raises(ValueError, match="stall_commands must be a whole number from 0"):
+            policy_parameters(stall_commands=wrong)
+
+
 def test_a_real_arm_needs_the_height_of_its_table(
     make_bundle, user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,13 +17,14 @@ pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setu
 
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile
-from ros_helpers import STALL_COMMANDS, STEPS_TO_GOAL, Client
+from ros_helpers import STEPS_TO_GOAL, Client, Goal
 from sensor_msgs.msg import Image
 
 from mqe_bringup.graph import Process
 from mqe_bringup.supervisor import Supervisor
 from mqe_core.kinematics import forward_kinematics
 from mqe_core.spec import load_robot_spec
+from mqe_interfaces.action import ReachGoal
 from mqe_interfaces.msg import PolicyStatus
 from mqe_ros import convert, topics
 
@@ -119,14 +120,31 @@ def test_a_camera_that_offers_best_effort_only_is_read_all_the_same(policy: None
     world.until(PolicyStatus.RUNNING, "")
 
 
-def test_what_does_not_get_closer_is_said_and_goes_on(policy: None, client: Client) -> None:
-    """By the bundle's own threshold: this policy's distance never changes."""
+def test_a_goal_that_waits_for_images_can_be_replaced_cancelled_and_timed_out(policy: None, user_folder: Path, client: Client) -> None:
+    def ask(timeout_s: float) -> Goal:
+        return Goal(client, ReachGoal.Goal(goal_file=str(user_folder / "goals" / "corner.png"), timeout_s=timeout_s))
+
+    first = ask(60.0)
+    client.wait(lambda: first.feedback, "the wait")
+    assert (first.feedback[-1].state, first.feedback[-1].reason) == (PolicyStatus.WAITING, "nothing received on /camera/image_raw yet")
+    second = ask(60.0)
+    assert first.result().outcome == ReachGoal.Result.PREEMPTED
+    second.cancel()
+    assert (second.result().outcome, second.result().steps) == (ReachGoal.Result.CANCELED, 0)
+    assert ask(0.5).result().outcome == ReachGoal.Result.TIMEOUT
+
+
+@pytest.mark.parametrize("policy", [{"stall_commands": 5}], indirect=True)
+def test_a_goal_that_gets_no_closer_ends(policy: None, client: Client) -> None:
+    """This policy's distance never changes."""
     world = World(client, topics.IMAGE.qos)
+    world.until(PolicyStatus.WAITING, "nothing received on /camera/image_raw")
     world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
-    world.until(PolicyStatus.RUNNING, f"not getting closer: not for {STALL_COMMANDS} commands")
-    heard = client.heard["/policy/command"]
-    before = len(heard)
-    client.wait(lambda: len(heard) >= before + 3, "more commands")
+    world.until(PolicyStatus.IDLE, "stalled: not getting closer: not for 5 commands")
+    before = client.newest("/policy/command").sequence
+    assert before == 6  # the first one is the distance that no other comes below
+    client.spin(0.6)
+    assert client.newest("/policy/command").sequence == before
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,8 @@ ARGUMENTS = (
     Argument("dry_run", "false", "true: judge every command and send none to the motors"),
     Argument("autostart", "true", "false: show the goal, but wait for /reach_goal"),
     Argument("reached_steps", "", "steps_to_goal up to which a goal counts as reached; empty: the bundle's; 0: never"),
+    Argument("stall_commands", "", "so many commands without coming closer end a goal as stalled; empty: the bundle's; 0: none do"),
+    Argument("self_activate", "true", "false: policy_node stays unconfigured until a lifecycle manager configures and activates it"),
     Argument("robot", "widowx250s", "name of the robot spec"),
 )
 
@@ -147,9 +149,12 @@ def build_graph(given: Mapping[str, str]) -> Graph:
         "goal": str(goal.path) if goal is not None else "",
         "goal_folders": os.pathsep.join(map(str, folders)),
         "autostart": autostart,
+        "self_activate": _boolean(arguments, "self_activate"),
     }
     if arguments["reached_steps"]:
         policy_parameters["reached_steps"] = _steps(arguments["reached_steps"])
+    if arguments["stall_commands"]:
+        policy_parameters["stall_commands"] = _commands(arguments["stall_commands"])
     processes.append(node("policy_node", policy_parameters))
     banner.append(f"policy: {policy.name} ({policy.source}; {contract.agent}, trained on {contract.domain} images)")
     banner.append(f"goal: {goal.path}" if goal is not None else "goal: none yet, waiting for /reach_goal")
@@ -211,6 +216,12 @@ def _steps(text: str) -> float:
     if not 0.0 <= steps < float("inf"):
         raise ValueError(f"reached_steps must be a number from 0, got {text!r}")
     return steps
+
+
+def _commands(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"stall_commands must be a whole number from 0, got {text!r}")
+    return int(text)
 
 
 def _find_policy(arguments: Mapping[str, str], spec: RobotSpec, share: Path) -> _Policy:

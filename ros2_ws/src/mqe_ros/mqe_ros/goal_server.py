@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from mqe_core.goals import check_camera, find_goal, read_goal
+from mqe_core.runtime.robot import check_domain
 from mqe_interfaces.action import ReachGoal
 from mqe_ros import convert, topics
 from mqe_ros.goal_run import GoalRun
@@ -21,7 +22,7 @@ _OUTCOMES = ReachGoal.Result
 
 
 class GoalServer:
-    """At most one goal is in force; a new one replaces it.
+    """At most one goal is in force; a new one replaces it. While closed (as at first) it refuses every request, with the reason.
 
     Args:
         folders: where a goal's name is looked up.
@@ -36,6 +37,8 @@ class GoalServer:
         self._domain, self._camera = domain, camera
         self._lock = threading.Lock()
         self._goal: GoalRun | None = None
+        self._open = False
+        self._executing = 0  # requests whose result has not been sent
         self._action = ActionServer(
             node,
             ReachGoal,
@@ -48,6 +51,22 @@ class GoalServer:
     def current(self) -> GoalRun | None:
         with self._lock:
             return self._goal
+
+    @property
+    def settled(self) -> bool:
+        """Whether every client has its result."""
+        return self._executing == 0
+
+    def open(self) -> None:
+        """Take requests."""
+        self._open = True
+
+    def close(self) -> None:
+        """End the goal in force, and take no further requests."""
+        self._open = False
+        goal = self.current
+        if goal is not None:
+            goal.end(_OUTCOMES.FAILED, f"{self._node.get_name()} was deactivated")
 
     def begin(self, goal: GoalRun) -> None:
         """Put a goal in force."""
@@ -87,8 +106,12 @@ class GoalServer:
         except (ValueError, OSError) as error:
             handle.abort()
             return ReachGoal.Result(outcome=_OUTCOMES.FAILED, reason=str(error), steps_to_goal=math.nan)
-        self.begin(goal)
-        result = await future
+        self._executing += 1
+        try:
+            self.begin(goal)
+            result = await future
+        finally:
+            self._executing -= 1
         if result.outcome == _OUTCOMES.REACHED:
             handle.succeed()
         elif result.outcome == _OUTCOMES.CANCELED:
@@ -98,7 +121,11 @@ class GoalServer:
         return result
 
     def _requested(self, handle: ServerGoalHandle, future: Future) -> GoalRun:
+        """What a client asks for; an invalid request raises and leaves the goal in force alone."""
         request = handle.request
+        if not self._open:
+            name = self._node.get_fully_qualified_name()
+            raise ValueError(f"{name} is not active; activate it first: ros2 lifecycle set {name} activate")
         if not (math.isfinite(request.timeout_s) and request.timeout_s > 0):
             raise ValueError(f"timeout_s must be greater than 0, got {request.timeout_s}")
         if request.goal_image.height > 0:
@@ -107,6 +134,7 @@ class GoalServer:
         elif request.goal_file:
             goal = read_goal(find_goal(request.goal_file, self._folders))
             check_camera(goal, self._camera)
+            check_domain(self._domain, goal.domain, f"the goal {goal.path}")
             name, image, domain = goal.name, goal.image, goal.domain
         else:
             raise ValueError("give a goal_image or a goal_file")

@@ -1,9 +1,7 @@
 """The policy as a node: camera images and the arm's poses in, absolute targets out at the control rate.
 
-Parameters: `policy` (a bundle) or `policy_server` (tcp://HOST:PORT; `server_keys`: folder of its keys, `none`
-for a server without), `camera_domain` (required: sim or real), `robot`, `goal` (a goal
-file to pursue at once, unless `autostart` is false), `goal_folders` (joined by ':'), `compressed` (read the
-compressed image topic), `slot_s`, `reached_steps`, `reached_in_a_row`, `max_pose_age_s`, `threads`.
+A managed (lifecycle) node that configures and activates itself at its start, unless `self_activate` is false. The other parameters are read
+at each configuration; they stand below.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from rclpy.time import Time
 from std_msgs.msg import Header
 
 from mqe_core.bundle import PolicyBundle, check_fit
-from mqe_core.goals import check_camera, find_goal, read_goal
+from mqe_core.goals import Goal, check_camera, find_goal, read_goal
 from mqe_core.progress import NOT_CLOSER, REACHED, Progress
 from mqe_core.runtime.keys import key_folder
 from mqe_core.runtime.policy import OnnxPolicy
@@ -33,78 +31,142 @@ from mqe_interfaces.msg import PolicyStatus
 from mqe_ros import convert, topics
 from mqe_ros.goal_run import GoalRun
 from mqe_ros.goal_server import GoalServer
+from mqe_ros.managed_node import ManagedNode
 from mqe_ros.policy_inputs import Inputs, PolicyInputs
-from mqe_ros.running import ControlNode, parameter, run_node
+from mqe_ros.running import declare, read, run_node
 
 _OUTCOMES = ReachGoal.Result
 _SLOT_S, _REMOTE_SLOT_S = 0.02, 0.1  # after each tick; a server's answer may take half a period
 
 
-class PolicyNode(ControlNode):
+# name, type, default (None: it must be given)
+_PARAMETERS = (
+    ("policy", str, None),  # a bundle; not needed with policy_server
+    ("policy_server", str, ""),  # tcp://HOST:PORT of one that computes the policy, in place of a bundle
+    ("server_keys", str, ""),  # folder of the server's keys; empty: ~/.mqe/keys; none: a server without
+    ("threads", int, 1),  # of the inference
+    ("robot", str, "widowx250s"),
+    ("camera_domain", str, None),  # what the camera shows: sim or real
+    ("compressed", bool, False),  # read the compressed image topic
+    ("goal", str, ""),  # a goal file to pursue from each activation on; empty: none
+    ("autostart", bool, True),  # false: show that goal, and wait for /reach_goal
+    ("goal_folders", str, ""),  # where goals are looked up by name, joined by ':'
+    ("slot_s", float, math.nan),  # published so long after the start of each period; NaN: 0.02, with a server 0.1
+    ("reached_steps", float, -1.0),  # steps_to_goal that counts as reached; negative: the bundle's; 0: none does
+    ("reached_in_a_row", int, 3),  # commands that have to agree on it
+    ("stall_commands", int, -1),  # so many commands without coming closer end a goal; negative: the bundle's; 0: none do
+    ("max_pose_age_s", float, 0.5),  # an older pose of the arm is none
+)
+
+
+class PolicyNode(ManagedNode):
     """Callbacks store the newest messages; the control thread computes, then publishes at a fixed slot."""
 
     def __init__(self) -> None:
         super().__init__("policy_node")
-        self._spec = load_robot_spec(parameter(self, "robot", str, "widowx250s"))
-        self._connection = policy = self._open_policy()
-        contract, self._fingerprint = policy.contract, policy.fingerprint
-        self._domain = domain = parameter(self, "camera_domain", str)
-        check_domain(contract.domain, domain, "the camera")
-        folders = [Path(f) for f in parameter(self, "goal_folders", str, "").split(os.pathsep) if f]
-        # A fixed slot hides the variance of the inference time; it has to be longer than nearly every one.
-        self._slot_s = parameter(self, "slot_s", float, _SLOT_S if isinstance(policy, OnnxPolicy) else _REMOTE_SLOT_S)
-        if not 0.0 <= self._slot_s < self._spec.control.period_s:
-            raise ValueError(
-                f"the parameter slot_s must lie within the control period of "
-                f"{self._spec.control.period_s} s; got {self._slot_s}"
-            )
-        # Negative: the bundle's. 0: a goal ends by timeout or cancellation only.
-        reached_steps = parameter(self, "reached_steps", float, -1.0)
-        self._reached_steps = contract.reached_steps if reached_steps < 0.0 else reached_steps
-        self._stall_commands = contract.stall_commands
-        self._reached_in_a_row = parameter(self, "reached_in_a_row", int, 3)
-        self._policy = PolicySide(policy, self._spec, MonotonicClock(), gripper=policy.gripper_rule())
+        for name, kind, default in _PARAMETERS:
+            declare(self, name, kind, default)
+        self._forget_configuration()
+
+    def _forget_configuration(self) -> None:
+        """What `configure` fills."""
+        self._connection: OnnxPolicy | RemotePolicy | None = None
+        self._policy: PolicySide | None = None
+        self._inputs: PolicyInputs | None = None
+        self._goals: GoalServer | None = None
+        self._first_goal: Goal | None = None
+        self._command = self._status = self._goal_image = None  # publishers
         self.deadline_misses = 0
         self._goal_name = ""  # in force, or last in force
         self._sequence = 0
         self._latency_s: float | None = None
 
+    def configure(self) -> None:
+        self._spec = load_robot_spec(read(self, "robot"))
+        self._connection = policy = self._open_policy()
+        contract, self._fingerprint = policy.contract, policy.fingerprint
+        self._domain = domain = read(self, "camera_domain")
+        check_domain(contract.domain, domain, "the camera")
+        # A fixed slot hides the variance of the inference time; it has to be longer than nearly every one.
+        slot_s = read(self, "slot_s")
+        self._slot_s = (_SLOT_S if isinstance(policy, OnnxPolicy) else _REMOTE_SLOT_S) if math.isnan(slot_s) else slot_s
+        if not 0.0 <= self._slot_s < self._spec.control.period_s:
+            raise ValueError(
+                f"the parameter slot_s must lie within the control period of "
+                f"{self._spec.control.period_s} s; got {self._slot_s}"
+            )
+        reached_steps, stall_commands = read(self, "reached_steps"), read(self, "stall_commands")
+        self._reached_steps = contract.reached_steps if reached_steps < 0.0 else reached_steps
+        self._stall_commands = contract.stall_commands if stall_commands < 0 else stall_commands or None
+        self._reached_in_a_row = read(self, "reached_in_a_row")
+        folders = [Path(f) for f in read(self, "goal_folders").split(os.pathsep) if f]
+        self._first_goal = self._find_first_goal(folders)
+        self._policy = PolicySide(policy, self._spec, MonotonicClock(), gripper=policy.gripper_rule())
+
         self._command = self.publish_on(topics.COMMAND)
         self._status = self.publish_on(topics.POLICY_STATUS)
         self._goal_image = self.publish_on(topics.GOAL_IMAGE)
-        compressed = parameter(self, "compressed", bool, False)
-        self._inputs = PolicyInputs(self, domain, compressed, parameter(self, "max_pose_age_s", float, 0.5))
+        self._inputs = PolicyInputs(self, domain, read(self, "compressed"), read(self, "max_pose_age_s"))
         self._goals = GoalServer(self, folders, domain, self._spec.camera.name)
         self.get_logger().info(
             f"policy {self._policy_name} ({contract.agent}, {contract.domain} images), "
             f"session {self._policy.session}"
         )
-        name, autostart = parameter(self, "goal", str, ""), parameter(self, "autostart", bool, True)
-        if name:
-            goal = read_goal(find_goal(name, folders))
-            check_domain(domain, goal.domain, f"the goal {goal.path}")
-            check_camera(goal, self._spec.camera.name)
+
+    def activate(self) -> None:
+        self._goals.open()
+        goal = self._first_goal
+        if goal is not None:
             run = GoalRun(goal.name, goal.image, goal.domain, None, self._goals.on_end(None))
-            if autostart:
+            if read(self, "autostart"):
                 self._goals.begin(run)
             else:
                 self._show_goal(run)
 
+    def deactivate(self) -> None:
+        if self._goals is not None:
+            self._goals.close()
+
+    def cleanup(self) -> None:
+        if self._goals is not None:
+            self._goals.destroy()
+        if isinstance(self._connection, RemotePolicy):
+            self._connection.close()
+        self._forget_configuration()
+
+    def finish(self) -> bool:
+        """Whoever asked for a goal hears how it ended before the node goes."""
+        if self.lifecycle_state == "active":
+            self.trigger_deactivate()
+        return self._goals is None or self._goals.settled
+
+    def _find_first_goal(self, folders: list[Path]) -> Goal | None:
+        name = read(self, "goal")
+        if not name:
+            return None
+        goal = read_goal(find_goal(name, folders))
+        check_domain(self._domain, goal.domain, f"the goal {goal.path}")
+        check_camera(goal, self._spec.camera.name)
+        return goal
+
     def _open_policy(self) -> OnnxPolicy | RemotePolicy:
         """The bundle, or the server that computes one elsewhere."""
-        server, keys = parameter(self, "policy_server", str, ""), parameter(self, "server_keys", str, str(key_folder()))
-        threads = parameter(self, "threads", int, 1)
+        server, keys = read(self, "policy_server"), read(self, "server_keys") or str(key_folder())
         if not server:
-            self._policy_name = parameter(self, "policy", str)
-            return OnnxPolicy(PolicyBundle.open(self._policy_name, self._spec, threads=threads))
+            self._policy_name = read(self, "policy")
+            return OnnxPolicy(PolicyBundle.open(self._policy_name, self._spec, threads=read(self, "threads")))
         self._policy_name = server
         timeout = 0.5 * self._spec.control.period_s
         policy = RemotePolicy(server, keys=None if keys == "none" else Path(keys), reply_timeout_s=timeout)
-        check_fit(policy.contract, self._spec)
+        try:
+            check_fit(policy.contract, self._spec)
+        except ValueError:
+            policy.close()
+            raise
         return policy
 
     def control(self) -> None:
-        """Compute at each deadline, publish `slot_s` later."""
+        """Compute at each deadline, publish `slot_s` later; at the end say that nothing more comes."""
         period = self._spec.control.period_s
         start, k = time.monotonic(), 0
         while self.sleep_until(start + k * period):
@@ -118,17 +180,17 @@ class PolicyNode(ControlNode):
             due = max(k + 1, math.ceil((time.monotonic() - start) / period))
             self.deadline_misses += due - (k + 1)  # periods without a tick; a late slot counts itself
             k = due
-
-    def stop(self) -> None:
-        super().stop()
-        self._goals.destroy()
-        if isinstance(self._connection, RemotePolicy):
-            self._connection.close()
+        self._forget(self._goals.current)
+        self._publish_status(PolicyStatus.IDLE, self._goals.last_end, None)
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
+        state = self.lifecycle_state
+        if self._goals is None:
+            return DiagnosticStatus.WARN, f"{state}: {self.problem}" if self.problem else state, {"lifecycle": state}
         self._inputs.adapt()
         goal = self._goals.current
         values = {
+            "lifecycle": state,
             "policy": self._policy_name,
             "fingerprint": self._fingerprint,
             "domain": self._domain,
@@ -137,6 +199,8 @@ class PolicyNode(ControlNode):
             "deadline_misses": self.deadline_misses,
             "latency_ms": "" if self._latency_s is None else f"{1e3 * self._latency_s:.1f}",
         }
+        if state != "active":
+            return DiagnosticStatus.WARN, state, values
         return DiagnosticStatus.OK, f"goal {goal.name}" if goal else "no goal", values
 
     def _step(self, slot: float) -> None:
@@ -160,7 +224,7 @@ class PolicyNode(ControlNode):
         # The goal may end while this waits: then nothing is sent any more.
         state = PolicyStatus.WAITING if reason else PolicyStatus.RUNNING
         if self.sleep_until(slot) and not reason and goal.result is None:
-            reason = self._publish_command(goal, decision, inputs)
+            self._publish_command(goal, decision, inputs)
         self._publish_status(state, reason, goal)
         self._forget(goal)
 
@@ -190,8 +254,8 @@ class PolicyNode(ControlNode):
         stamp, camera = self.now_message(), self._spec.camera.name
         self._goal_image.publish(convert.array_to_image(goal.image, stamp, camera))
 
-    def _publish_command(self, goal: GoalRun, decision: Decision, inputs: Inputs) -> str:
-        """Publish it, end the goal where it is reached; what there is to say about the progress, mostly nothing."""
+    def _publish_command(self, goal: GoalRun, decision: Decision, inputs: Inputs) -> None:
+        """Publish it, and end the goal where it is reached or stalled."""
         stamp = self.now_message()
         self._latency_s = _seconds_between(inputs.image_stamp, stamp)
         self._sequence = decision.command.sequence
@@ -205,7 +269,8 @@ class PolicyNode(ControlNode):
         if progress == REACHED:
             near = f"within {self._reached_steps:.2g} steps of the goal for {self._reached_in_a_row} commands"
             goal.end(_OUTCOMES.REACHED, near)
-        return f"{NOT_CLOSER}: not for {self._stall_commands} commands" if progress == NOT_CLOSER else ""
+        elif progress == NOT_CLOSER:
+            goal.end(_OUTCOMES.STALLED, f"{NOT_CLOSER}: not for {self._stall_commands} commands")
 
     def _publish_status(self, state: str, reason: str, goal: GoalRun | None) -> None:
         steps_to_goal = convert.number(goal.steps_to_goal if goal else None)

@@ -26,7 +26,7 @@ from std_msgs.msg import Header
 from mqe_ros import topics
 
 # Mistakes of the outside world, said in one line; anything else is ours and shows a traceback.
-_EXPECTED = (ValueError, RuntimeError, OSError)
+EXPECTED = (ValueError, RuntimeError, OSError)
 _SIGNAL_DELAY_S = 0.1  # a signal is noticed when the executor has waited so long
 _SAME_SIGNAL_S = 1.0
 
@@ -41,7 +41,7 @@ class ControlNode(Node):
         super().__init__(name)
         self.stopping = threading.Event()
         self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+        self._thread: threading.Thread | None = None
         self._diagnostics = self.publish_on(topics.DIAGNOSTICS)
         self.create_timer(1.0, self._publish_diagnostics)
 
@@ -54,7 +54,8 @@ class ControlNode(Node):
         raise NotImplementedError
 
     def start(self) -> None:
-        self._thread.start()
+        """Called once, when the node is built."""
+        self.start_control()
 
     def finish(self) -> bool:
         """Called again and again after a signal, while control thread and services go on; True once the node
@@ -64,9 +65,22 @@ class ControlNode(Node):
 
     def stop(self) -> None:
         """End the control thread; `destroy_node` may follow."""
+        self.stop_control()
+
+    def start_control(self) -> None:
+        self.stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+        self._thread.start()
+
+    def stop_control(self) -> bool:
+        """End the control thread; False where it does not end within 5 s. Safe to call again, and where none runs."""
         self.stopping.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(timeout=5.0)
+            if self._thread.is_alive():
+                return False
+            self._thread = None
+        return True
 
     def sleep_until(self, t: float) -> bool:
         """Wait for the monotonic time `t`; False where the node is to stop."""
@@ -169,7 +183,7 @@ def run_node(make: Callable[[], ControlNode]) -> int:
             executor.spin_once(timeout_sec=_SIGNAL_DELAY_S)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except _EXPECTED as error:
+    except EXPECTED as error:
         failure = error
     finally:
         signals.raising = False
@@ -188,7 +202,7 @@ def run_node(make: Callable[[], ControlNode]) -> int:
         rclpy.try_shutdown()
     if failure is None:
         return 0
-    if not isinstance(failure, _EXPECTED):
+    if not isinstance(failure, EXPECTED):
         raise failure
     sys.stderr.write(f"{name}: {failure}\n")
     return 1
@@ -207,10 +221,21 @@ def parameter(node: Node, name: str, kind: type, default: object = None):
 
     ValueError names what is missing or wrong.
     """
+    declare(node, name, kind, default)
+    return read(node, name)
+
+
+def declare(node: Node, name: str, kind: type, default: object = None) -> None:
+    """ValueError where the value that was given is of another type."""
     try:
         node.declare_parameter(name, _TYPES[kind] if default is None else default)
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        raise ValueError(f"the parameter {name} must be of type {kind.__name__}: {error}") from error
+
+
+def read(node: Node, name: str):
+    """The value of a declared parameter; ValueError where it has neither value nor default."""
+    try:
         return node.get_parameter(name).value
     except ParameterUninitializedException as error:
         raise ValueError(f"the parameter {name} must be given (-p {name}:=…)") from error
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        raise ValueError(f"the parameter {name} must be of type {kind.__name__}: {error}") from error
