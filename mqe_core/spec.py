@@ -138,6 +138,7 @@ class ControlSpec:
     control_hz: float
     max_translation_step_m: float
     max_rotation_step_rad: float
+    max_joint_acceleration_rad_per_s2: float
     profile_moving_time_s: float
     profile_accel_time_s: float
     max_command_age_s: float
@@ -150,6 +151,13 @@ class ControlSpec:
     def period_s(self) -> float:
         """Seconds between two commands."""
         return 1.0 / self.control_hz
+
+    @property
+    def max_joint_step_change_rad(self) -> float:
+        """By how much a joint's step may differ from the one a period before: from rest, the motors' time profile goes so far in
+        `profile_moving_time_s` with `max_joint_acceleration_rad_per_s2` in its first `profile_accel_time_s`.
+        """
+        return self.max_joint_acceleration_rad_per_s2 * self.profile_accel_time_s * (self.profile_moving_time_s - self.profile_accel_time_s)
 
 
 @dataclass(frozen=True)
@@ -257,7 +265,7 @@ _LENGTHS = {
 _POSITIVE = {
     "mass_kg", "velocity_rad_per_s", "effort_nm", "velocity_m_per_s", "effort_n", "control_hz", "max_translation_step_m",
     "max_rotation_step_rad", "profile_moving_time_s", "profile_accel_time_s", "max_command_age_s", "max_joint_state_age_s", "max_frame_age_s",
-    "tracking_tolerance_m", "tracking_tolerance_rad",
+    "tracking_tolerance_m", "tracking_tolerance_rad", "max_joint_acceleration_rad_per_s2",
     "gripper_loop_hz", "gripper_gain_per_m", "gripper_max_pwm", "gripper_hold_pwm", "gripper_stall_time_s",
     "gripper_still_m", "health_period_s", "max_motor_temperature_c",
     "width_px", "height_px", "fx_px", "fy_px", "bar_offset_m", "fingers_offset_m", "ee_offset_m",
@@ -366,7 +374,9 @@ def _check_ranges(spec: RobotSpec, file: str) -> None:
     require(bool(inner.all()), "workspace.path_clearance_m", "leaves nothing of the box")
     require(spec.workspace.table_clearance_m >= 0, "workspace.table_clearance_m", "must not be negative")
     require(spec.workspace.table_height_m < spec.workspace.high_m[2], "workspace.table_height_m", "must be below the workspace's top")
-    gripper = spec.gripper
+    control, gripper = spec.control, spec.gripper
+    slow_enough = control.profile_accel_time_s <= 0.5 * control.profile_moving_time_s
+    require(slow_enough, "control.profile_accel_time_s", "must be at most half of profile_moving_time_s")
     require(gripper.closed_m < gripper.open_m, "gripper.closed_m", "must be below open_m")
     require(gripper.travel_lower_m <= gripper.closed_m, "gripper.closed_m", "must not be below travel_lower_m")
     require(gripper.open_m <= gripper.travel_upper_m, "gripper.open_m", "must not be above travel_upper_m")

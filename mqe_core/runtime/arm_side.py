@@ -17,7 +17,7 @@ from mqe_core.geometry import make_pose, rotation_angle
 from mqe_core.kinematics import forward_kinematics
 from mqe_core.runtime.robot import Clock, Command, RobotState
 from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE_STATE, TOO_SOON
+from mqe_core.runtime.safety_rules import JOINT_ACCELERATION, JOINT_STATE, MOTORS, STALE_STATE, TOO_SOON
 from mqe_core.spec import RobotSpec
 
 READY, MOVING, HELD, FAULT = "ready", "moving", "held", "fault"
@@ -160,7 +160,7 @@ class ArmSide:
                 self.state if self.state == FAULT else HELD,
                 f"{name} stopped: {result.refused}: {result.detail}",
             )
-        elif np.abs(result.pose - arm.target_pose).max() < 1e-6:
+        elif np.abs(result.pose - arm.target_pose).max() < 1e-6 and JOINT_ACCELERATION not in result.clipped:
             self._end(HELD, f"{name} is stuck: {', '.join(result.clipped)}: {result.detail}")
         else:
             self._set(MOVING, name)

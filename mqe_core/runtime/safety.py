@@ -14,10 +14,12 @@ import numpy as np
 
 from mqe_core.geometry import part_way, rotation_angle
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.runtime.joint_steps import JointSteps
 from mqe_core.runtime.path_check import PathCheck
 from mqe_core.runtime.robot import Command, RobotState, unreadable_joints
 from mqe_core.runtime.safety_rules import (
     GRIPPER,
+    JOINT_ACCELERATION,
     JOINT_JUMP,
     JOINT_LIMITS,
     JOINT_STATE,
@@ -37,30 +39,33 @@ from mqe_core.runtime.safety_rules import (
     WRONG_FRAME,
     WRONG_SESSION,
 )
-from mqe_core.runtime.target_limits import TargetLimits, lag
+from mqe_core.runtime.target_limits import TargetLimits
 from mqe_core.spec import RobotSpec
 
 # Refused by these, a command keeps no session alive.
 _BEFORE_SESSION = REFUSE_RULES[: REFUSE_RULES.index(OUT_OF_ORDER) + 1]
 
 _ROUNDING = 1e-9  # a limit exceeded by less is rounding, not clipping
+_SHORTENINGS, _SHORTEST = 9, 1e-3  # tries at a shorter step, each half the last; the fraction below which it is none
 _SENT_TOLERANCE = 1e-6  # m and rad: how far what the joints reach may be from what the rules allowed
 
 
 @dataclass(frozen=True, eq=False)
 class _Sent:
-    """The last sent target: joints (6,), the pose (4, 4) they reach, when it was sent (None: found, not sent), and
-    how low the hand may be: 0 m of clearance, or where it was found lower, no lower than it has been since.
+    """The last sent target: joints (6,), the pose (4, 4) they reach, the mean velocity (6,) rad/s of the step to
+    it, when it was sent (None: found, not sent), and how low the hand may be: 0 m of clearance, or where it was
+    found lower, no lower than it has been since.
     """
 
     joints: np.ndarray
     pose: np.ndarray
+    velocity: np.ndarray
     time: float | None
     floor: float
 
 
 class SafetyFilter:
-    """Judges one command at a time. `filter` changes nothing; `commit` records what became of the command."""
+    """Judges one command at a time. `filter` changes no verdict; `commit` records what became of the command filtered last."""
 
     def __init__(self, spec: RobotSpec) -> None:
         self._spec = spec
@@ -71,7 +76,9 @@ class SafetyFilter:
         )
         self._limits = TargetLimits(spec)
         self._path = PathCheck(spec)
+        self._joint_steps = JointSteps(spec)
         self._sent: _Sent | None = None
+        self._last: _Sent | None = None  # what the newest command was judged against
         self._session: str | None = None
         self._sequence = 0
         self._heard = -np.inf
@@ -91,12 +98,11 @@ class SafetyFilter:
         refusal = self._judge_command(command, now) or self.fault(state, now)
         if refusal is not None:
             return replace(command, refused=refusal[0], detail=refusal[1])
-        last = self._sent if self._sent is not None else self._found(state)
+        last = self._last = self._sent if self._sent is not None else self._found(state)
         measured = forward_kinematics(self._spec, state.joints)
-        pose, clipped = self._limits.clip(np.asarray(command.pose, dtype=np.float64), last.pose, measured, last.floor)
-        period = self._spec.control.period_s
-        elapsed = period if last.time is None else min(period, now - last.time)
-        joints, rule, detail = self._solve(pose, last, elapsed)
+        ahead = self._limits.ahead(last.pose, measured)
+        pose, clipped = self._limits.clip(np.asarray(command.pose, dtype=np.float64), last.pose, measured, ahead, last.floor)
+        joints, rule, detail = self._solve(pose, last, now)
         if joints is None:
             return replace(command, refused=rule, detail=detail)
         if rule is not None and rule not in clipped:
@@ -105,7 +111,8 @@ class SafetyFilter:
         if abs(gripper - command.gripper) > _ROUNDING:
             clipped.append(GRIPPER)
         sent_pose = forward_kinematics(self._spec, joints)
-        if self._winds_up(sent_pose, last.pose, measured):
+        if not self._limits.is_near(sent_pose, measured, ahead):
+            # Another rule moved it away from an arm that does not follow: one found outside the box is led back in.
             joints, sent_pose = last.joints, last.pose
             clipped += [WIND_UP] * (WIND_UP not in clipped)
         detail = f"asked for {_millimetres(command.pose)}, sent {_millimetres(sent_pose)}" if clipped else ""
@@ -121,10 +128,11 @@ class SafetyFilter:
             return
         self._session, self._sequence, self._heard = result.session, result.sequence, now
         if result.refused is None:
-            assert result.joints is not None
-            clearance = float(self._limits.clearance(result.pose))
-            last_floor = self._sent.floor if self._sent is not None else min(0.0, clearance)
-            self._sent = _Sent(result.joints, result.pose, now, min(0.0, max(last_floor, clearance)))
+            assert result.joints is not None and self._last is not None
+            last = self._last
+            velocity = (result.joints - last.joints) / self._elapsed(last, now)
+            floor = min(0.0, max(last.floor, float(self._limits.clearance(result.pose))))
+            self._sent = _Sent(result.joints, result.pose, velocity, now, floor)
 
     def release_session(self) -> None:
         """Let any session command next; the last one may go on only with a higher sequence."""
@@ -162,7 +170,7 @@ class SafetyFilter:
     def _found(self, state: RobotState) -> _Sent:
         joints = np.array(state.joints, dtype=np.float64)
         pose = forward_kinematics(self._spec, joints)
-        return _Sent(joints, pose, None, min(0.0, float(self._limits.clearance(pose))))
+        return _Sent(joints, pose, np.zeros(6), None, min(0.0, float(self._limits.clearance(pose))))
 
     def _judge_command(self, command: Command, now: float) -> tuple[str, str] | None:
         control = self._spec.control
@@ -202,14 +210,13 @@ class SafetyFilter:
             )
         return None
 
-    def _winds_up(self, pose: np.ndarray, last_pose: np.ndarray, measured: np.ndarray) -> bool:
-        """Whether another rule (an arm found outside the box is led back in) moved the target away from an arm that does not follow."""
-        allowed_m, allowed_rad = self._limits.lag_limits(last_pose, measured)
-        lag_m, lag_rad = lag(pose, measured)
-        return lag_m > allowed_m + _SENT_TOLERANCE or lag_rad > allowed_rad + _SENT_TOLERANCE
+    def _elapsed(self, last: _Sent, now: float) -> float:
+        """Seconds that a step from `last` has: no more than a control period, however long the arm has waited."""
+        period = self._spec.control.period_s
+        return period if last.time is None else min(period, now - last.time)
 
     def _solve(
-        self, pose: np.ndarray, last: _Sent, elapsed: float
+        self, pose: np.ndarray, last: _Sent, now: float
     ) -> tuple[np.ndarray | None, str | None, str]:
         """(joints, None, "") for the pose, (joints, clipping rule, "") for a shorter step towards it; (None,
         refusing rule, detail) if none.
@@ -219,28 +226,37 @@ class SafetyFilter:
             if inverse_kinematics(self._unlimited, pose, last.joints) is not None:
                 return None, JOINT_LIMITS, f"{_millimetres(pose)} needs a joint beyond its position limit"
             return None, UNREACHABLE, f"no joints reach {_millimetres(pose)}"
-        allowed = self._spec.joint_velocity * elapsed  # (6,) rad
-        excess = float((np.abs(joints - last.joints) / allowed).max())
-        rule = JOINT_VELOCITY if excess > 1.0 + _ROUNDING else self._path.breach(last.joints, joints, last.floor)
-        if rule is None:
-            return joints, None, ""
+        elapsed = self._elapsed(last, now)
+        # After that the motors have come to rest.
+        moving = last.time is not None and now - last.time <= self._spec.control.profile_moving_time_s
+        before = last.velocity if moving else np.zeros(6)
+        excess, rule = self._joint_steps.excess(joints - last.joints, before, elapsed)
+        breach = None
+        if excess <= 1.0:
+            rule = breach = self._path.breach(last.joints, joints, last.floor)
+            if breach is None:
+                return joints, None, ""
         # Shorten in Cartesian space, where the box and the step limits are convex, and solve again; a step
         # through joint space would leave them. A little below the proportional fraction, as the joints move
         # fastest where the arm is near singular.
-        fraction, breach = 0.98 / max(1.0, excess), rule
-        for _ in range(8):
+        fraction = 0.98 / max(1.0, excess)
+        for _ in range(_SHORTENINGS):
             if breach == SELF_COLLISION:
                 return None, SELF_COLLISION, f"on the way to {_millimetres(pose)} the arm would touch itself"
+            if fraction < _SHORTEST:
+                break
             target, _ = self._limits.raise_clear(part_way(last.pose, pose, fraction, fraction), last.floor)
             shorter = self._reach(target, last.joints)
-            if shorter is not None and (np.abs(shorter - last.joints) <= allowed).all():
+            if shorter is not None and self._joint_steps.excess(shorter - last.joints, before, elapsed)[0] <= 1.0:
                 breach = self._path.breach(last.joints, shorter, last.floor)
                 if breach is None:
                     return shorter, rule, ""
             fraction *= 0.5
+        if rule == JOINT_ACCELERATION:
+            return last.joints, rule, ""  # a stop, from which it may go on
         if rule != JOINT_VELOCITY:
-            return None, PATH, f"the way to {_millimetres(pose)} breaks the rule {breach}, however short the step"
-        worst = int((np.abs(joints - last.joints) / allowed).argmax())
+            return None, PATH, f"the way to {_millimetres(pose)} breaks the rule {rule}, however short the step"
+        worst = int((np.abs(joints - last.joints) / self._spec.joint_velocity).argmax())
         return (
             None,
             JOINT_JUMP,

@@ -7,8 +7,9 @@ TABLE = "table"  # raised until no corner of the hand is lower than table and cl
 TRANSLATION_STEP = "translation_step"  # step from the last sent target: max_translation_step_m per base axis
 ROTATION_STEP = "rotation_step"  # turn from it, as a rotation vector: max_rotation_step_rad per base axis
 JOINT_VELOCITY = "joint_velocity"  # step shortened until no joint must move faster than its limit
+JOINT_ACCELERATION = "joint_acceleration"  # step shortened, down to a stop, until no joint changes its velocity faster than its motors can
 GRIPPER = "gripper"  # opening moved into [0, 1]
-CLIP_RULES = (WIND_UP, WORKSPACE, TABLE, TRANSLATION_STEP, ROTATION_STEP, JOINT_VELOCITY, GRIPPER)
+CLIP_RULES = (WIND_UP, WORKSPACE, TABLE, TRANSLATION_STEP, ROTATION_STEP, JOINT_VELOCITY, JOINT_ACCELERATION, GRIPPER)
 
 # Rules that refuse, in the order they are judged.
 NOT_FINITE = "not_finite"  # NaN or infinity in the pose, the gripper or the stamp

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from mqe_core.geometry import make_pose, part_way, rotation_angle, rotation_vector
@@ -10,6 +12,8 @@ from mqe_core.runtime.table import HandClearance
 from mqe_core.spec import RobotSpec
 
 _ROUNDING = 1e-9  # a limit exceeded by less is rounding, not clipping
+_NEAR = 1e-6  # m and rad: what the joints reach differs from what was asked of them by less
+_ANYWHERE = (math.inf, math.inf)
 
 
 class TargetLimits:
@@ -19,7 +23,9 @@ class TargetLimits:
         self._spec = spec
         self.clearance = HandClearance(spec)
 
-    def clip(self, wanted: np.ndarray, last: np.ndarray, measured: np.ndarray, floor: float) -> tuple[np.ndarray, list[str]]:
+    def clip(
+        self, wanted: np.ndarray, last: np.ndarray, measured: np.ndarray, ahead: tuple[float, float], floor: float
+    ) -> tuple[np.ndarray, list[str]]:
         """What of the pose `wanted` may be the target after `last`, with the arm at `measured`, (4, 4) each; the rules that changed it.
 
         The step comes last: where the last target is inside, so is every point on the way to the clipped one.
@@ -27,11 +33,9 @@ class TargetLimits:
         control, box, clipped = self._spec.control, self._spec.workspace, []
         left, _, right = np.linalg.svd(wanted[:3, :3])
         pose = make_pose(left @ right, wanted[:3, 3])
-        allowed_m, allowed_rad = self.lag_limits(last, measured)
-        lag_m, lag_rad = lag(pose, measured)
-        if lag_m > allowed_m + _ROUNDING or lag_rad > allowed_rad + _ROUNDING:
+        if not self.is_near(pose, measured, ahead):
             # Towards the arm, not towards the last target: so the target may slide along what blocks the arm.
-            pose = part_way(measured, pose, *(min(1.0, a / max(b, _ROUNDING)) for a, b in ((allowed_m, lag_m), (allowed_rad, lag_rad))))
+            pose = part_way(measured, pose, *(min(1.0, most / max(is_, _ROUNDING)) for most, is_ in zip(ahead, lag(pose, measured))))
             clipped.append(WIND_UP)
         position = np.clip(pose[:3, 3], box.inner_low, box.inner_high)
         if np.abs(position - pose[:3, 3]).max() > _ROUNDING:
@@ -62,13 +66,21 @@ class TargetLimits:
         higher[2, 3] += missing
         return higher, True
 
-    def lag_limits(self, last: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
+    @staticmethod
+    def is_near(pose: np.ndarray, measured: np.ndarray, ahead: tuple[float, float]) -> bool:
+        """Whether a target at `pose` is no farther from the arm than `ahead`."""
+        if ahead == _ANYWHERE:
+            return True
+        lag_m, lag_rad = lag(pose, measured)
+        return lag_m <= ahead[0] + _NEAR and lag_rad <= ahead[1] + _NEAR
+
+    def ahead(self, last: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
         """How far from the arm, m and rad, the next target may be: anywhere, or where the arm does not follow, no farther than the last one."""
         control = self._spec.control
         lag_m, lag_rad = lag(last, measured)
         return (
-            lag_m if lag_m > control.tracking_tolerance_m else np.inf,
-            lag_rad if lag_rad > control.tracking_tolerance_rad else np.inf,
+            lag_m if lag_m > control.tracking_tolerance_m else math.inf,
+            lag_rad if lag_rad > control.tracking_tolerance_rad else math.inf,
         )
 
 

@@ -87,6 +87,11 @@ class Judge:
         assert (joints >= self.lower).all() and (joints <= self.upper).all(), "joint position"
         elapsed = min(control.period_s, now - walk.time)
         assert (np.abs(joints - walk.joints) <= self.velocity * elapsed + 1e-8).all(), "joint velocity"
+        cruising_s = control.profile_moving_time_s - control.profile_accel_time_s
+        change = control.max_joint_acceleration_rad_per_s2 * control.profile_accel_time_s * cruising_s * elapsed / control.period_s
+        before = walk.velocity * elapsed if now - walk.time <= control.profile_moving_time_s else np.zeros(6)
+        assert (joints - walk.joints <= np.maximum(before + change, 0) + 1e-8).all(), "joint acceleration"
+        assert (joints - walk.joints >= np.minimum(before - change, 0) - 1e-8).all(), "joint acceleration"
         box = spec.workspace
         beyond = np.maximum(box.low - start.position, start.position - box.high).clip(min=0)
         floor = walk.floor_m
@@ -114,6 +119,7 @@ class Judge:
             lag_rad, was_rad = (np.linalg.norm(_turn(arm.quaternion, view.quaternion)) for view in (here, start))
             assert was_m <= control.tracking_tolerance_m or lag_m <= was_m + TOLERANCE, "wind-up"
             assert was_rad <= control.tracking_tolerance_rad or lag_rad <= was_rad + TOLERANCE, "wind-up"
+        walk.velocity = (joints - walk.joints) / elapsed
         walk.joints, walk.time, walk.view = joints, now, here
         walk.floor_m = min(0.0, max(floor, here.hand_m))
 
@@ -126,6 +132,7 @@ class Walk:
 
     def __init__(self, judge: Judge, joints: np.ndarray) -> None:
         self.joints, self.time, self.view = np.array(joints), -np.inf, judge.look(joints)
+        self.velocity = np.zeros(6)
         self.floor_m = self.view.hand_m  # found too low it may stay so, and once higher not go back
         self.resting_m = self.view.self_m
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import lz4.frame
@@ -50,7 +51,8 @@ def connect(spec: RobotSpec) -> Iterator[Callable[[FakeBridgeServer], BridgeServ
 @pytest.fixture
 def robot(fake: FakeBridgeServer, connect, spec: RobotSpec) -> SafeRobot:
     clock = MonotonicClock()
-    return SafeRobot(BridgeServerRobot(spec, clock=clock, server=connect(fake)), spec, clock)
+    sudden = replace(spec, control=replace(spec.control, max_joint_acceleration_rad_per_s2=1e3))  # large turns there and back
+    return SafeRobot(BridgeServerRobot(spec, clock=clock, server=connect(fake)), sudden, clock)
 
 
 @pytest.fixture

@@ -317,13 +317,34 @@ def test_fast_joints_shorten_the_step_and_the_pose_stays_what_the_joints_reach(
     # The pose lies outside the box (the arm points forward): bring the box there, so that only velocity is at
     # stake.
     low, high = state.pose[:3, 3] - 0.2, state.pose[:3, 3] + 0.2
-    wide = dataclasses.replace(spec, workspace=dataclasses.replace(spec.workspace, low_m=low, high_m=high))
+    wide = dataclasses.replace(
+        spec,
+        workspace=dataclasses.replace(spec.workspace, low_m=low, high_m=high),
+        control=dataclasses.replace(spec.control, max_joint_acceleration_rad_per_s2=1e3),
+    )
     filter_ = SafetyFilter(wide)
     sent = filter_.filter(asked, state, clock.now())
     assert sent.clipped == (safety.JOINT_VELOCITY,)
     assert (np.abs(sent.joints - joints) <= spec.joint_velocity * 0.2 + 1e-9).all()
     np.testing.assert_allclose(sent.pose, forward_kinematics(spec, sent.joints), atol=1e-9)
     assert np.linalg.norm(sent.joints - joints) > 0.05  # shortened, not stopped
+
+
+def test_a_joint_speeds_up_no_faster_than_its_limit_and_may_always_stop(spec, command, clock) -> None:
+    """Near the base, where a step to the side is a large turn of the waist; there and, as fast as that goes, back."""
+    joints = inverse_kinematics(spec, state_to_pose([0.115, -0.10, 0.2, 0.0, 0.0, 0.0]), spec.neutral_joints)
+    slow = dataclasses.replace(spec, control=dataclasses.replace(spec.control, max_joint_acceleration_rad_per_s2=8.0))
+    most = 8.0 * 0.10 * 0.15  # s / (T_a (T - T_a)), docs/safety.md
+    robot = SafeRobot(LoopbackRobot(slow, clock=clock, start_joints=joints), slow, clock)
+    there, back = walk(robot, command, clock, (0.0, 0.05, 0.0), 3), walk(robot, command, clock, (0.0, -0.05, 0.0), 4)
+    waist = np.diff([joints[0], *(sent.joints[0] for sent in there + back)])
+    assert there[0].clipped == (safety.JOINT_ACCELERATION,)
+    assert 0.8 * most < waist[0] <= most and waist[2] > 1.5 * most
+    assert back[0].clipped == (safety.JOINT_ACCELERATION,) and waist[3] == 0.0  # too fast to turn round at once
+    assert -most <= waist[4] < 0.0 and waist[5] < waist[4] and np.abs(np.diff(waist[3:])).max() <= most + 1e-9
+    clock.advance(spec.control.profile_moving_time_s)
+    again = walk(robot, command, clock, (0.0, -0.05, 0.0), 1)[0]  # after a pause from rest
+    assert abs(again.joints[0] - back[-1].joints[0]) <= most
 
 
 def test_a_pose_out_of_reach_is_refused(robot, command, clock, spec) -> None:

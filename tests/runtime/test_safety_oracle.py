@@ -199,7 +199,7 @@ def test_the_target_does_not_run_away_from_a_blocked_arm(judge: Judge) -> None:
 
 
 def test_the_judge_objects_where_the_target_runs_away(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mqe_core.runtime.target_limits.TargetLimits.lag_limits", lambda *_: (np.inf, np.inf))
+    monkeypatch.setattr("mqe_core.runtime.target_limits.TargetLimits.ahead", lambda *_: (np.inf, np.inf))
     with pytest.raises(AssertionError, match="wind-up"):
         check_walk(judge, "down", against_an_obstacle(200))
 
@@ -253,11 +253,11 @@ def loosened(spec: RobotSpec, what: str) -> RobotSpec:
         return replace(
             spec, joints=tuple(replace(joint, lower_rad=-3.2, upper_rad=3.2) for joint in spec.joints)
         )
-    return replace(spec, control=replace(spec.control, **{f"max_{what}": 10.0}))
+    return replace(spec, control=replace(spec.control, **{f"max_{what}": 1e3}))
 
 
 @pytest.mark.parametrize(
-    "what", ["workspace", "table", "velocity", "position", "translation_step_m", "rotation_step_rad"]
+    "what", ["workspace", "table", "velocity", "position", "translation_step_m", "rotation_step_rad", "joint_acceleration_rad_per_s2"]
 )
 def test_the_judge_objects_where_a_limit_is_missing(judge: Judge, what: str) -> None:
     spec = loosened(load_robot_spec(), what)
