@@ -19,6 +19,8 @@ POSITION_TOLERANCE_M = 1e-3  # what counts as solved; bridge_data_robot's IK use
 ROTATION_TOLERANCE_RAD = 1e-3
 _LIMIT_SLACK_RAD = 1e-9  # rounding of a solution that lies on a limit
 _NEARLY_RAD = 0.01  # a branch this close outside a limit may still have a solution within the tolerances
+_EYE = np.eye(4)
+_EYE.flags.writeable = False
 _STRETCH_SLACK = 4e-3  # cosine of the elbow bend this far past 1: an arm stretched half a millimetre too far
 
 
@@ -85,7 +87,7 @@ def _screw_motions(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
     """Joints (..., 6) → (..., 6, 4, 4): exp([screw] angle) of each revolute axis, which is linear in sin and 1 - cos."""
     of_sine, of_versine = _screw_bases(spec)
     angles = joints[..., None, None]
-    return np.eye(4) + np.sin(angles) * of_sine + (1.0 - np.cos(angles)) * of_versine
+    return _EYE + np.sin(angles) * of_sine + (1.0 - np.cos(angles)) * of_versine
 
 
 @lru_cache(maxsize=16)
@@ -151,7 +153,8 @@ def _wrist_angles(waist: float, pitch: float, rotation: list[list[float]], roll_
     """Both solutions of Rx(q4) · Ry(q5) · Rx(q6) = (Rz(waist) · Ry(pitch))ᵀ · rotation, a list of rows."""
     c0, s0, c1, s1 = math.cos(waist), math.sin(waist), math.cos(pitch), math.sin(pitch)
     columns = ((c0 * c1, s0 * c1, -s1), (-s0, c0, 0.0), (c0 * s1, s0 * s1, c1))  # of the forearm's rotation
-    wrist = [[sum(column[k] * rotation[k][j] for k in range(3)) for j in range(3)] for column in columns]
+    (r00, r01, r02), (r10, r11, r12), (r20, r21, r22) = rotation
+    wrist = [(a * r00 + b * r10 + c * r20, a * r01 + b * r11 + c * r21, a * r02 + b * r12 + c * r22) for a, b, c in columns]
     sine = math.hypot(wrist[1][0], wrist[2][0])
     if sine < 1e-7:  # roll and rotate share an axis: only their sum (or difference) is determined, keep the seed's roll
         if wrist[0][0] > 0:

@@ -102,15 +102,15 @@ class SafetyFilter:
         measured = forward_kinematics(self._spec, state.joints)
         ahead = self._limits.ahead(last.pose, measured)
         pose, clipped = self._limits.clip(np.asarray(command.pose, dtype=np.float64), last.pose, measured, ahead, last.floor)
-        joints, rule, detail = self._solve(pose, last, now)
-        if joints is None:
+        reached, rule, detail = self._solve(pose, last, now)
+        if reached is None:
             return replace(command, refused=rule, detail=detail)
+        joints, sent_pose = reached
         if rule is not None and rule not in clipped:
             clipped.append(rule)
         gripper = min(max(float(command.gripper), 0.0), 1.0)
         if abs(gripper - command.gripper) > _ROUNDING:
             clipped.append(GRIPPER)
-        sent_pose = forward_kinematics(self._spec, joints)
         if not self._limits.is_near(sent_pose, measured, ahead):
             # Another rule moved it away from an arm that does not follow: one found outside the box is led back in.
             joints, sent_pose = last.joints, last.pose
@@ -217,16 +217,16 @@ class SafetyFilter:
 
     def _solve(
         self, pose: np.ndarray, last: _Sent, now: float
-    ) -> tuple[np.ndarray | None, str | None, str]:
-        """(joints, None, "") for the pose, (joints, clipping rule, "") for a shorter step towards it; (None,
-        refusing rule, detail) if none.
+    ) -> tuple[tuple[np.ndarray, np.ndarray] | None, str | None, str]:
+        """(joints and what they reach, None, "") for the pose; the same with the clipping rule for a shorter step
+        towards it; (None, refusing rule, detail) if there is none.
         """
-        joints = self._reach(pose, last.joints)
-        if joints is None:
+        reached = self._reach(pose, last.joints)
+        if reached is None:
             if inverse_kinematics(self._unlimited, pose, last.joints) is not None:
                 return None, JOINT_LIMITS, f"{_millimetres(pose)} needs a joint beyond its position limit"
             return None, UNREACHABLE, f"no joints reach {_millimetres(pose)}"
-        elapsed = self._elapsed(last, now)
+        joints, elapsed = reached[0], self._elapsed(last, now)
         # After that the motors have come to rest.
         moving = last.time is not None and now - last.time <= self._spec.control.profile_moving_time_s
         before = last.velocity if moving else np.zeros(6)
@@ -235,7 +235,7 @@ class SafetyFilter:
         if excess <= 1.0:
             rule = breach = self._path.breach(last.joints, joints, last.floor)
             if breach is None:
-                return joints, None, ""
+                return reached, None, ""
         # Shorten in Cartesian space, where the box and the step limits are convex, and solve again; a step
         # through joint space would leave them. A little below the proportional fraction, as the joints move
         # fastest where the arm is near singular.
@@ -247,13 +247,13 @@ class SafetyFilter:
                 break
             target, _ = self._limits.raise_clear(part_way(last.pose, pose, fraction, fraction), last.floor)
             shorter = self._reach(target, last.joints)
-            if shorter is not None and self._joint_steps.excess(shorter - last.joints, before, elapsed)[0] <= 1.0:
-                breach = self._path.breach(last.joints, shorter, last.floor)
+            if shorter is not None and self._joint_steps.excess(shorter[0] - last.joints, before, elapsed)[0] <= 1.0:
+                breach = self._path.breach(last.joints, shorter[0], last.floor)
                 if breach is None:
                     return shorter, rule, ""
             fraction *= 0.5
         if rule == JOINT_ACCELERATION:
-            return last.joints, rule, ""  # a stop, from which it may go on
+            return (last.joints, last.pose), rule, ""  # a stop, from which it may go on
         if rule != JOINT_VELOCITY:
             return None, PATH, f"the way to {_millimetres(pose)} breaks the rule {rule}, however short the step"
         worst = int((np.abs(joints - last.joints) / self._spec.joint_velocity).argmax())
@@ -263,16 +263,16 @@ class SafetyFilter:
             f"joint {self._spec.joint_names[worst]} would move {excess:.1f} times its velocity limit",
         )
 
-    def _reach(self, pose: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
-        """Joints that reach the pose so exactly that every limit met by the pose is met by the joints; None
-        otherwise.
+    def _reach(self, pose: np.ndarray, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Joints, and what they reach: the pose so exactly that every limit met by it is met by them. None where
+        there are none.
         """
         joints = inverse_kinematics(self._spec, pose, seed)
         if joints is None:
             return None
         reached = forward_kinematics(self._spec, joints)
         near = np.abs(reached[:3, 3] - pose[:3, 3]).max() < _SENT_TOLERANCE
-        return joints if near and rotation_angle(reached[:3, :3], pose[:3, :3]) < _SENT_TOLERANCE else None
+        return (joints, reached) if near and rotation_angle(reached[:3, :3], pose[:3, :3]) < _SENT_TOLERANCE else None
 
 
 def _millimetres(pose: np.ndarray) -> str:
