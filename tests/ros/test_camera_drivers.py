@@ -90,7 +90,7 @@ def test_usb_cam_drives_the_graph_and_its_images_are_recorded(
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        client.wait(lambda: up.poll() is not None or len(client.heard["/policy/command"]) > 5, "six commands")
+        client.wait(lambda: up.poll() is not None or len(client.heard["/policy/command"]) > 10, "ten commands")
     finally:
         up.send_signal(signal.SIGINT)
         said, _ = up.communicate(timeout=PATIENCE_S)
@@ -98,7 +98,8 @@ def test_usb_cam_drives_the_graph_and_its_images_are_recorded(
     assert "Traceback" not in said
     with Reader(tmp_path / "bag") as reader:
         counts = {connection.topic: connection.msgcount for connection in reader.connections}
-    assert counts[topics.IMAGE.name] > 10 and counts["/policy/command"] > 5 and counts["/arm/intended_path"] > 5
+    # The recorder may have been found later than the first commands were sent.
+    assert counts[topics.IMAGE.name] > 10 and counts["/policy/command"] > 5 and counts["/arm/intended_path"] > 5, counts
 
 
 def test_realsense_publishes_under_this_graphs_name(real_arguments: dict[str, str], drivers: Path, client: Client, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ ARGUMENTS = (
     Argument("task", "", "sim: the task; empty: the goal's"),
     Argument("seed", "", "sim: the scene's seed; empty: the goal's, or 0"),
     Argument("record", "false", "true, false, or a new folder for the MCAP bag"),
-    Argument("dry_run", "false", "true: judge every command and send none to the motors"),
+    Argument("dry_run", "false", "true: judge every command, send none to the motors, and draw where each would lead on /arm/intended_path"),
     Argument("autostart", "true", "false: show the goal, but wait for /reach_goal"),
     Argument("reached_steps", "", "steps_to_goal up to which a goal counts as reached; empty: the bundle's; 0: never"),
     Argument("stall_commands", "", "so many commands without coming closer end a goal as stalled; empty: the bundle's; 0: none do"),
