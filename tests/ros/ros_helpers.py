@@ -78,6 +78,7 @@ class Client:
         self.node = rclpy.create_node("test_client")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
+        self._clients: dict[str, object] = {}
         self.heard: dict[str, list] = {topic.name: [] for topic in topics.RECORDED}
         for topic in topics.RECORDED:
             self.node.create_subscription(topic.type, topic.name, self.heard[topic.name].append, topic.qos)
@@ -107,11 +108,13 @@ class Client:
 
     def ask(self, kind: type, service: str, request: object):
         """The answer of a service of any type."""
-        client = self.node.create_client(kind, service)
+        # One client for all: DDS loses an answer to a client that the server has not discovered yet.
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        client = self._clients[service]
         self.wait(client.service_is_ready, f"service {service}")
         future = client.call_async(request)
         self.wait(future.done, f"an answer from {service}")
-        self.node.destroy_client(client)
         return future.result()
 
     def close(self) -> None:

@@ -1,14 +1,10 @@
 """Promise: policy_node follows the standard lifecycle: it acts while active only, lets go of everything at cleanup, configures again, and a
-configuration that fails says why and leaves it unconfigured. It does so as often as it is asked to, without a leak.
+configuration that fails says why and leaves it unconfigured.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,9 +13,9 @@ pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setu
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.srv import GetAvailableTransitions
-from ros_helpers import PATIENCE_S, Client, Goal, Lifecycle, write_constant_policy
+from ros_helpers import Client, Goal, Lifecycle, write_constant_policy
 
-from mqe_bringup.graph import Process, build_graph
+from mqe_bringup.graph import build_graph
 from mqe_bringup.supervisor import Supervisor
 from mqe_interfaces.action import ReachGoal
 from mqe_interfaces.msg import ArmStatus, PolicyStatus
@@ -157,65 +153,3 @@ def test_a_transition_that_its_state_does_not_allow_is_refused(unconfigured: Lif
     asked = GetAvailableTransitions.Request()
     available = client.ask(GetAvailableTransitions, "/policy_node/get_available_transitions", asked).available_transitions
     assert {description.transition.label for description in available} >= {"configure", "shutdown"}
-
-
-def start(**parameters: object) -> subprocess.Popen:
-    """The policy node alone."""
-    process = Process("policy_node", "mqe_ros.policy_node", package="mqe_ros", executable="policy_node", parameters=parameters)
-    return subprocess.Popen(process.command, stderr=subprocess.PIPE, text=True)
-
-
-def test_a_node_that_activates_itself_ends_where_it_cannot(constant_policy: Path) -> None:
-    node = start(policy=str(constant_policy), camera_domain="real")
-    _, said = node.communicate(timeout=PATIENCE_S)
-    assert node.returncode == 1
-    assert said.strip().splitlines()[-1].startswith("policy_node: the camera shows real images") and "Traceback" not in said
-
-
-def test_a_node_that_is_shut_down_lets_go_and_ends_cleanly(constant_policy: Path, user_folder: Path, client: Client) -> None:
-    node = start(policy=str(constant_policy), camera_domain="sim", goal=str(user_folder / "goals" / "corner.png"))
-    client.wait(lambda: node.poll() is not None or client.newest("/policy/status"), "the start")
-    lifecycle = Lifecycle(client)
-    assert lifecycle.change("shutdown") and lifecycle.state == "finalized"
-    client.wait(lambda: not client.node.count_publishers("/policy/status"), "the end of the publishers")
-    node.send_signal(signal.SIGINT)
-    _, said = node.communicate(timeout=PATIENCE_S)
-    assert node.returncode == 0, said
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a process holds."""
-
-    resident_kib: int
-    threads: int
-    files: int
-
-
-def usage(pid: int) -> Usage:
-    said = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return Usage(int(said["VmRSS"].split()[0]), int(said["Threads"]), len(os.listdir(f"/proc/{pid}/fd")))
-
-
-WARM_UP, CYCLES = 50, 1000
-MAX_GROWTH_KIB = 8192
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_a_thousand_cycles_leave_nothing_behind(constant_policy: Path, user_folder: Path, client: Client) -> None:
-    """One process; each cycle opens the policy, begins a goal and lets go of both."""
-    node = start(policy=str(constant_policy), camera_domain="sim", goal=str(user_folder / "goals" / "corner.png"), self_activate=False)
-    try:
-        lifecycle = Lifecycle(client)
-        for k in range(WARM_UP + CYCLES):
-            if k == WARM_UP:
-                before = usage(node.pid)
-            assert lifecycle.change("configure", "activate", "deactivate", "cleanup")
-        after = usage(node.pid)
-    finally:
-        node.send_signal(signal.SIGINT)
-        _, said = node.communicate(timeout=PATIENCE_S)
-    assert node.returncode == 0, said[-2000:]
-    assert (after.threads, after.files) == (before.threads, before.files)
-    assert after.resident_kib - before.resident_kib < MAX_GROWTH_KIB
