@@ -17,14 +17,14 @@ import pytest
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 pytest.importorskip("interbotix_xs_msgs", reason="the tests' messages are not built: make test-setup")
 
+from interbotix_driver import FakeDriver
+
 from mqe_bringup.episode import drive
 from mqe_bringup.graph import Process, build_graph
 from mqe_bringup.supervisor import Supervisor
 from mqe_core.runtime.safety_rules import MOTORS
 from mqe_core.spec import RobotSpec
 from mqe_interfaces.msg import ArmStatus
-
-from .conftest import FakeDriver
 
 FORBIDDEN = ("torque_enable", "set_operating_modes", "reboot_motors", "trajectory")
 

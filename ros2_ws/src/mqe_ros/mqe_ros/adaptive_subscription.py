@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from mqe_ros import topics
+from mqe_ros.running import STEADY
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -28,7 +29,7 @@ class AdaptiveSubscription:
         self._node, self._topic, self._callback, self._raw = node, topic, callback, raw
         self._incompatible = False
         self._subscription = self._subscribe(topic.qos)
-        self._timer = node.create_timer(_LOOK_S, self._adapt)
+        self._timer = node.create_timer(_LOOK_S, self._adapt, clock=STEADY)
 
     def _subscribe(self, qos: QoSProfile):
         events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible)

@@ -14,12 +14,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from mqe_core.runtime.robot import Frame
 from mqe_ros import convert, topics
+from mqe_ros.adaptive_subscription import AdaptiveSubscription
 from mqe_ros.running import ControlNode
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble's name of it
-    from rclpy.qos_event import SubscriptionEventCallbacks
 
 _Message = Union[Image, CompressedImage, PoseStamped]
 
@@ -45,15 +41,13 @@ class PolicyInputs:
 
     def __init__(self, node: ControlNode, domain: str, compressed: bool, max_pose_age_s: float) -> None:
         self.images = 0  # received so far
-        self._node = node
         self._domain = domain
         self._max_pose_age_s = max_pose_age_s
         self._lock = threading.Lock()
         self._image_came = threading.Event()
         self._newest: dict[str, tuple[_Message, float]] = {}  # by topic: message, monotonic time of receipt
         self._image_topic = topics.COMPRESSED_IMAGE if compressed else topics.IMAGE
-        self._best_effort_only = False
-        self._image_subscription = self._subscribe_to_images(self._image_topic.qos)
+        AdaptiveSubscription(node, self._image_topic, self._store_image)
         for topic in (topics.EE_POSE, topics.EE_TARGET):
             node.subscribe_to(topic, lambda message, name=topic.name: self._store(name, message))
 
@@ -82,30 +76,14 @@ class PolicyInputs:
         self._image_came.clear()
         self._image_came.wait(timeout_s)
 
-    def adapt(self) -> None:
-        """Read a publisher that offers best effort only as it offers. Call it now and then, from a timer."""
-        if not self._best_effort_only:
-            return
-        self._best_effort_only = False
-        self._node.get_logger().warning(
-            f"the publisher of {self._image_topic.name} offers best effort only: reading it that way; "
-            f"large raw images may be lost"
-        )
-        self._node.destroy_subscription(self._image_subscription)
-        self._image_subscription = self._subscribe_to_images(topics.NEWEST_BEST_EFFORT)
-
-    def _subscribe_to_images(self, qos):
-        def incompatible(_: object) -> None:
-            self._best_effort_only = True  # `adapt` subscribes anew: not within the old one's own event
-
-        topic = self._image_topic
-        events = SubscriptionEventCallbacks(incompatible_qos=incompatible)
-        return self._node.create_subscription(
-            topic.type, topic.name, self._store_image, qos, event_callbacks=events
-        )
-
     def _store_image(self, message: Image | CompressedImage) -> None:
         self.images += 1
+        stamp = message.header.stamp
+        with self._lock:
+            last = self._newest.get(self._image_topic.name)
+        # A driver that sends the same image again and again shows nothing new. Without a stamp there is no telling.
+        if last is not None and last[0].header.stamp == stamp and stamp != Time():
+            return
         self._store(self._image_topic.name, message)
         self._image_came.set()
 

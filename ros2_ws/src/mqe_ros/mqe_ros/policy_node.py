@@ -22,7 +22,7 @@ from mqe_core.goals import Goal, check_camera, find_goal, read_goal
 from mqe_core.progress import NOT_CLOSER, REACHED, Progress
 from mqe_core.runtime.keys import key_folder
 from mqe_core.runtime.policy import OnnxPolicy
-from mqe_core.runtime.policy_side import Decision, PolicySide
+from mqe_core.runtime.policy_side import LATE, Decision, PolicySide
 from mqe_core.runtime.remote import RemotePolicy
 from mqe_core.runtime.robot import MonotonicClock, check_domain
 from mqe_core.spec import load_robot_spec
@@ -187,7 +187,6 @@ class PolicyNode(ManagedNode):
         state = self.lifecycle_state
         if self._goals is None:
             return DiagnosticStatus.WARN, f"{state}: {self.problem}" if self.problem else state, {"lifecycle": state}
-        self._inputs.adapt()
         goal = self._goals.current
         values = {
             "lifecycle": state,
@@ -221,11 +220,14 @@ class PolicyNode(ManagedNode):
             inputs, decision, reason = None, None, str(error)
         if time.monotonic() > slot:
             self.deadline_misses += 1
-        # The goal may end while this waits: then nothing is sent any more.
-        state = PolicyStatus.WAITING if reason else PolicyStatus.RUNNING
-        if self.sleep_until(slot) and not reason and goal.result is None:
+        going_on = self.sleep_until(slot)
+        late = time.monotonic() - slot
+        if not reason and late > self._spec.control.period_s:  # this process stood still: what it saw has gone by
+            reason = f"{LATE}: the command was ready {late:.2f} s after its time"
+        # The goal may have ended meanwhile: then nothing is sent any more.
+        if going_on and not reason and goal.result is None:
             self._publish_command(goal, decision, inputs)
-        self._publish_status(state, reason, goal)
+        self._publish_status(PolicyStatus.WAITING if reason else PolicyStatus.RUNNING, reason, goal)
         self._forget(goal)
 
     def _apply(self, goal: GoalRun) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import (
     InvalidParameterTypeException,
     InvalidParameterValueException,
@@ -27,6 +28,7 @@ from mqe_ros import topics
 
 # Mistakes of the outside world, said in one line; anything else is ours and shows a traceback.
 EXPECTED = (ValueError, RuntimeError, OSError)
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # for timers: the node's own clock may be set, and a timer on it stand still
 _SIGNAL_DELAY_S = 0.1  # a signal is noticed when the executor has waited so long
 _SAME_SIGNAL_S = 1.0
 
@@ -43,7 +45,7 @@ class ControlNode(Node):
         self.failure: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._diagnostics = self.publish_on(topics.DIAGNOSTICS)
-        self.create_timer(1.0, self._publish_diagnostics)
+        self.create_timer(1.0, self._publish_diagnostics, clock=STEADY)
 
     def control(self) -> None:
         """The loop; runs in a thread of its own."""
@@ -105,7 +107,8 @@ class ControlNode(Node):
         """The ROS time of a moment of the machine's monotonic clock."""
         age_ns = int(1e9 * (time.monotonic() - monotonic))
         now = self.get_clock().now()
-        return Time(nanoseconds=now.nanoseconds - age_ns, clock_type=now.clock_type).to_msg()
+        # On simulated time the clock stands at 0 until /clock is heard.
+        return Time(nanoseconds=max(0, now.nanoseconds - age_ns), clock_type=now.clock_type).to_msg()
 
     def _run(self) -> None:
         try:

@@ -1,0 +1,85 @@
+"""A bad line between policy and arm: /relay/in to /policy/command, python fault_relay.py [--ros-args …]
+
+A text on /fault_relay/mode changes it: ok, drop_10, drop_50, drop_all, delay (each 300 ms late), reorder (each pair swapped), duplicate
+(each twice, 120 ms apart), replay (an old one again after each).
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import time
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import String
+
+from mqe_interfaces.msg import EndEffectorCommand
+
+DELAY_S, AGAIN_S = 0.3, 0.12
+OLD = 10  # commands
+
+
+class FaultRelay:
+    def __init__(self, node) -> None:
+        self._mode = "ok"
+        self._random = random.Random(1)
+        self._waiting: list[tuple[float, EndEffectorCommand]] = []
+        self._past: list[EndEffectorCommand] = []
+        self._first: EndEffectorCommand | None = None
+        self._out = node.create_publisher(EndEffectorCommand, "/policy/command", 1)
+        node.create_subscription(String, "/fault_relay/mode", self._set, 10)
+        node.create_subscription(EndEffectorCommand, "/relay/in", self._relay, 10)
+        node.create_timer(0.01, self._send)
+
+    def _set(self, message: String) -> None:
+        self._mode, self._first = message.data, None
+
+    def _relay(self, message: EndEffectorCommand) -> None:
+        now = time.monotonic()
+        self._past = [*self._past[-OLD:], message]
+        if self._mode.startswith("drop_"):
+            share = {"drop_10": 0.1, "drop_50": 0.5, "drop_all": 1.0}[self._mode]
+            if self._random.random() < share:
+                return
+        if self._mode == "delay":
+            self._waiting.append((now + DELAY_S, message))
+        elif self._mode == "reorder" and self._first is None:
+            self._first = message
+        elif self._mode == "reorder":
+            self._waiting += [(now, message), (now + AGAIN_S, self._first)]
+            self._first = None
+        elif self._mode == "duplicate":
+            self._waiting += [(now, message), (now + AGAIN_S, message)]
+        elif self._mode == "replay":
+            self._waiting += [(now, message), (now + AGAIN_S, self._past[0])]
+        else:
+            self._waiting.append((now, message))
+        self._send()
+
+    def _send(self) -> None:
+        now = time.monotonic()
+        due = [message for when, message in self._waiting if when <= now]
+        self._waiting = [(when, message) for when, message in self._waiting if when > now]
+        for message in due:
+            self._out.publish(message)
+
+
+def main() -> None:
+    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    node = rclpy.create_node("fault_relay")
+    FaultRelay(node)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while True:
+            executor.spin_once(timeout_sec=0.1)
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""The rig of the fault suite: camera, policy and arm as real processes, on the fake driver, and what is measured on it.
+
+Times are taken on the joint commands that reach the driver, not on what a node says about itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from interbotix_driver import FakeDriver
+from onnx import TensorProto, helper, numpy_helper
+from ros_helpers import IMAGE_SIZE, Client
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from mqe_bringup.graph import Process
+from mqe_core.bundle import BundleContract, write_bundle
+from mqe_core.images import encode_png
+from mqe_core.spec import load_robot_spec
+from mqe_interfaces.msg import ArmStatus
+
+SPEC = load_robot_spec()
+PERIOD_S = SPEC.control.period_s
+HOLD_S = 2 * PERIOD_S  # within which the arm has to hold, once something fails
+STEP_M = 0.004  # of the policy, in each command
+PATIENCE_S = 30.0  # with processes that start on a busy machine
+SETTLED_S = 1.0  # without a new joint command for so long, the arm holds
+_MOVED_RAD = 1e-7
+HERE = Path(__file__).parent
+
+
+def write_swinging_policy(path: Path) -> None:
+    """A bundle for real images: along x by the picture's red minus its blue, and NaN where it is nearly black."""
+
+    def constant(name: str, value: object, kind: type) -> onnx.TensorProto:
+        return numpy_helper.from_array(np.array(value, dtype=kind), name)
+
+    images = [helper.make_tensor_value_info(n, TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, 3]) for n in ("observation", "goal")]
+    nodes = [
+        helper.make_node("Cast", ["observation"], ["seen"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["goal"], ["wanted"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["seen", "pixels"], ["colours"], keepdims=0),
+        helper.make_node("ReduceMean", ["wanted", "pixels"], ["goal_colours"], keepdims=0),
+        helper.make_node("MatMul", ["colours", "along_x"], ["motion"]),
+        helper.make_node("ReduceMean", ["colours", "channel"], ["level"], keepdims=1),
+        helper.make_node("Sub", ["level", "darkest"], ["light"]),
+        helper.make_node("Log", ["light"], ["finite_or_nan"]),
+        helper.make_node("Mul", ["finite_or_nan", "nothing"], ["zero_or_nan"]),
+        helper.make_node("Add", ["motion", "zero_or_nan"], ["moving"]),
+        helper.make_node("Add", ["moving", "open"], ["action"]),
+        helper.make_node("ReduceSum", ["goal_colours", "channel"], ["steps_to_goal"], keepdims=0),
+    ]
+    along_x = np.zeros((3, 7), np.float32)
+    along_x[0, 0], along_x[2, 0] = STEP_M / 140, -STEP_M / 140
+    weights = [
+        constant("pixels", [1, 2], np.int64), constant("channel", [1], np.int64), constant("along_x", along_x, np.float32),
+        constant("darkest", 8.0, np.float32), constant("nothing", 0.0, np.float32), constant("open", [[0, 0, 0, 0, 0, 0, 1]], np.float32),
+    ]  # fmt: skip
+    outputs = [
+        helper.make_tensor_value_info("action", TensorProto.FLOAT, ["batch", 7]),
+        helper.make_tensor_value_info("steps_to_goal", TensorProto.FLOAT, ["batch"]),
+    ]
+    graph = helper.make_graph(nodes, "swinging", images, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    contract = BundleContract(
+        robot=SPEC.name, agent="swinging", domain="real", image_size=IMAGE_SIZE, control_hz=SPEC.control.control_hz,
+        action_low=(-0.05,) * 3 + (-0.25,) * 3 + (0.0,), action_high=(0.05,) * 3 + (0.25,) * 3 + (1.0,),
+        discount=0.98, data_fingerprint="none", commit="none",
+    )  # fmt: skip
+    write_bundle(model, contract, path)
+
+
+def write_goal(path: Path) -> None:
+    """A goal of the real camera."""
+    picture = np.random.default_rng(5).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    path.write_bytes(encode_png(picture))
+    path.with_suffix(".yaml").write_text(
+        f"camera: {SPEC.camera.name}\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.3, 0, 0.15, 0, 0, 0, 1]\n"
+    )
+
+
+class Rig:
+    """Processes by name: driver, camera, arm, policy, and whatever a test adds.
+
+    Args:
+        parameters: further ROS parameters of all nodes.
+        relay: put fault_relay.py between policy and arm.
+    """
+
+    def __init__(self, client: Client, folder: Path, parameters: Mapping[str, object] | None = None, relay: bool = False) -> None:
+        self.client, self.folder, self.relay = client, folder, relay
+        self.parameters = dict(parameters or {})
+        self.processes: dict[str, subprocess.Popen] = {}
+        self._modes: dict[str, object] = {}
+        self._services: dict[str, object] = {}
+        write_swinging_policy(folder / "swinging.onnx")
+        write_goal(folder / "swing.png")
+        self.driver = FakeDriver(folder)
+        try:
+            for name in ("arm", "camera", *(["relay"] if relay else [])):
+                self.start(name)
+            self.wait(lambda: client.newest("/arm/status"), "the arm's first status")
+            self.ask("/arm/home")
+            self.wait(lambda: client.newest("/arm/status").reason == "homing", "homing")
+            self.wait(lambda: client.newest("/arm/status").state == ArmStatus.READY, "the end of homing")
+            self.start("policy")
+            self.wait_for_motion()
+        except BaseException:
+            self.close()
+            raise
+
+    def in_motion(self) -> Iterator[Rig]:
+        """A fixture's body: the arm moves, and whatever a test does to it, no joint command is a jump."""
+        for heard in self.client.heard.values():
+            heard.clear()
+        self.wait(lambda: self.client.newest("/arm/status"), "the arm's status")
+        self.settle()
+        for heard in self.client.heard.values():
+            heard.clear()  # what is told from here on is about the fault
+        self.wait(lambda: self.client.newest("/arm/status") and self.client.newest("/policy/status"), "both statuses")
+        yield self
+        self.check_steps()
+
+    def settle(self) -> None:
+        """Until the arm goes to and fro, whatever state it is found in."""
+        if self.client.newest("/arm/status").state in (ArmStatus.FAULT, ArmStatus.HELD):
+            self.resume()
+        self.wait_for_motion()
+
+    def start(self, name: str) -> float:
+        """Start one of the rig's own processes, for the first time or again; the moment."""
+        now = time.monotonic()
+        ros = [part for key, value in self.parameters.items() for part in ("-p", f"{key}:={value}")]
+        if name in ("camera", "relay"):
+            command = [sys.executable, str(HERE / f"fault_{name}.py"), "--ros-args", *ros]
+        elif name == "arm":
+            command = [*node("arm_node", {"backend": "hardware", "table_height_m": 0.0, "park_on_exit": False}).command, *ros]
+        else:
+            given = {"policy": str(self.folder / "swinging.onnx"), "camera_domain": "real", "goal": str(self.folder / "swing.png")}
+            command = [*node("policy_node", given).command, *ros]
+            if self.relay:
+                command += ["-r", "/policy/command:=/relay/in"]
+        self.add(name, command)
+        return now
+
+    def add(self, name: str, command: list[str]) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(command, env=os.environ, stdout=log, stderr=subprocess.STDOUT)
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> float:
+        """Send a signal; the moment it was sent."""
+        now = time.monotonic()
+        self.processes[name].send_signal(number)
+        if number == signal.SIGKILL:
+            self.processes[name].wait(10)
+        return now
+
+    def set_mode(self, topic: str, mode: str) -> float:
+        """Tell camera, relay or driver how to misbehave; the moment it was told."""
+        if topic not in self._modes:
+            self._modes[topic] = self.client.node.create_publisher(String, topic, 10)
+        publisher = self._modes[topic]
+        self.wait(publisher.get_subscription_count, f"the subscription to {topic}")
+        publisher.publish(String(data=mode))
+        return time.monotonic()
+
+    def camera(self, mode: str) -> float:
+        return self.set_mode("/fault_camera/mode", mode)
+
+    def motors(self, mode: str) -> float:
+        return self.set_mode("/fake_xs_sdk/fault", mode)
+
+    def line(self, mode: str) -> float:
+        return self.set_mode("/fault_relay/mode", mode)
+
+    def motions(self, since: float) -> np.ndarray:
+        """(n,) monotonic s of the joint commands after `since` that asked for another position than the one before."""
+        commands = self.driver.commands("group")
+        moved = [
+            when
+            for (_, before), (when, joints) in zip(commands[:-1], commands[1:])
+            if np.abs(np.subtract(joints, before)).max() > _MOVED_RAD
+        ]
+        return np.array([when for when in moved if when > since])
+
+    def pauses(self, since: float) -> np.ndarray:
+        """Seconds between motions since then, and until now."""
+        return np.diff([since, *self.motions(since), time.monotonic()])
+
+    def ask(self, service: str) -> float:
+        """Call a Trigger service; seconds until its answer came."""
+        if service not in self._services:
+            self._services[service] = self.client.node.create_client(Trigger, service)
+        self.wait(self._services[service].service_is_ready, f"the service {service}")
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            answers: list[tuple[float, Trigger.Response]] = []
+            asked = time.monotonic()
+            future = self._services[service].call_async(Trigger.Request())
+            future.add_done_callback(lambda f, answers=answers: answers.append((time.monotonic(), f.result())))
+            while not answers and time.monotonic() - asked < 2.0:
+                self.client.spin(0.01)
+            if answers:
+                assert answers[0][1].success, answers[0][1].message
+                return answers[0][0] - asked
+        raise AssertionError(f"{service} did not answer")  # asked again and again: a killed arm's server is listed for a while
+
+    def wait_for_motion(self, since: float | None = None) -> float:
+        """Seconds from `since` (now) to the first joint command of a steady motion."""
+        since = time.monotonic() if since is None else since
+        self.wait(lambda: len(self.motions(since)) >= 3, "a motion of the arm")
+        return float(self.motions(since)[0] - since)
+
+    def wait_for_hold(self, since: float) -> float:
+        """Seconds from `since` to the last joint command before the arm held still; 0 where there was none."""
+        begin = time.monotonic()
+        while time.monotonic() - begin < 10.0:
+            self.client.spin(0.2)
+            moved = self.motions(since)
+            last = moved[-1] if len(moved) else since
+            if time.monotonic() - last > SETTLED_S:
+                return float(last - since)
+        raise AssertionError(f"the arm did not hold: {self.state()}")
+
+    def wait_for_reason(self, topic: str, text: str, since_messages: int = 0) -> None:
+        """Until a status on `topic` tells `text` as its reason or refusal."""
+        heard = self.client.heard[topic]
+
+        def told() -> bool:
+            return any(text in m.reason or text in getattr(m, "refused", "") for m in heard[since_messages:])
+
+        self.wait(told, f"the reason {text!r} on {topic}")
+
+    def wait(self, done: Callable[[], object], what: str) -> None:
+        """Listen until `done()`; what arm and policy said last, where it does not come."""
+        end = time.monotonic() + PATIENCE_S
+        while not done():
+            if time.monotonic() > end:
+                raise AssertionError(f"{what} did not happen within {PATIENCE_S} s: {self.state()}")
+            self.client.spin(0.05)
+
+    def resume(self) -> None:
+        """As an operator does once a fault is over."""
+        self.wait(lambda: self.client.newest("/arm/status").state != ArmStatus.FAULT, "the end of the fault")
+        self.ask("/arm/resume")
+
+    def state(self) -> str:
+        arm, policy = self.client.newest("/arm/status"), self.client.newest("/policy/status")
+        said = [f"{m.state} {m.reason}" if m else "silent" for m in (arm, policy)]
+        return f"arm {said[0]!r}, policy {said[1]!r}"
+
+    def check_steps(self) -> None:
+        """No joint command was farther from the one before than the motors' velocity limits allow in one period."""
+        joints = np.array([values for _, values in self.driver.commands("group")])
+        assert np.isfinite(joints).all()
+        assert (np.abs(np.diff(joints, axis=0)) <= SPEC.joint_velocity * PERIOD_S + 1e-9).all()
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+        self.driver.stop()
+
+
+def node(executable: str, parameters: Mapping[str, object]) -> Process:
+    return Process(executable, "mqe_ros.start", "mqe_ros", executable, parameters, (executable,))
