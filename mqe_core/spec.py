@@ -91,6 +91,7 @@ class GripperSpec:
     travel_upper_m: float
     velocity_m_per_s: float
     effort_n: float
+    max_closing_effort_n: float
 
     def finger_position_m(self, gripper: float) -> float:
         """Bridge gripper value (1 = open) → finger slide position in metres, within the travel."""
@@ -263,7 +264,7 @@ _LENGTHS = {
     "low_m": (3,), "high_m": (3,), "look_direction": (3,),
 }  # fmt: skip
 _POSITIVE = {
-    "mass_kg", "velocity_rad_per_s", "effort_nm", "velocity_m_per_s", "effort_n", "control_hz", "max_translation_step_m",
+    "mass_kg", "velocity_rad_per_s", "effort_nm", "velocity_m_per_s", "effort_n", "max_closing_effort_n", "control_hz", "max_translation_step_m",
     "max_rotation_step_rad", "profile_moving_time_s", "profile_accel_time_s", "max_command_age_s", "max_joint_state_age_s", "max_frame_age_s",
     "tracking_tolerance_m", "tracking_tolerance_rad", "max_joint_acceleration_rad_per_s2",
     "gripper_loop_hz", "gripper_gain_per_m", "gripper_max_pwm", "gripper_hold_pwm", "gripper_stall_time_s",

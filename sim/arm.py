@@ -76,11 +76,12 @@ def _fixed(name: str, parent: str, child: str, x_m: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class ArmState:
-    """What the arm measures and was told, at `stamp` (s): joints (6,) rad, gripper in Bridge units (1 = open)."""
+    """What the arm measures and was told, at `stamp` (s): joints (6,) rad, gripper in Bridge units (1 = open), force of a closing finger in N."""
 
     stamp: float
     joints: np.ndarray
     gripper: float
+    gripper_effort_n: float
     target_joints: np.ndarray
     target_gripper: float
 
@@ -148,6 +149,11 @@ class Arm:
         """Measured gripper in Bridge units: the mean of the two fingers."""
         positions = np.array([state[0] for state in self._bullet.getJointStates(self.body, self._fingers)])
         return float(self._spec.gripper.gripper_value(float((positions * self._finger_signs).mean())))
+
+    def gripper_effort_n(self) -> float:
+        """Force with which the motor closes each of the two fingers, their mean in N; negative: it opens them."""
+        forces = np.array([state[3] for state in self._bullet.getJointStates(self.body, self._fingers)])
+        return float(-(forces * self._finger_signs).mean())
 
     def finger_contacts(self, body: int) -> int:
         """How many of the two fingers touch `body` now."""

@@ -33,6 +33,7 @@ class BulletRobot:
             target_pose=forward_kinematics(self._spec, arm.target_joints),
             target_gripper=arm.target_gripper,
             health=MotorHealth(ok=True),
+            gripper_effort_n=arm.gripper_effort_n,
         )
 
     def send(self, command: Command) -> Command:

@@ -117,6 +117,7 @@ class Server:
             "stamp": self._wall_time(arm.stamp),
             "joints": arm.joints.tolist(),
             "gripper": arm.gripper,
+            "gripper_effort_n": arm.gripper_effort_n,
             "target_joints": arm.target_joints.tolist(),
             "target_gripper": arm.target_gripper,
             "commanded_s": self._commanded_s,
@@ -206,8 +207,9 @@ class Client:
         while self._state.poll(0 if self._arm is not None else 1e3 * _SILENCE_S):
             fields = json.loads(self._state.recv())
             self._arm = ArmState(
-                fields["stamp"], np.array(fields["joints"]), fields["gripper"], np.array(fields["target_joints"]), fields["target_gripper"]
-            )
+                fields["stamp"], np.array(fields["joints"]), fields["gripper"], fields["gripper_effort_n"],
+                np.array(fields["target_joints"]), fields["target_gripper"],
+            )  # fmt: skip
             self._commanded_s = fields["commanded_s"]
         if self._arm is None or time.monotonic() - self._arm.stamp > _SILENCE_S:
             raise RuntimeError(f"the simulation at {self._address} has not published its state for {_SILENCE_S:.0f} s; is it still running?")

@@ -85,7 +85,8 @@ class World:
 
     def arm_state(self) -> ArmState:
         """The arm now, stamped with simulated time."""
-        return ArmState(self.time_s, self.arm.joints(), self.arm.gripper(), self.arm.target_joints, self.arm.target_gripper)
+        arm = self.arm
+        return ArmState(self.time_s, arm.joints(), arm.gripper(), arm.gripper_effort_n(), arm.target_joints, arm.target_gripper)
 
     def add_box(self, half_m, position_m, *, rgba, mass_kg: float, friction: float, yaw_rad: float = 0.0) -> int:
         """A box body; returns its id."""

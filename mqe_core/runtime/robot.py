@@ -54,6 +54,7 @@ class RobotState:
             in.
         target_gripper: gripper really commanded last.
         health: state of the motors.
+        gripper_effort_n: measured force that closes a finger, N; None where the arm does not measure it.
     """
 
     stamp: float
@@ -63,6 +64,7 @@ class RobotState:
     target_pose: np.ndarray
     target_gripper: float
     health: MotorHealth
+    gripper_effort_n: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

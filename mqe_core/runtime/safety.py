@@ -19,6 +19,7 @@ from mqe_core.runtime.path_check import PathCheck
 from mqe_core.runtime.robot import Command, RobotState, unreadable_joints
 from mqe_core.runtime.safety_rules import (
     GRIPPER,
+    GRIPPER_EFFORT,
     JOINT_ACCELERATION,
     JOINT_JUMP,
     JOINT_LIMITS,
@@ -111,6 +112,10 @@ class SafetyFilter:
         gripper = min(max(float(command.gripper), 0.0), 1.0)
         if abs(gripper - command.gripper) > _ROUNDING:
             clipped.append(GRIPPER)
+        effort = state.gripper_effort_n
+        if effort is not None and effort > self._spec.gripper.max_closing_effort_n and gripper < state.target_gripper:
+            gripper = state.target_gripper
+            clipped.append(GRIPPER_EFFORT)
         if not self._limits.is_near(sent_pose, measured, ahead):
             # Another rule moved it away from an arm that does not follow: one found outside the box is led back in.
             joints, sent_pose = last.joints, last.pose

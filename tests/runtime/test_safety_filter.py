@@ -300,6 +300,18 @@ def test_the_gripper_is_clipped_into_its_range(robot, command, clock) -> None:
         assert sent.gripper == expected and sent.clipped == (safety.GRIPPER,)
 
 
+def test_squeezing_fingers_close_no_farther_and_may_open(robot, mock, command, clock, spec, monkeypatch) -> None:
+    walk(robot, command, clock, (0.0, 0.0, 0.0), 1, gripper=0.5)
+    limit = spec.gripper.max_closing_effort_n
+    efforts = [limit + 0.1]
+    monkeypatch.setattr(mock, "observe", lambda: dataclasses.replace(LoopbackRobot.observe(mock), gripper_effort_n=efforts[-1]))
+    cases = ((limit + 0.1, 0.3, 0.5), (limit + 0.1, 0.5, 0.5), (limit - 0.1, 0.4, 0.4), (limit + 0.1, 0.9, 0.9), (None, 0.2, 0.2))
+    for effort, asked, expected in cases:
+        efforts.append(effort)
+        sent = walk(robot, command, clock, (0.0, 0.0, 0.0), 1, gripper=asked)[0]
+        assert sent.gripper == expected and sent.clipped == (safety.GRIPPER_EFFORT,) * (asked != expected)
+
+
 def test_fast_joints_shorten_the_step_and_the_pose_stays_what_the_joints_reach(
     robot, command, clock, spec
 ) -> None:
