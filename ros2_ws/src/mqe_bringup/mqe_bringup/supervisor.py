@@ -57,6 +57,11 @@ class Supervisor:
             if output is not None:
                 output.close()
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name."""
+        return {name: child.pid for name, child in self._children.items()}
+
     def ended(self) -> tuple[str, int] | None:
         """(name, exit code) of a process that ended by itself; None while all run."""
         for name, child in self._children.items():

@@ -1,10 +1,10 @@
-"""How evenly do the commands come? Intervals on /policy/command, against the control period.
+"""How evenly do the commands come, and what do the nodes cost?
 
-    python benchmarks/command_jitter.py [--seconds 60] [--policy FILE] [--size 640x480] [--json]
+    python benchmarks/graph_timing.py [--seconds 60] [--policy FILE] [--size 640x480] [--record FOLDER] [--json]
 
-Real processes: the mock arm, the policy node, and a camera (this process) that publishes images of the given
-size and rate. The times are the messages' own stamps, taken where they are published. Without --policy the
-shipped one runs.
+Real processes: the mock arm, the policy node, and a camera (this process) that publishes images of the given size and
+rate; with --record the recorder too. The times are the messages' own stamps, taken where they are published. Without
+--policy the shipped one runs. CPU is of one core; memory is what is resident, at the start and the end of the measurement.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ import numpy as np
 WARM_UP_COMMANDS = 5  # the first ones meet cold caches
 
 
-def measure(seconds: float, policy: str, width: int, height: int, camera_hz: float) -> dict[str, object]:
+def measure(seconds: float, policy: str, width: int, height: int, camera_hz: float, record: str) -> dict[str, object]:
     """Run the graph for `seconds` of commands; the figures, by name."""
     os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=str(10 + os.getpid() % 90))
     from mqe_bringup.graph import Graph, build_graph
     from mqe_bringup.supervisor import Supervisor
     from mqe_core.spec import load_robot_spec
 
-    graph: Graph = build_graph({"backend": "mock", "camera": "auto", "policy": policy, "stall_commands": "0"})
+    graph: Graph = build_graph(
+        {"backend": "mock", "camera": "auto", "policy": policy, "stall_commands": "0", "reached_steps": "0", "record": record or "false"}
+    )
     os.environ.update(graph.environment)  # this process publishes images: it needs the transport profile
 
     import rclpy
@@ -42,7 +44,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     from mqe_ros import convert, topics
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node("jitter")
+    node = rclpy.create_node("timing")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     stamps, statuses = [], []
@@ -57,29 +59,38 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     )
     images = node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, topics.IMAGE.qos)
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    message = convert.array_to_image(pixels, node.get_clock().now().to_msg(), "camera")
+    # The lowest bit flickers: a picture that stays the same while the arm moves is refused as a frozen camera's.
+    messages = [convert.array_to_image(shown, node.get_clock().now().to_msg(), "camera") for shown in (pixels, pixels ^ 1)]
     goal = convert.array_to_image(255 - pixels, node.get_clock().now().to_msg(), "camera")
+    published = 0
 
     def publish_image() -> None:
+        nonlocal published
+        message = messages[published % 2]
         message.header.stamp = node.get_clock().now().to_msg()
         images.publish(message)
+        published += 1
 
-    node.create_timer(1.0 / camera_hz, publish_image)
     with tempfile.TemporaryDirectory() as logs:
         supervisor = Supervisor(graph.environment, log_folder=Path(logs))
         try:
             supervisor.start([process for process in graph.processes if process.name != "camera_node"])
             client = ActionClient(node, ReachGoal, topics.REACH_GOAL_ACTION)
-            while not client.server_is_ready():
+            listeners = 2 if record else 1
+            while not client.server_is_ready() or images.get_subscription_count() < listeners:
                 executor.spin_once(timeout_sec=0.1)
                 if supervisor.ended() is not None:
                     raise RuntimeError(supervisor.log_tail(supervisor.ended()[0]))
+            node.create_timer(1.0 / camera_hz, publish_image)
             client.send_goal_async(ReachGoal.Goal(goal_image=goal, timeout_s=2.0 * seconds + 60.0))
-            while not stamps:
+            while len(stamps) < WARM_UP_COMMANDS:
                 executor.spin_once(timeout_sec=0.1)
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
+            before = {name: usage(pid) for name, pid in supervisor.pids.items()}
+            begin = time.monotonic()
+            while time.monotonic() < begin + seconds:
                 executor.spin_once(timeout_sec=0.1)
+            elapsed = time.monotonic() - begin
+            after = {name: usage(pid) for name, pid in supervisor.pids.items()}
         finally:
             supervisor.stop()
             executor.shutdown()
@@ -91,7 +102,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     deviation = np.abs(intervals - period_ms)
     latencies = np.array([status.latency_ms for status in statuses[WARM_UP_COMMANDS:]])
     latencies = latencies[np.isfinite(latencies)]
-    return {
+    figures: dict[str, object] = {
         "commands": len(stamps),
         "rate_hz": 1e3 / float(intervals.mean()),
         "deviation_p50_ms": float(np.percentile(deviation, 50)),
@@ -101,6 +112,31 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
         "image_to_command_p99_ms": float(np.percentile(latencies, 99)),
         "deadline_misses": statuses[-1].deadline_misses,
     }
+    for name in after:
+        figures[f"{name}_cpu_percent"] = 100 * (after[name][0] - before[name][0]) / elapsed
+        figures[f"{name}_memory_mb"] = f"{before[name][1]:.0f} to {after[name][1]:.0f}"
+    if record:
+        figures["images_published"] = published
+        figures["images_recorded"] = recorded_images(Path(record), topics.IMAGE.name)
+    return figures
+
+
+def usage(pid: int) -> tuple[float, float]:
+    """(CPU seconds so far, resident MB) of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return cpu, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def recorded_images(folder: Path, topic: str) -> int:
+    """In the bag and in those that continue it."""
+    from rosbags.rosbag2 import Reader
+
+    total = 0
+    for bag in (folder, *folder.parent.glob(f"{folder.name}-*")):
+        with Reader(bag) as reader:
+            total += reader.topics[topic].msgcount
+    return total
 
 
 def main() -> None:
@@ -115,6 +151,7 @@ def main() -> None:
     parser.add_argument(
         "--camera-hz", type=float, default=30.0, help="images per second (default: %(default)s)"
     )
+    parser.add_argument("--record", default="", help="record into this new folder (a path with a / in it), and count the images in it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     if importlib.util.find_spec("mqe_bringup") is None:  # once more, in the built workspace's environment
@@ -122,7 +159,7 @@ def main() -> None:
 
         os.execve(sys.executable, [sys.executable, *sys.argv], workspace_environment())
     width, height = map(int, args.size.split("x"))
-    figures = measure(args.seconds, args.policy, width, height, args.camera_hz)
+    figures = measure(args.seconds, args.policy, width, height, args.camera_hz, args.record)
     if args.json:
         sys.stdout.write(json.dumps(figures) + "\n")
         return
