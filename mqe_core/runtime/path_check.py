@@ -47,8 +47,9 @@ class PathCheck:
     def _leaves_the_box(self, positions: np.ndarray) -> bool:
         """Half of the clearance is for what lies between the points that are looked at, as with the hand and the table."""
         box, start = self._spec.workspace, positions[-1]
-        beyond = np.maximum(np.minimum(box.inner_low, start) - positions[:-1], positions[:-1] - np.maximum(box.inner_high, start))
-        return bool(beyond.max() > 0.5 * box.path_clearance_m)
+        half = 0.5 * box.path_clearance_m
+        low, high = np.minimum(box.inner_low - half, start), np.maximum(box.inner_high + half, start)
+        return bool((np.maximum(low - positions, positions - high) > _ROUNDING).any())
 
     def _meets_the_table(self, tools: np.ndarray, frames: np.ndarray, floor: float) -> bool:
         if (self._hand(tools[:-1]) < floor - 0.5 * self._spec.workspace.table_clearance_m).any():

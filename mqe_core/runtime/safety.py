@@ -113,7 +113,8 @@ class SafetyFilter:
         if abs(gripper - command.gripper) > _ROUNDING:
             clipped.append(GRIPPER)
         effort = state.gripper_effort_n
-        if effort is not None and effort > self._spec.gripper.max_closing_effort_n and gripper < state.target_gripper:
+        # An open gripper squeezes nothing: where its motor pushes, something pushes its fingers apart.
+        if effort is not None and effort > self._spec.gripper.max_closing_effort_n and gripper < state.target_gripper < 1.0:
             gripper = state.target_gripper
             clipped.append(GRIPPER_EFFORT)
         if not self._limits.is_near(sent_pose, measured, ahead):

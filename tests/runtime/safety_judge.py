@@ -95,8 +95,9 @@ class Judge:
         box = spec.workspace
         beyond = np.maximum(box.low - start.position, start.position - box.high).clip(min=0)
         floor = walk.floor_m
-        # What is found beyond a limit may stay there, but not go farther.
-        bow = np.where(beyond > 0, box.path_clearance_m, 0.0)
+        # What is found beyond a limit, or as near to it as waypoints are not sent, may stay there, but not go farther than the filter can see.
+        half = 0.5 * box.path_clearance_m
+        bow = np.where((start.position < box.low + half) | (start.position > box.high - half), half, 0.0)
         for part in _PARTS:
             between = walk.joints + part * (joints - walk.joints)
             here = self.look(between)

@@ -305,7 +305,8 @@ def test_squeezing_fingers_close_no_farther_and_may_open(robot, mock, command, c
     limit = spec.gripper.max_closing_effort_n
     efforts = [limit + 0.1]
     monkeypatch.setattr(mock, "observe", lambda: dataclasses.replace(LoopbackRobot.observe(mock), gripper_effort_n=efforts[-1]))
-    cases = ((limit + 0.1, 0.3, 0.5), (limit + 0.1, 0.5, 0.5), (limit - 0.1, 0.4, 0.4), (limit + 0.1, 0.9, 0.9), (None, 0.2, 0.2))
+    over, under = limit + 0.1, limit - 0.1
+    cases = ((over, 0.3, 0.5), (over, 0.5, 0.5), (under, 0.4, 0.4), (over, 1.0, 1.0), (over, 0.3, 0.3), (None, 0.2, 0.2))  # open, it may close
     for effort, asked, expected in cases:
         efforts.append(effort)
         sent = walk(robot, command, clock, (0.0, 0.0, 0.0), 1, gripper=asked)[0]
