@@ -18,9 +18,12 @@ import pytest
 
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
-from ros_helpers import PATIENCE_S, Client, Lifecycle
+from ros_helpers import PATIENCE_S, Client, Goal, Lifecycle
 
 from mqe_bringup.graph import Process
+from mqe_interfaces.action import ReachGoal
+
+GOAL = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_bringup" / "goals" / "drawer_place.png"  # 36 KiB as pixels
 
 
 class Node:
@@ -42,9 +45,12 @@ class Node:
 
     def end(self) -> tuple[int, str]:
         """Its exit code after Ctrl-C, or after its own end; and what it said."""
+        self.interrupt()
+        return self.wait()
+
+    def interrupt(self) -> None:
         if not self.ended:
             self._process.send_signal(signal.SIGINT)
-        return self.wait()
 
     def wait(self) -> tuple[int, str]:
         try:
@@ -75,6 +81,19 @@ def test_a_node_that_is_shut_down_lets_go_and_ends_cleanly(
     assert code == 0, said
 
 
+def test_after_a_signal_a_client_hears_how_its_goal_ended(constant_policy: Path, client: Client, tmp_path: Path) -> None:
+    node = Node(tmp_path / "log", policy=str(constant_policy), camera_domain="sim")
+    try:
+        goal = Goal(client, ReachGoal.Goal(goal_file=str(GOAL), timeout_s=60.0))
+        client.wait(lambda: goal.feedback, "the goal's begin")
+        node.interrupt()
+        result = goal.result()
+    finally:
+        code, said = node.end()
+    assert (result.outcome, result.reason) == (ReachGoal.Result.FAILED, "policy_node was deactivated")
+    assert code == 0, said
+
+
 @dataclass(frozen=True)
 class Usage:
     """What a process holds."""
@@ -89,7 +108,6 @@ def usage(pid: int) -> Usage:
     return Usage(int(said["VmRSS"].split()[0]), int(said["Threads"]), len(os.listdir(f"/proc/{pid}/fd")))
 
 
-GOAL = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_bringup" / "goals" / "drawer_place.png"  # 36 KiB as pixels
 WARM_UP, PARTS, CYCLES = 100, 4, 250
 MAX_GROWTH_KIB = 256  # of the part that grows least: a leak grows in every part, the allocator by jumps
 

@@ -37,6 +37,7 @@ from mqe_ros.running import declare, read, run_node
 
 _OUTCOMES = ReachGoal.Result
 _SLOT_S, _REMOTE_SLOT_S = 0.02, 0.1  # after each tick; a server's answer may take half a period
+_LAST_WORDS_S = 0.3  # DDS loses what it has not delivered when its sender goes
 
 
 # name, type, default (None: it must be given)
@@ -80,6 +81,7 @@ class PolicyNode(ManagedNode):
         self._goal_name = ""  # in force, or last in force
         self._sequence = 0
         self._latency_s: float | None = None
+        self._leave_at = -math.inf
 
     def configure(self) -> None:
         self._spec = load_robot_spec(read(self, "robot"))
@@ -137,8 +139,9 @@ class PolicyNode(ManagedNode):
     def finish(self) -> bool:
         """Whoever asked for a goal hears how it ended before the node goes."""
         if self.lifecycle_state == "active":
+            self._leave_at = time.monotonic() + (0.0 if self._goals.settled else _LAST_WORDS_S)
             self.trigger_deactivate()
-        return self._goals is None or self._goals.settled
+        return self._goals is None or self._goals.settled and time.monotonic() >= self._leave_at
 
     def _find_first_goal(self, folders: list[Path]) -> Goal | None:
         name = read(self, "goal")
