@@ -19,6 +19,7 @@ _PARTS = np.arange(1, 9) / 8  # where the way between two waypoints is looked at
 _HAND = ("gripper", "gripper_bar", "left_finger", "right_finger")
 _LINKS = ("upper_arm", "upper_forearm", "lower_forearm", "wrist")
 _ASLEEP_RAD = 0.3  # as near to the sleep joints the arm rests on itself
+_UNFOLDING_M, _UNFOLDED_M = 0.002, 0.02  # how much deeper parts may touch while it unfolds, and how far apart they are when it has
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,7 @@ class Judge:
         plane = pybullet.createCollisionShape(pybullet.GEOM_PLANE, **client)
         self._table = pybullet.createMultiBody(0, plane, **client)
         meet = {(a, b) for a in ("base", "shoulder", "upper_arm") for b in (*_LINKS[1:], *_HAND)} - {("upper_arm", "upper_forearm")}
+        self._meet = [(part[a], part[b]) for a, b in meet]
         for a in part:
             pybullet.setCollisionFilterPair(self._arm, self._table, part[a], -1, int(a in _HAND + _LINKS), **client)
             for b in part:
@@ -105,10 +107,9 @@ class Judge:
             assert (outside <= beyond + (bow if part < 1 else 0.0) + TOLERANCE).all(), "workspace"
             assert here.hand_m >= floor - TOLERANCE, "hand in the table"
             assert here.links_m >= start.links_m - TOLERANCE, "arm in the table"
-            if not (np.abs(between - spec.sleep_joints)[1:] < _ASLEEP_RAD).all():
-                # Parts that touch already (the arm was found asleep) are judged by their capsules, which are not these boxes.
-                allowed = 0.0 if start.self_m == 0.0 else walk.resting_m - 0.002
-                assert here.self_m >= allowed, "self-collision"
+            if not self.is_asleep(between):
+                # Until an arm that rested on itself has unfolded, the filter goes by the distance of capsules, which are not these boxes.
+                assert here.self_m >= (walk.resting_m - _UNFOLDING_M if walk.folded else 0.0), "self-collision"
         np.testing.assert_allclose(pose[:3, 3], here.position, atol=TOLERANCE)
         turned = np.array(pybullet.getMatrixFromQuaternion(here.quaternion)).reshape(3, 3)
         np.testing.assert_allclose(pose[:3, :3], turned, atol=TOLERANCE)
@@ -123,6 +124,22 @@ class Judge:
         walk.velocity = (joints - walk.joints) / elapsed
         walk.joints, walk.time, walk.view = joints, now, here
         walk.floor_m = min(0.0, max(floor, here.hand_m))
+        walk.folded = self.is_asleep(joints) or (walk.folded and self._gap(joints) < _UNFOLDED_M)
+
+    def is_asleep(self, joints: np.ndarray) -> bool:
+        """Whether the arm is folded up: there it rests on itself."""
+        return bool((np.abs(joints - self.spec.sleep_joints)[1:] < _ASLEEP_RAD).all())
+
+    def _gap(self, joints: np.ndarray) -> float:
+        """Metres between the two nearest parts that can meet, at most `_UNFOLDED_M`."""
+        self.look(joints)
+        client = {"physicsClientId": self._client}
+        near = [
+            point[8]
+            for a, b in self._meet
+            for point in pybullet.getClosestPoints(self._arm, self._arm, _UNFOLDED_M, linkIndexA=a, linkIndexB=b, **client)
+        ]
+        return min(near, default=_UNFOLDED_M)
 
     def close(self) -> None:
         pybullet.disconnect(self._client)
@@ -136,6 +153,7 @@ class Walk:
         self.velocity = np.zeros(6)
         self.floor_m = self.view.hand_m  # found too low it may stay so, and once higher not go back
         self.resting_m = self.view.self_m
+        self.folded = self.resting_m < 0.0 or judge.is_asleep(joints)
 
 
 def _turn(before: tuple, after: tuple) -> np.ndarray:
