@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mqe_core.geometry import make_pose, rotation_angle
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.geometry import make_pose, rotation_angle, rotation_vector
+from mqe_core.kinematics import forward_kinematics, inverse_kinematics
 from mqe_core.runtime.robot import Clock, Command, RobotState
 from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.runtime.safety_rules import JOINT_ACCELERATION, JOINT_STATE, MOTORS, STALE_STATE, TOO_SOON
@@ -27,6 +27,8 @@ _AT_REST_RAD = 0.15  # of the sleep joints: folded up; the waist may point anywh
 # A motion of its own rises to this height first: above what stands on the table, and still within reach at the far end of the workspace.
 _CLEARANCE_M = 0.12
 _CLEAR_OF_BASE_M = 0.16  # … and from nearer to the base also away from it: straight up there, the hand meets the arm's own shoulder
+_MAX_OWN_COMMANDS = 150  # 30 s; from one end of the workspace to the other and to sleep it takes 5
+_OWN_PACE = 0.5  # of the joints' velocity limits: well below their acceleration, too
 
 logger = logging.getLogger(__name__)
 
@@ -193,45 +195,66 @@ class ArmSide:
 
 
 class OwnMotion:
-    """Commands that lead through the poses of `stations` (joints (6,) each): first up to a clearance
-    height where the tool is lower, then straight to one after the other.
+    """Commands that lead through `stations` (joints (6,) each): first straight up to a clearance height where the tool is lower,
+    then with all joints turning at once from one station to the next, as near the arm's own base a straight line in space would
+    fold it into itself.
     """
 
     def __init__(self, spec: RobotSpec, name: str, stations: Sequence[np.ndarray], gripper: float | None = None) -> None:
         self.name = name
         self._gripper = gripper  # None: as it is
         self._spec = spec
-        self._goals = [forward_kinematics(spec, joints) for joints in stations]
+        self._stations = [np.asarray(joints, dtype=np.float64) for joints in stations]
         self._risen = False
         self._sequence = 0
         self._session = f"{name}-{next(_own_sessions)}"
 
     def next_command(self, arm: RobotState, now: float) -> Command | None:
         """The next target after `arm.target_pose`, or None once that is the last station."""
-        control = self._spec.control
         here = arm.target_pose
-        while self._goals and self._is_at(here, self._goals[0]):
-            self._goals.pop(0)
-        if not self._goals:
+        while self._stations and self._is_at(here, forward_kinematics(self._spec, self._stations[0])):
+            self._stations.pop(0)
+        if not self._stations:
             return None
-        goal = self._goals[0]
-        position = goal[:3, 3]
         self._risen = self._risen or here[2, 3] >= _CLEARANCE_M - 1e-4
-        if not self._risen:
-            position = np.array([max(here[0, 3], _CLEAR_OF_BASE_M), here[1, 3], _CLEARANCE_M])
-        step = position - here[:3, 3]
-        length = float(np.linalg.norm(step))
-        step *= min(1.0, control.max_translation_step_m / length) if length > 0 else 1.0
+        joints = inverse_kinematics(self._spec, here, arm.joints) if self._risen else None
         self._sequence += 1
-        # The turn is asked for as a whole: the filter shortens it step by step.
         return Command(
-            pose=make_pose(goal[:3, :3], here[:3, 3] + step),
+            pose=self._rise(arm) if joints is None else self._turn(here, joints),
             gripper=arm.target_gripper if self._gripper is None else self._gripper,
             stamp=now,
             session=self._session,
             sequence=self._sequence,
             frame_id=self._spec.base_frame,
         )
+
+    def _rise(self, arm: RobotState) -> np.ndarray:
+        """One step up, already turning as the first station asks where that can be reached; the filter shortens the turn."""
+        here = arm.target_pose
+        position = np.array([max(here[0, 3], _CLEAR_OF_BASE_M), here[1, 3], _CLEARANCE_M])
+        step = position - here[:3, 3]
+        length = float(np.linalg.norm(step))
+        step *= min(1.0, self._spec.control.max_translation_step_m / length) if length > 0 else 1.0
+        turned = make_pose(forward_kinematics(self._spec, self._stations[0])[:3, :3], here[:3, 3] + step)
+        if inverse_kinematics(self._spec, turned, arm.joints) is not None:
+            return turned
+        return make_pose(here[:3, :3], here[:3, 3] + step)
+
+    def _turn(self, here: np.ndarray, joints: np.ndarray) -> np.ndarray:
+        """One step of all joints towards the station: shortened as a whole, as each limit by itself would lead off the way."""
+        control = self._spec.control
+        way = self._stations[0] - joints
+        longest = control.period_s * self._spec.joint_velocity
+        fraction = _OWN_PACE / max(_OWN_PACE, float((np.abs(way) / longest).max()))
+        for _ in range(3):  # the hand's step is nearly, not quite, in proportion
+            pose = forward_kinematics(self._spec, joints + fraction * way)
+            translation = float(np.abs(pose[:3, 3] - here[:3, 3]).max()) / control.max_translation_step_m
+            rotation = float(np.abs(rotation_vector(pose[:3, :3] @ here[:3, :3].T)).max()) / control.max_rotation_step_rad
+            excess = max(translation, rotation)
+            if excess <= 1.0:
+                break
+            fraction *= 0.98 / excess
+        return pose
 
     @staticmethod
     def _is_at(here: np.ndarray, goal: np.ndarray) -> bool:

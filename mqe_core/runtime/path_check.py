@@ -13,6 +13,7 @@ from mqe_core.spec import RobotSpec
 _ROUNDING = 1e-9
 _PARTS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])  # where the way is looked at
 _NEAR_SLEEP_RAD = 0.3  # outside of it the way to sleep needs no exception
+_SLEEP_MARGIN_M = 0.002  # on the way there the capsules meet a little more than at its end
 
 
 class PathCheck:
@@ -58,10 +59,10 @@ class PathCheck:
         return bool((links[:-1] < np.minimum(0.0, links[-1]) - _ROUNDING).any())
 
     def _meets_itself(self, frames: np.ndarray, path: np.ndarray) -> bool:
-        """Folded up to sleep the arm rests on itself: there each two parts may come as near as they do in that very pose."""
+        """Folded up to sleep the arm rests on itself: there each two parts may come as near as they do in that very pose, and a margin."""
         distances = self._self_distance(frames)  # (n + 1, pairs)
         allowed = np.minimum(0.0, distances[-1])
         # The waist turns the folded arm as a whole.
         asleep = (np.abs(path - self._spec.sleep_joints)[:, 1:] < _NEAR_SLEEP_RAD).all(axis=1)
-        limits = np.where(asleep[:, None], np.minimum(allowed, self._asleep_m), allowed)
+        limits = np.where(asleep[:, None], np.minimum(allowed, self._asleep_m - _SLEEP_MARGIN_M), allowed)
         return bool((distances[:-1] < limits[:-1] - _ROUNDING).any())

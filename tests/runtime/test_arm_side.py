@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mqe_core.geometry import state_to_pose
+from mqe_core.geometry import euler_to_rotation, make_pose, state_to_pose
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
 from mqe_core.runtime.arm_side import _CLEARANCE_M, FAULT, HELD, MOVING, READY, ArmSide
 from mqe_core.runtime.loopback import LoopbackRobot
@@ -190,6 +190,29 @@ def test_homing_arrives_from_anywhere_in_the_workspace(clock, spec) -> None:
             if not side.moves_itself:
                 break
         assert side.state == READY, (state, side.reason)
+
+
+def test_parking_ends_asleep_from_anywhere_in_the_workspace(clock, spec) -> None:
+    """All joints turn at once: by a straight line in space the arm would fold into itself."""
+    rng = np.random.default_rng(1)
+    down = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+    starts = 0
+    while starts < 20:
+        rotation = euler_to_rotation(rng.uniform(-0.5, 0.5, 3)) @ down
+        start = inverse_kinematics(spec, make_pose(rotation, rng.uniform(spec.workspace.low, spec.workspace.high)), spec.neutral_joints)
+        if start is None or abs(start[0]) > 1.5:  # or a pose that reaches over its own shoulder
+            continue
+        starts += 1
+        robot = SafeRobot(LoopbackRobot(spec, clock=clock, start_joints=start), spec, clock)
+        side = ArmSide(robot, clock)
+        side.park()
+        for _ in range(100):
+            clock.advance(0.2)
+            side.tick()
+            if not side.moves_itself:
+                break
+        assert side.state == READY, (start, side.reason)
+        np.testing.assert_allclose(robot.observe().joints, spec.sleep_joints, atol=5e-3)
 
 
 def test_homing_asked_for_right_after_a_command_waits_for_the_next_tick(side, command, clock) -> None:
