@@ -7,7 +7,9 @@ Real processes on the mock backend, started once for the whole file.
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from action_msgs.srv import CancelGoal
 from rclpy.action import get_action_names_and_types
 from ros_helpers import STEP_M, STEPS_TO_GOAL, Client, Goal
 
-from mqe_bringup.graph import build_graph
+from mqe_bringup.graph import Process, build_graph
 from mqe_bringup.supervisor import Supervisor
 from mqe_core.geometry import pose_to_state
 from mqe_core.kinematics import forward_kinematics
@@ -292,6 +294,14 @@ def test_a_goal_may_come_as_an_image_and_is_shown_to_late_listeners(arm: Client)
     np.testing.assert_array_equal(convert.image_to_array(late[-1]), image)
     goal.cancel()
     goal.result()
+
+
+def test_a_second_arm_in_the_same_domain_is_refused(arm: Client) -> None:
+    second = Process("arm_node", "mqe_ros.start", "mqe_ros", "arm_node", {"backend": "mock"}, ("arm_node",))
+    ended = subprocess.run(second.command, env=os.environ, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and "another arm_node runs in ROS domain" in ended.stderr and "Traceback" not in ended.stderr
+    before = len(arm.heard["/arm/status"])
+    arm.wait(lambda: len(arm.heard["/arm/status"]) > before + 2, "the first arm's status")
 
 
 def test_every_node_reports_diagnostics(arm: Client) -> None:

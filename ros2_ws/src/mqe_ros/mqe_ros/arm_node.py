@@ -26,6 +26,7 @@ from mqe_core.spec import load_robot_spec, with_table_height
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
 from mqe_ros import convert, topics
 from mqe_ros.markers import IntendedPath
+from mqe_ros.only_arm import require_only_arm
 from mqe_ros.running import ControlNode, parameter, run_node
 
 
@@ -64,6 +65,7 @@ class ArmNode(ControlNode):
         # At a multiple of the control rate, so that the policy finds a pose that is at most 1/state_hz old.
         state_hz = parameter(self, "state_hz", float, 20.0)
         self._states_per_tick = max(1, round(state_hz / self._spec.control.control_hz))
+        require_only_arm()
         clock, options = MonotonicClock(), {"address": address} if address else {}
         if self._dry_run and backend == "hardware":
             options["drive"] = False

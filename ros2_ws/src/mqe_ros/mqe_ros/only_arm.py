@@ -1,0 +1,37 @@
+"""One arm node per ROS domain: a second one would move its own arm by the first one's commands."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+
+from mqe_ros import topics
+
+_LISTEN_S = 1.0  # discovery, and a few periods of its status
+
+
+def require_only_arm() -> None:
+    """Listen for an arm's status, before there is one of this process. ValueError where one is heard.
+
+    Only what speaks counts: a node that was killed is listed for a while.
+    """
+    heard: list[object] = []
+    node = rclpy.create_node("arm_listener", start_parameter_services=False)  # of its own: the arm's node is not complete yet
+    node.create_subscription(topics.ARM_STATUS.type, topics.ARM_STATUS.name, heard.append, topics.ARM_STATUS.qos)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    end = time.monotonic() + _LISTEN_S
+    try:
+        while not heard and time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.1)
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+    if heard:
+        raise ValueError(
+            f"another arm_node runs in ROS domain {os.environ.get('ROS_DOMAIN_ID', '0')}, and both would follow every command: "
+            f"stop it, or give this graph a ROS_DOMAIN_ID of its own (0 to 101)"
+        )
