@@ -178,11 +178,12 @@ class HardwareSpec:
 
 @dataclass(frozen=True, eq=False)
 class CameraSpec:
-    """A fixed pinhole camera: intrinsics in pixels, position and optical axis in the base frame."""
+    """A fixed pinhole camera: images per second, intrinsics in pixels, position and optical axis in the base frame."""
 
     name: str
     width_px: int
     height_px: int
+    rate_hz: float
     fx_px: float
     fy_px: float
     cx_px: float
@@ -269,7 +270,7 @@ _POSITIVE = {
     "tracking_tolerance_m", "tracking_tolerance_rad", "max_joint_acceleration_rad_per_s2",
     "gripper_loop_hz", "gripper_gain_per_m", "gripper_max_pwm", "gripper_hold_pwm", "gripper_stall_time_s",
     "gripper_still_m", "health_period_s", "max_motor_temperature_c",
-    "width_px", "height_px", "fx_px", "fy_px", "bar_offset_m", "fingers_offset_m", "ee_offset_m",
+    "width_px", "height_px", "rate_hz", "fx_px", "fy_px", "bar_offset_m", "fingers_offset_m", "ee_offset_m",
 }  # fmt: skip
 
 

@@ -17,7 +17,6 @@ CHOICES = (
     "auto, sim, a video device read with OpenCV (/dev/video0, 0), a driver: usb_cam or usb_cam:/dev/video2, realsense or "
     "realsense:SERIAL; an EpisodeStore to replay, or none: your own driver publishes /camera/image_raw"
 )
-_IMAGES_PER_S = 30  # as BridgeData's cameras; one command uses every sixth
 _DEVICE_PATIENCE_S = 10.0  # for a RealSense to appear; the driver itself would wait for ever
 
 
@@ -83,7 +82,7 @@ def _usb_cam(camera: CameraSpec, device: str) -> Camera:
         "video_device": device,
         "image_width": camera.width_px,
         "image_height": camera.height_px,
-        "framerate": float(_IMAGES_PER_S),
+        "framerate": camera.rate_hz,
         "pixel_format": "yuyv2rgb",  # what every webcam offers, published as rgb8; the default's yuv422 nobody here reads
         "camera_name": camera.name,
         "frame_id": camera.name,
@@ -98,7 +97,7 @@ def _usb_cam(camera: CameraSpec, device: str) -> Camera:
 
 def _realsense(camera: CameraSpec, serial: str) -> Camera:
     parameters = {
-        "rgb_camera.color_profile": f"{camera.width_px}x{camera.height_px}x{_IMAGES_PER_S}",
+        "rgb_camera.color_profile": f"{camera.width_px}x{camera.height_px}x{camera.rate_hz:.0f}",
         "rgb_camera.color_format": "RGB8",
         "camera_name": camera.name,
         "wait_for_device_timeout": _DEVICE_PATIENCE_S,

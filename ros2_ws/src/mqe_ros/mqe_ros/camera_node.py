@@ -31,7 +31,7 @@ class CameraNode(ControlNode):
         if name not in _OPTIONS:
             raise ValueError(f"the parameter camera must be one of {', '.join(_OPTIONS)}; got {name!r}")
         options = {option: parameter(self, option, str) for option in _OPTIONS[name]}
-        self._period = 1.0 / parameter(self, "rate_hz", float, 30.0)
+        self._period = 1.0 / parameter(self, "rate_hz", float, self._spec.camera.rate_hz)
         self._camera = make_camera(name, self._spec, **options)
         self._image = self.publish_on(topics.IMAGE)
         self._published = 0
