@@ -11,6 +11,7 @@ from mqe_core.runtime.table import HandClearance, LinkClearance
 from mqe_core.spec import RobotSpec
 
 _ROUNDING = 1e-9
+_SENT_TOLERANCE = 2e-6  # m: how much lower the joints may reach than the pose that was raised to the floor
 _PARTS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])  # where the way is looked at
 _NEAR_SLEEP_RAD = 0.3  # outside of it the way to sleep needs no exception
 _SLEEP_MARGIN_M = 0.002  # on the way there the capsules meet a little more than at its end
@@ -53,7 +54,8 @@ class PathCheck:
         return bool((np.maximum(low - positions, positions - high) > _ROUNDING).any())
 
     def _meets_the_table(self, tools: np.ndarray, frames: np.ndarray, floor: float) -> bool:
-        if (self._hand(tools[:-1]) < floor - 0.5 * self._spec.workspace.table_clearance_m).any():
+        lowest = min(floor, -0.5 * self._spec.workspace.table_clearance_m)
+        if (self._hand(tools[:-1]) < lowest - _SENT_TOLERANCE).any():
             return True
         links = self._links(frames)  # (n + 1, corners)
         return bool((links[:-1] < np.minimum(0.0, links[-1]) - _ROUNDING).any())

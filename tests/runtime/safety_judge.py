@@ -19,7 +19,7 @@ _PARTS = np.arange(1, 9) / 8  # where the way between two waypoints is looked at
 _HAND = ("gripper", "gripper_bar", "left_finger", "right_finger")
 _LINKS = ("upper_arm", "upper_forearm", "lower_forearm", "wrist")
 _ASLEEP_RAD = 0.3  # as near to the sleep joints the arm rests on itself
-_UNFOLDING_M, _UNFOLDED_M = 0.002, 0.02  # how much deeper parts may touch while it unfolds, and how far apart they are when it has
+_UNFOLDING_M, _UNFOLDED_M = 0.006, 0.02  # how much deeper than asleep parts may touch while it unfolds, and how far apart they are when it has
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,8 @@ class Judge:
                 if a != b and (b, a) not in meet:
                     pybullet.setCollisionFilterPair(self._arm, self._arm, part[a], part[b], int((a, b) in meet), **client)
 
+        self.resting_m = self.look(spec.sleep_joints).self_m
+
     def look(self, joints: np.ndarray) -> View:
         client = {"physicsClientId": self._client}
         pybullet.resetJointStatesMultiDof(self._arm, self._joints, [[float(value)] for value in joints], **client)
@@ -98,18 +100,19 @@ class Judge:
         beyond = np.maximum(box.low - start.position, start.position - box.high).clip(min=0)
         floor = walk.floor_m
         # What is found beyond a limit, or as near to it as waypoints are not sent, may stay there, but not go farther than the filter can see.
-        half = 0.5 * box.path_clearance_m
+        half = 0.5 * min(box.path_clearance_m, box.table_clearance_m)
         bow = np.where((start.position < box.low + half) | (start.position > box.high - half), half, 0.0)
         for part in _PARTS:
             between = walk.joints + part * (joints - walk.joints)
             here = self.look(between)
             outside = np.maximum(box.low - here.position, here.position - box.high)
             assert (outside <= beyond + (bow if part < 1 else 0.0) + TOLERANCE).all(), "workspace"
-            assert here.hand_m >= floor - TOLERANCE, "hand in the table"
+            dip = half if floor < 0.0 and part < 1 else 0.0  # of a hand that was found in the table
+            assert here.hand_m >= floor - dip - TOLERANCE, "hand in the table"
             assert here.links_m >= start.links_m - TOLERANCE, "arm in the table"
             if not self.is_asleep(between):
                 # Until an arm that rested on itself has unfolded, the filter goes by the distance of capsules, which are not these boxes.
-                assert here.self_m >= (walk.resting_m - _UNFOLDING_M if walk.folded else 0.0), "self-collision"
+                assert here.self_m >= (self.resting_m - _UNFOLDING_M if walk.folded else 0.0), "self-collision"
         np.testing.assert_allclose(pose[:3, 3], here.position, atol=TOLERANCE)
         turned = np.array(pybullet.getMatrixFromQuaternion(here.quaternion)).reshape(3, 3)
         np.testing.assert_allclose(pose[:3, :3], turned, atol=TOLERANCE)
@@ -152,8 +155,7 @@ class Walk:
         self.joints, self.time, self.view = np.array(joints), -np.inf, judge.look(joints)
         self.velocity = np.zeros(6)
         self.floor_m = self.view.hand_m  # found too low it may stay so, and once higher not go back
-        self.resting_m = self.view.self_m
-        self.folded = self.resting_m < 0.0 or judge.is_asleep(joints)
+        self.folded = self.view.self_m < 0.0 or judge.is_asleep(joints)
 
 
 def _turn(before: tuple, after: tuple) -> np.ndarray:
