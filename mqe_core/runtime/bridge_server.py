@@ -3,8 +3,9 @@
 One ZeroMQ request and reply per call, each an LZ4 frame around a pickled dict (facts: widowx_bridge.md section 6). Replies pass a restricted
 unpickler; requests carry plain lists and numbers, which every version of the server reads. The server composes each step on a target of its
 own, which it does not tell. Initialising it puts the arm at its start pose and the target on the measured one; from there the same target is
-kept here, step by step, with the server's own limits. Where a step is not answered, the target is no longer known, and this is the end.
-It has no hold and no watchdog; its motors keep their last target.
+kept here, step by step, with the server's own limits. It turns each step about the position that it measures then, which is only nearly
+the one observed before: turns of a moving arm let the two targets drift apart, by the turn times the way made in between. Where a step is
+not answered, the target is no longer known, and this is the end. It has no hold and no watchdog; its motors keep their last target.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import numpy as np
 import zmq
 
 from mqe_core import images, safe_pickle
-from mqe_core.geometry import action_between, apply_action, state_to_pose
+from mqe_core.geometry import action_between, apply_action, part_way, state_to_pose
 from mqe_core.kinematics import inverse_kinematics
 from mqe_core.runtime.robot import Clock, Command, Frame, MotorHealth, RobotState
-from mqe_core.runtime.safety_rules import MOTORS
+from mqe_core.runtime.safety_rules import MOTORS, ROTATION_STEP, TRANSLATION_STEP, UNREACHABLE
 from mqe_core.spec import RobotSpec
 
 PORT = 5556
@@ -30,6 +31,7 @@ _REPLY_S = 0.8  # the published client's; the server goes on with what it was as
 _INIT_S = 30.0  # initialising takes about ten seconds, in which it answers nothing
 _REST_S, _REST_M = 0.5, 1e-3  # the start pose is reached where the hand has not moved more than that in that time
 _STEP_LIMITS = np.array([0.05] * 3 + [0.25] * 3)  # what the server clips a step to (facts 1.1)
+_ROUNDING = 1e-6  # a limit exceeded by less, as a part of it, is rounding
 _SUCCESS = 1
 _OBSERVED_S = 0.05  # an observation so fresh serves robot and camera alike: each costs the server some 80 ms
 _MAX_REPLY_BYTES = 64 * 1024 * 1024
@@ -49,8 +51,9 @@ def handshake(port: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """state (7,) as the server measured it, the camera's JPEG, and when the answer came (monotonic s)."""
+    """state (7,) as the server measured it, the camera's JPEG, and when it was asked for and came (monotonic s): it was measured in between."""
 
+    asked: float
     received: float
     state: np.ndarray
     jpeg: bytes
@@ -119,13 +122,14 @@ class BridgeServer:
 
     def _observe(self) -> Observation | None:
         """None where no answer came, or the server has no arm yet."""
+        asked = time.monotonic()
         answer = self._ask({"type": "obs", "keys": ["image", "state", "full_image"]})
         if answer is None or not isinstance(answer.get("state"), np.ndarray) or not isinstance(answer.get("full_image"), bytes):
             return None
         state = np.asarray(answer["state"], dtype=np.float64)
         if state.shape != (7,):
             raise RuntimeError(f"the server at {self._address} sent a state of shape {state.shape}, expected 7 numbers")
-        return Observation(time.monotonic(), state, answer["full_image"])
+        return Observation(asked, time.monotonic(), state, answer["full_image"])
 
     def _ask(self, request: dict) -> dict | None:
         """The reply, or None where none came in time. ValueError where it is no message of plain values and arrays."""
@@ -172,9 +176,9 @@ class BridgeServerRobot:
         if joints is None:
             raise RuntimeError(f"the server tells a state that the arm cannot have: {observation.state.tolist()}")
         if self._target is None:
-            self._target, self._target_gripper = pose, min(max(float(observation.state[6]), 0.0), 1.0)
+            self._target, self._target_gripper = pose.copy(), min(max(float(observation.state[6]), 0.0), 1.0)
         return RobotState(
-            stamp=observation.received,
+            stamp=observation.asked,
             joints=joints,
             gripper=float(observation.state[6]),
             pose=pose,
@@ -184,14 +188,42 @@ class BridgeServerRobot:
         )
 
     def send(self, command: Command) -> Command:
-        """One step towards the command; returns the target that the server has now."""
+        """One step towards the command, as far as the server goes in one; returns the target that the server has now."""
+        if command.joints is None:
+            raise ValueError("a command without joints reached the backend; send it through SafeRobot, which solves for them")
         state = self.observe()
-        motion = np.clip(action_between(state.target_pose, command.pose, state.pose), -_STEP_LIMITS, _STEP_LIMITS)
+        command, motion = self._shortened(command, state)
+        if command.refused is not None:
+            return command
         if not self._server.step(np.append(motion, command.gripper)):
             self._lost = True
             return replace(command, refused=MOTORS, detail="the server did not answer a step, which may still be carried out")
         self._target, self._target_gripper = apply_action(state.target_pose, motion, state.pose), float(command.gripper)
         return replace(command, pose=self._target.copy())
+
+    def _shortened(self, command: Command, state: RobotState) -> tuple[Command, np.ndarray]:
+        """The command, or one part of the way to it, and the motion (6,) that makes the server go there.
+
+        The server clips each number of a motion by itself, which would lead off the way that the filter has checked; and as its turn is
+        about the measured position, what makes up for an arm that lags behind is in the motion, too.
+        """
+        fraction, rule, pose = 1.0, None, command.pose
+        while True:
+            motion = action_between(state.target_pose, pose, state.pose)
+            excess = np.abs(motion) / _STEP_LIMITS
+            if excess.max() <= 1.0 + _ROUNDING:
+                break
+            rule = rule or (TRANSLATION_STEP if excess.argmax() < 3 else ROTATION_STEP)
+            fraction *= 0.98 / float(excess.max())
+            pose = part_way(state.target_pose, command.pose, fraction, fraction)
+        motion = np.clip(motion, -_STEP_LIMITS, _STEP_LIMITS)
+        if rule is None:
+            return command, motion
+        detail = "; ".join(filter(None, [command.detail, f"the server goes {100 * fraction:.0f} % of that way in one step"]))
+        joints = inverse_kinematics(self._spec, pose, command.joints)
+        if joints is None:
+            return replace(command, joints=None, refused=UNREACHABLE, detail=f"{detail}, and no joints reach that"), motion
+        return replace(command, pose=pose, joints=joints, clipped=tuple(dict.fromkeys((*command.clipped, rule))), detail=detail), motion
 
     def hold(self) -> None:
         """Nothing to send: the server's motors keep their target by themselves."""
@@ -209,7 +241,7 @@ class BridgeServerCamera:
     def read(self) -> Frame | None:
         observation = self._server.observation()
         # An RGB array that was encoded as if it were BGR: an ordinary decoder finds red and blue exchanged.
-        return Frame(observation.received, np.ascontiguousarray(images.decode(observation.jpeg)[:, :, ::-1]), "real")
+        return Frame(observation.asked, np.ascontiguousarray(images.decode(observation.jpeg)[:, :, ::-1]), "real")
 
     def close(self) -> None:
         """The connection belongs to who made it."""

@@ -138,7 +138,7 @@ class SafetyFilter:
             last = self._last
             velocity = (result.joints - last.joints) / self._elapsed(last, now)
             floor = min(0.0, max(last.floor, float(self._limits.clearance(result.pose))))
-            self._sent = _Sent(result.joints, result.pose, velocity, now, floor)
+            self._sent = _Sent(result.joints.copy(), result.pose.copy(), velocity, now, floor)  # the caller keeps `result`
 
     def release_session(self) -> None:
         """Let any session command next; the last one may go on only with a higher sequence."""

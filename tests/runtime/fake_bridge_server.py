@@ -1,7 +1,8 @@
 """A stand-in for bridge_data_robot's WidowX server, as its protocol is published (facts: widowx_bridge.md 1 and 6); in a thread.
 
 It shares no code with the product: its own rotations, its own composition of steps on the target. Its arm covers 60 % of the way to the
-target in each step; its camera shows a plain image.
+target at once in each step, so that arithmetic can be compared; one that `follows` covers the whole way, in the time of the motors' profile.
+Its camera shows a plain image.
 """
 
 from __future__ import annotations
@@ -26,15 +27,22 @@ def rotation(roll: float, pitch: float, yaw: float) -> np.ndarray:
     return about_z @ about_y @ about_x
 
 
-class FakeBridgeServer:
-    """`silent`: the next step is done and answered too late. `initialised`: whether init came (or is taken for granted)."""
+PROFILE_S = 0.25
 
-    def __init__(self, initialised: bool = True, version: str = "0.0.1") -> None:
-        self.initialised, self.silent = initialised, False
+
+class FakeBridgeServer:
+    """`silent`: the next step is done and answered too late. `initialised`: whether init came (or is taken for granted).
+    `observing_s`: how long an observation takes to arrive, once measured.
+    """
+
+    def __init__(self, initialised: bool = True, version: str = "0.0.1", follows: bool = False) -> None:
+        self.initialised, self.silent, self.observing_s = initialised, False, 0.0
+        self._follows, self._began = follows, time.monotonic()
         self.steps: list[list[float]] = []
         self.requests: list[dict] = []
         self.position, self.rotation = np.array([0.3, 0.1, 0.25]), np.eye(3)  # target, relative to the tool pointing down
         self.measured_position, self.measured_rotation = np.array([0.28, 0.1, 0.22]), np.eye(3)  # as somebody left it
+        self._start = self.measured_position  # of the motion under way
         self.gripper = 1.0
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.REP)
@@ -61,7 +69,7 @@ class FakeBridgeServer:
             self.requests.append(request)
             reply = self._answer(request)
             late = self.silent and request.get("key") == "step_action"
-            time.sleep(1.2 if late else 0.0)
+            time.sleep(1.2 if late else self.observing_s if request["type"] == "obs" else 0.0)
             self.silent = self.silent and not late
             self._socket.send(lz4.frame.compress(pickle.dumps(reply)))
 
@@ -74,7 +82,7 @@ class FakeBridgeServer:
             self.initialised = True
             # At its start pose the arm rests a little off where it was told to; there the server re-bases its target.
             self.measured_position = np.array([0.3, 0.0, 0.145])
-            self.position = self.measured_position.copy()
+            self._start = self.position = self.measured_position.copy()
             return {"status": 1}
         if request["type"] == "act" and not self.initialised:
             return {"status": 3}
@@ -86,18 +94,27 @@ class FakeBridgeServer:
     def _step(self, action: list[float]) -> None:
         assert type(action) is list and len(action) == 7
         self.steps.append(action)
+        self._measure()
         delta = np.clip(action[:6], [-0.05] * 3 + [-0.25] * 3, [0.05] * 3 + [0.25] * 3)
         turn = rotation(*delta[3:])
         self.position = turn @ (self.position - self.measured_position) + self.measured_position + delta[:3]
         self.rotation = turn @ self.rotation
         self.gripper = action[6]
-        self.measured_position = self.measured_position + 0.6 * (self.position - self.measured_position)
         self.measured_rotation = self.rotation
+        self._start, self._began = self.measured_position, time.monotonic()
+        if not self._follows:
+            self.measured_position = self.measured_position + 0.6 * (self.position - self.measured_position)
+
+    def _measure(self) -> None:
+        if self._follows:
+            part = min(1.0, (time.monotonic() - self._began) / PROFILE_S)
+            self.measured_position = self._start + part * (self.position - self._start)
 
     def _observation(self) -> dict:
         if not self.initialised:
             noise = np.zeros((480, 640, 3), np.uint8)
             return {"image": noise, "state": {}, "full_image": noise}
+        self._measure()
         r = self.measured_rotation
         rpy = [np.arctan2(r[2, 1], r[2, 2]), np.arctan2(-r[2, 0], np.hypot(r[0, 0], r[1, 0])), np.arctan2(r[1, 0], r[0, 0])]
         shown = np.zeros((48, 64, 3), np.uint8)

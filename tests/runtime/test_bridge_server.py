@@ -19,7 +19,7 @@ from mqe_core.runtime import bridge_server
 from mqe_core.runtime.bridge_server import BridgeServer, BridgeServerCamera, BridgeServerRobot, handshake
 from mqe_core.runtime.robot import Command, MonotonicClock
 from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.runtime.safety_rules import MOTORS
+from mqe_core.runtime.safety_rules import MOTORS, STALE_STATE, TRANSLATION_STEP
 from mqe_core.spec import RobotSpec
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -36,7 +36,8 @@ def fake() -> Iterator[FakeBridgeServer]:
 
 
 @pytest.fixture
-def connect(spec: RobotSpec) -> Iterator[Callable[[FakeBridgeServer], BridgeServer]]:
+def connect(spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[FakeBridgeServer], BridgeServer]]:
+    monkeypatch.setattr(bridge_server, "_REST_S", 0.02)  # the fake is at its start pose at once
     links: list[BridgeServer] = []
 
     def start(fake: FakeBridgeServer) -> BridgeServer:
@@ -84,6 +85,42 @@ def test_the_servers_target_is_ours_step_by_step(fake: FakeBridgeServer, step, r
         np.testing.assert_allclose(fake.position, sent.pose[:3, 3], atol=1e-6)
         np.testing.assert_allclose(robot.observe().target_pose, sent.pose, atol=1e-9)
     assert fake.gripper == 0.0 and len(fake.steps) == 8
+
+
+def test_a_step_beyond_what_the_server_carries_out_is_shortened_along_its_way(fake: FakeBridgeServer, step) -> None:
+    before = step((0.05, 0.05, -0.02), (0.2, 0.0, 0.25))
+    time.sleep(0.1)  # with a whole control period the joints are quick enough
+    after = step((0.05, 0.05, -0.02), (0.2, 0.0, 0.25))  # of an arm that lags behind
+    assert before.clipped == () and after.clipped == (TRANSLATION_STEP,) and "in one step" in after.detail
+    way, direction = after.pose[:3, 3] - before.pose[:3, 3], np.array([0.05, 0.05, -0.02])
+    np.testing.assert_allclose(way / np.linalg.norm(way), direction / np.linalg.norm(direction), atol=1e-3)
+    assert all((np.abs(action[:6]) <= np.array([0.05] * 3 + [0.25] * 3) + 1e-9).all() for action in fake.steps)
+    np.testing.assert_allclose(fake.position, after.pose[:3, 3], atol=1e-6)
+
+
+def test_turns_of_a_moving_arm_let_the_targets_drift_apart_but_slowly(connect, spec: RobotSpec) -> None:
+    fake = FakeBridgeServer(follows=True)
+    fake.observing_s = 0.08  # as the published server's
+    try:
+        robot = SafeRobot(BridgeServerRobot(spec, clock=MonotonicClock(), server=connect(fake)), spec, MonotonicClock())
+        for k in range(8):  # as quick as a policy may, there and back
+            time.sleep(spec.control.period_s)
+            pose = robot.observe().target_pose
+            pose[:3, 3] += (-1) ** (k // 2) * np.array([0.03, 0.02, 0.0])
+            pose[:3, :3] = euler_to_rotation((-1) ** (k // 2) * np.array([0.0, 0.0, 0.15])) @ pose[:3, :3]
+            sent = robot.send(Command(pose, 1.0, time.monotonic(), "test", k + 1, spec.base_frame))
+            assert sent.refused is None
+            assert np.linalg.norm(fake.position - sent.pose[:3, 3]) < 0.005  # some 1 mm
+    finally:
+        fake.close()
+
+
+def test_a_state_is_as_old_as_its_request(fake: FakeBridgeServer, step, robot: SafeRobot) -> None:
+    assert step((0.01, 0.0, 0.0)).refused is None
+    fake.observing_s = 0.4
+    assert step((0.01, 0.0, 0.0)).refused == STALE_STATE and len(fake.steps) == 1
+    fake.observing_s = 0.0
+    assert step((0.01, 0.0, 0.0)).refused is None
 
 
 def test_requests_carry_plain_values_only(fake: FakeBridgeServer, step) -> None:

@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -145,7 +146,8 @@ class WidowXRobot:
             return MotorHealth(ok=False, reason=f"the motors' registers have not been read for {age:.0f} s")
         if not all(thread.is_alive() for thread in self._threads):
             return MotorHealth(ok=False, reason="a part of this process that looks after the motors has ended; see its log, and start it again")
-        return self._health
+        degrees = self._health.temperatures_c
+        return self._health if degrees is None else replace(self._health, temperatures_c=degrees.copy())
 
     def _drive_gripper(self) -> None:
         period = 1.0 / self._spec.hardware.gripper_loop_hz
