@@ -41,6 +41,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     from rclpy.signals import SignalHandlerOptions
 
     from mqe_interfaces.action import ReachGoal
+    from mqe_interfaces.msg import PolicyStatus
     from mqe_ros import convert, topics
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -59,14 +60,15 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     )
     images = node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, topics.IMAGE.qos)
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    # The lowest bit flickers: a picture that stays the same while the arm moves is refused as a frozen camera's.
-    messages = [convert.array_to_image(shown, node.get_clock().now().to_msg(), "camera") for shown in (pixels, pixels ^ 1)]
+    # No two in a row are the same, nor those that two control periods meet: a picture that stays while the arm moves is refused as a frozen camera's.
+    stamp = node.get_clock().now().to_msg()
+    messages = [convert.array_to_image(np.roll(pixels, shift, axis=1), stamp, "camera") for shift in range(7)]
     goal = convert.array_to_image(255 - pixels, node.get_clock().now().to_msg(), "camera")
     published = 0
 
     def publish_image() -> None:
         nonlocal published
-        message = messages[published % 2]
+        message = messages[published % len(messages)]
         message.header.stamp = node.get_clock().now().to_msg()
         images.publish(message)
         published += 1
@@ -104,6 +106,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     latencies = latencies[np.isfinite(latencies)]
     figures: dict[str, object] = {
         "commands": len(stamps),
+        "waiting": sum(status.state == PolicyStatus.WAITING for status in statuses[WARM_UP_COMMANDS:]),
         "rate_hz": 1e3 / float(intervals.mean()),
         "deviation_p50_ms": float(np.percentile(deviation, 50)),
         "deviation_p99_ms": float(np.percentile(deviation, 99)),

@@ -17,7 +17,7 @@ from mqe_core.geometry import make_pose, rotation_angle, rotation_vector
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
 from mqe_core.runtime.robot import Clock, Command, RobotState
 from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.runtime.safety_rules import JOINT_ACCELERATION, JOINT_STATE, MOTORS, STALE_STATE, TOO_SOON
+from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE_STATE, TOO_SOON
 from mqe_core.spec import RobotSpec
 
 READY, MOVING, HELD, FAULT = "ready", "moving", "held", "fault"
@@ -27,8 +27,9 @@ _AT_REST_RAD = 0.15  # of the sleep joints: folded up; the waist may point anywh
 # A motion of its own rises to this height first: above what stands on the table, and still within reach at the far end of the workspace.
 _CLEARANCE_M = 0.12
 _CLEAR_OF_BASE_M = 0.16  # … and from nearer to the base also away from it: straight up there, the hand meets the arm's own shoulder
-_MAX_OWN_COMMANDS = 150  # 30 s; from one end of the workspace to the other and to sleep it takes 5
-_OWN_PACE = 0.5  # of the joints' velocity limits: well below their acceleration, too
+_MAX_OWN_COMMANDS = 150  # 30 s; from one end of the workspace to the other and to sleep it takes 6
+_STANDSTILLS = 3  # in a row, after which a motion is stuck; a reversal takes one
+_OWN_PACE = 0.3  # of the joints' velocity limits: well below their acceleration limit, too
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ class ArmSide:
                 self.state if self.state == FAULT else HELD,
                 f"{name} stopped: {result.refused}: {result.detail}",
             )
-        elif np.abs(result.pose - arm.target_pose).max() < 1e-6 and JOINT_ACCELERATION not in result.clipped:
+        elif self._own.is_stuck(result.pose, arm.target_pose):
             self._end(HELD, f"{name} is stuck: {', '.join(result.clipped)}: {result.detail}")
         else:
             self._set(MOVING, name)
@@ -206,6 +207,7 @@ class OwnMotion:
         self._spec = spec
         self._stations = [np.asarray(joints, dtype=np.float64) for joints in stations]
         self._risen = False
+        self._standstills = 0
         self._sequence = 0
         self._session = f"{name}-{next(_own_sessions)}"
 
@@ -217,10 +219,9 @@ class OwnMotion:
         if not self._stations:
             return None
         self._risen = self._risen or here[2, 3] >= _CLEARANCE_M - 1e-4
-        joints = inverse_kinematics(self._spec, here, arm.joints) if self._risen else None
         self._sequence += 1
         return Command(
-            pose=self._rise(arm) if joints is None else self._turn(here, joints),
+            pose=self._turn(arm) if self._risen else self._rise(arm),
             gripper=arm.target_gripper if self._gripper is None else self._gripper,
             stamp=now,
             session=self._session,
@@ -240,13 +241,15 @@ class OwnMotion:
             return turned
         return make_pose(here[:3, :3], here[:3, 3] + step)
 
-    def _turn(self, here: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    def _turn(self, arm: RobotState) -> np.ndarray:
         """One step of all joints towards the station: shortened as a whole, as each limit by itself would lead off the way."""
-        control = self._spec.control
+        here, control = arm.target_pose, self._spec.control
+        joints = inverse_kinematics(self._spec, here, arm.joints)
+        joints = arm.joints if joints is None else joints
         way = self._stations[0] - joints
         longest = control.period_s * self._spec.joint_velocity
         fraction = _OWN_PACE / max(_OWN_PACE, float((np.abs(way) / longest).max()))
-        for _ in range(3):  # the hand's step is nearly, not quite, in proportion
+        for _ in range(3):  # the hand's step is nearly, not quite, in proportion; what is still too long the filter shortens
             pose = forward_kinematics(self._spec, joints + fraction * way)
             translation = float(np.abs(pose[:3, 3] - here[:3, 3]).max()) / control.max_translation_step_m
             rotation = float(np.abs(rotation_vector(pose[:3, :3] @ here[:3, :3].T)).max()) / control.max_rotation_step_rad
@@ -255,6 +258,11 @@ class OwnMotion:
                 break
             fraction *= 0.98 / excess
         return pose
+
+    def is_stuck(self, sent: np.ndarray, before: np.ndarray) -> bool:
+        """Whether the target that was `sent` after `before` ends this: it stands still, or the motion never ends."""
+        self._standstills = self._standstills + 1 if np.abs(sent - before).max() < 1e-6 else 0
+        return self._standstills >= _STANDSTILLS or self._sequence >= _MAX_OWN_COMMANDS
 
     @staticmethod
     def _is_at(here: np.ndarray, goal: np.ndarray) -> bool:

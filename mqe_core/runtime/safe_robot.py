@@ -32,17 +32,16 @@ class SafeRobot:
         try:
             state = self._robot.observe()
         except RuntimeError as error:  # an arm that cannot be read is not driven
-            now = self._clock.now()
-            result = replace(command, joints=None, clipped=(), refused=JOINT_STATE, detail=str(error))
+            result = replace(command, joints=None, clipped=(), refused=JOINT_STATE, detail=str(error))  # unjudged: it takes no session
         else:
             now = self._clock.now()
             result = self._filter.filter(command, state, now)
             if result.refused is None:
                 result = self._robot.send(result)
+            self._filter.commit(result, now)
         if result.refused is not None:
             self._robot.hold()
             self.counts[result.refused] += 1
-        self._filter.commit(result, now)
         self.counts.update(result.clipped)
         return result
 

@@ -242,6 +242,7 @@ class SafetyFilter:
             rule = breach = self._path.breach(last.joints, joints, last.floor)
             if breach is None:
                 return reached, None, ""
+        hindrance = rule  # what the shortest step met
         # Shorten in Cartesian space, where the box and the step limits are convex, and solve again; a step
         # through joint space would leave them. A little below the proportional fraction, as the joints move
         # fastest where the arm is near singular.
@@ -253,20 +254,22 @@ class SafetyFilter:
                 break
             target, _ = self._limits.raise_clear(part_way(last.pose, pose, fraction, fraction), last.floor)
             shorter = self._reach(target, last.joints)
-            if shorter is not None and self._joint_steps.excess(shorter[0] - last.joints, before, elapsed)[0] <= 1.0:
-                breach = self._path.breach(last.joints, shorter[0], last.floor)
-                if breach is None:
-                    return shorter, rule, ""
+            if shorter is not None:
+                shorter_excess, hindrance = self._joint_steps.excess(shorter[0] - last.joints, before, elapsed)
+                if shorter_excess <= 1.0:
+                    hindrance = breach = self._path.breach(last.joints, shorter[0], last.floor)
+                    if breach is None:
+                        return shorter, rule, ""
             fraction *= 0.5
-        if rule == JOINT_ACCELERATION:
+        if rule == JOINT_ACCELERATION and before.any():
             return (last.joints, last.pose), rule, ""  # a stop, from which it may go on
-        if rule != JOINT_VELOCITY:
-            return None, PATH, f"the way to {_millimetres(pose)} breaks the rule {rule}, however short the step"
+        if hindrance not in (JOINT_VELOCITY, JOINT_ACCELERATION):
+            return None, PATH, f"the way to {_millimetres(pose)} breaks the rule {hindrance}, however short the step"
         worst = int((np.abs(joints - last.joints) / self._spec.joint_velocity).argmax())
         return (
             None,
             JOINT_JUMP,
-            f"joint {self._spec.joint_names[worst]} would move {excess:.1f} times its velocity limit",
+            f"joint {self._spec.joint_names[worst]} would move {excess:.1f} times what its limits allow, however short the step",
         )
 
     def _reach(self, pose: np.ndarray, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

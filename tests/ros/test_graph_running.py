@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
 from action_msgs.srv import CancelGoal
+from rcl_interfaces.msg import Log
 from rclpy.action import get_action_names_and_types
 from ros_helpers import STEP_M, STEPS_TO_GOAL, Client, Goal
 
@@ -294,6 +295,25 @@ def test_a_goal_may_come_as_an_image_and_is_shown_to_late_listeners(arm: Client)
     np.testing.assert_array_equal(convert.image_to_array(late[-1]), image)
     goal.cancel()
     goal.result()
+
+
+def test_what_the_arm_logs_reaches_rosout(arm: Client) -> None:
+    """The listener for a second arm, in the same process, must not end that."""
+    heard: list[Log] = []
+    subscription = arm.node.create_subscription(Log, "/rosout", heard.append, 10)
+    publisher = arm.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
+    arm.wait(lambda: publisher.get_subscription_count() >= 2, "the discovery of the arm")
+
+    no_rotation = EndEffectorCommand()
+    no_rotation.target.orientation.w = 0.0
+
+    def warned() -> bool:
+        publisher.publish(no_rotation)
+        return any(log.name == "arm_node" and "command refused" in log.msg for log in heard)
+
+    arm.wait(warned, "the arm's warning on /rosout")
+    arm.node.destroy_subscription(subscription)
+    arm.node.destroy_publisher(publisher)
 
 
 def test_a_second_arm_in_the_same_domain_is_refused(arm: Client) -> None:

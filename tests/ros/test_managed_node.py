@@ -99,7 +99,7 @@ def test_an_activation_that_fails_leaves_it_inactive(node: Fragile) -> None:
     node.trigger_configure()
     node.breaks["activate"] = ValueError("not now")
     assert node.trigger_activate() == TransitionCallbackReturn.FAILURE
-    assert node.lifecycle_state == "inactive"
+    assert node.lifecycle_state == "inactive" and node.done == ["configure", "activate", "deactivate"]
 
 
 def test_a_deactivation_that_breaks_lets_go_of_everything(node: Fragile) -> None:

@@ -215,6 +215,17 @@ def test_parking_ends_asleep_from_anywhere_in_the_workspace(clock, spec) -> None
         np.testing.assert_allclose(robot.observe().joints, spec.sleep_joints, atol=5e-3)
 
 
+def test_every_motion_of_its_own_ends(clock, spec) -> None:
+    """Where the wrist would have to turn over, with a reason."""
+    for start in ([-0.039, -0.924, 1.368, -2.001, -0.31, 1.26], [-2.7, -1.02, -1.78, 2.73, 2.15, 0.01]):
+        side = ArmSide(SafeRobot(LoopbackRobot(spec, clock=clock, start_joints=np.array(start)), spec, clock), clock)
+        side.home()
+        for _ in range(200):
+            clock.advance(0.2)
+            side.tick()
+        assert not side.moves_itself and side.state == HELD and "homing" in side.reason
+
+
 def test_homing_asked_for_right_after_a_command_waits_for_the_next_tick(side, command, clock) -> None:
     step(side, command, clock)
     clock.advance(0.02)

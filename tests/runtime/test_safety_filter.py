@@ -149,6 +149,31 @@ def test_an_arm_that_cannot_be_read_is_not_driven(robot, mock, command, monkeypa
     np.testing.assert_array_equal(mock.observe().target_pose, target)
 
 
+def test_a_command_that_was_never_judged_takes_no_session(robot, mock, command, clock, monkeypatch) -> None:
+    assert walk(robot, command, clock, (0.005, 0, 0), 3)[-1].refused is None
+    clock.advance(0.2)
+    intruder = command(mock.observe(), session="intruder", sequence=1)
+
+    def silent() -> None:
+        raise RuntimeError("the bus is silent")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mock, "observe", silent)
+        assert robot.send(intruder).refused == safety.JOINT_STATE
+    assert walk(robot, command, clock, (0.005, 0, 0), 1)[0].refused is None
+
+
+def test_joints_that_would_have_to_jump_are_refused_from_rest_too(spec, command, clock) -> None:
+    """At its limit the forearm gets to the nearest pose only by a whole turn back."""
+    robot = SafeRobot(LoopbackRobot(spec, clock=clock, start_joints=np.array([0.2, -0.9, 1.25, spec.joints[3].lower_rad, -0.36, 2.6])), spec, clock)
+    state = robot.observe()
+    across = forward_kinematics(spec, state.joints + [0, 0, 0, -0.05, 0, 0])
+    clock.advance(0.2)
+    sent = robot.send(dataclasses.replace(command(state), pose=across))
+    assert (sent.refused, sent.clipped) == (safety.JOINT_JUMP, ())
+    assert "times what its limits allow" in sent.detail
+
+
 def walk(robot, command, clock, move, steps: int, **fields) -> list:
     results = []
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""The fault suite's rig, once for all tests, and the table of what was measured (build/faults.md)."""
+"""The fault suite's rig, once for all tests, and the table of what was measured (build/faults.md, build/slow.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest.importorskip("interbotix_xs_msgs", reason="the tests' messages are not bu
 from fault_rig import Rig  # noqa: E402
 from ros_helpers import Client  # noqa: E402
 
-TABLE = Path(__file__).parents[3] / "build" / "faults.md"
+TABLES = Path(__file__).parents[3] / "build"
 _rows: list[tuple[str, str, str, str]] = []
 
 
@@ -50,8 +50,9 @@ def note() -> Callable[..., None]:
     return add
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     if _rows:
-        TABLE.parent.mkdir(exist_ok=True)
+        TABLES.mkdir(exist_ok=True)
         head = ["| fault | the arm | reason | afterwards |", "|---|---|---|---|"]
-        TABLE.write_text("\n".join([*head, *("| " + " | ".join(row) + " |" for row in _rows)]) + "\n", encoding="utf-8")
+        name = f"{session.config.option.markexpr}.md"  # faults.md, slow.md
+        (TABLES / name).write_text("\n".join([*head, *("| " + " | ".join(row) + " |" for row in _rows)]) + "\n", encoding="utf-8")

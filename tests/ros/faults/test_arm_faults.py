@@ -52,7 +52,7 @@ def test_an_arm_process_that_is_killed_and_started_again(rig: Rig, note) -> None
     jump = 1000 * np.abs(first - last).max()
     recovery = f"moves {back:.1f} s after it is started again, with a first step of {jump:.0f} mrad"
     note("arm process killed (SIGKILL)", f"holds after {held:.2f} s", "silence", recovery)
-    assert held <= HOLD_S
+    assert held <= HOLD_S and jump < 40.0  # one step of 4 mm turns a joint by up to 18 mrad
 
 
 def test_an_arm_process_that_hangs(rig: Rig, note) -> None:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -37,7 +38,9 @@ class DryRunRobot:
         self._robot = robot
 
     def observe(self) -> RobotState:
-        return self._robot.observe()
+        """Its target is where it is: nothing was sent, and by hand it may be moved."""
+        state = self._robot.observe()
+        return replace(state, target_pose=state.pose, target_gripper=min(max(state.gripper, 0.0), 1.0))
 
     def send(self, command: Command) -> Command:
         return command

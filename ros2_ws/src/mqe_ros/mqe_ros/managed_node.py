@@ -73,8 +73,12 @@ class ManagedNode(LifecycleNodeMixin, ControlNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         def activate() -> None:
-            self.activate()
-            self.start_control()
+            try:
+                self.activate()
+                self.start_control()
+            except BaseException:
+                self.deactivate()
+                raise
 
         return self._attempt(activate)
 

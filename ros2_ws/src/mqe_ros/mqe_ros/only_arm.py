@@ -19,7 +19,9 @@ def require_only_arm() -> None:
     Only what speaks counts: a node that was killed is listed for a while.
     """
     heard: list[object] = []
-    node = rclpy.create_node("arm_listener", start_parameter_services=False)  # of its own: the arm's node is not complete yet
+    # A node of its own, as the arm's is not complete yet; and of its own name: destroyed as a second arm_node it would silence the first on /rosout.
+    name = ["--ros-args", "-r", "__node:=arm_listener"]
+    node = rclpy.create_node("arm_listener", cli_args=name, start_parameter_services=False)
     node.create_subscription(topics.ARM_STATUS.type, topics.ARM_STATUS.name, heard.append, topics.ARM_STATUS.qos)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
