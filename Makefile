@@ -2,6 +2,8 @@
 # make test   install what it needs, then run the tests
 # make setup  only create the environment (.venv) and build the ROS workspace
 # make learn  setup, and what training needs (torch)
+# make test-faults   what can fail is made to fail in the real processes, and timed (4 minutes, otherwise idle machine)
+# make test-slow     what takes minutes: a million commands at the safety filter, fifty starts, a thousand lifecycles, learning (an hour)
 # On a machine with several Pythons: make demo PYTHON=python3.11
 
 SHELL := /bin/bash
@@ -24,7 +26,7 @@ WORKSPACE_SOURCES := $(shell find ros2_ws/src -type f -not -name '*.pyc' -not -p
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -7
 
 demo: setup
 	@$(CLEAN_ENV) PATH="$(BIN):$$PATH" bash -c 'source ros2_ws/install/setup.bash && exec python -m mqe_bringup.demo $(if $(SEED),--seed $(SEED))'

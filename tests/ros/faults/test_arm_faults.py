@@ -87,6 +87,9 @@ def test_a_driver_that_hangs(rig: Rig, note) -> None:
 
 def test_a_hold_is_answered_at_once_and_wins(rig: Rig, note) -> None:
     answered, held = [], []
+    rig.ask("/arm/hold")  # the first call of a client waits for the middleware to connect both
+    rig.ask("/arm/resume")
+    rig.wait_for_motion()
     for _ in range(10):
         asked = time.monotonic()
         answered.append(rig.ask("/arm/hold"))
@@ -97,5 +100,5 @@ def test_a_hold_is_answered_at_once_and_wins(rig: Rig, note) -> None:
         rig.wait_for_motion()
     said = f"answered in {1000 * np.median(answered):.0f} ms (median), {1000 * max(answered):.0f} ms (worst)"
     note("/arm/hold while it moves, ten times", f"holds after {max(held):.3f} s at worst", said, "moves after /arm/resume")
-    assert np.median(answered) < 0.05
+    assert max(answered) < 0.05
     assert max(held) < 0.1
