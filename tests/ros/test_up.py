@@ -91,6 +91,13 @@ def test_a_node_that_dies_ends_the_rest_and_is_named(mock: subprocess.Popen) -> 
     assert alive(pids) == set()
 
 
+def test_a_second_graph_in_the_same_domain_is_refused_before_it_speaks(mock: subprocess.Popen) -> None:
+    second = start("backend:=mock")
+    said = second.communicate(timeout=PATIENCE_S)[1]
+    assert second.returncode == 1 and said.startswith("mqe up: another arm_node runs in ROS domain") and "camera_node" not in said
+    assert mock.poll() is None
+
+
 def test_nothing_outlives_a_killed_mqe_up(mock: subprocess.Popen) -> None:
     pids = children(mock.pid)
     mock.kill()
