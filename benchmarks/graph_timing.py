@@ -43,6 +43,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     from mqe_interfaces.action import ReachGoal
     from mqe_interfaces.msg import PolicyStatus
     from mqe_ros import convert, topics
+    from mqe_ros.asking import answer
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("timing")
@@ -84,7 +85,8 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
                 if supervisor.ended() is not None:
                     raise RuntimeError(supervisor.log_tail(supervisor.ended()[0]))
             node.create_timer(1.0 / camera_hz, publish_image)
-            client.send_goal_async(ReachGoal.Goal(goal_image=goal, timeout_s=2.0 * seconds + 60.0))
+            request = ReachGoal.Goal(goal_image=goal, timeout_s=2.0 * seconds + 60.0)
+            answer(lambda: client.send_goal_async(request), lambda: executor.spin_once(timeout_sec=0.1), 60.0, "the answer to the goal")
             while len(stamps) < WARM_UP_COMMANDS:
                 executor.spin_once(timeout_sec=0.1)
             before = {name: usage(pid) for name, pid in supervisor.pids.items()}

@@ -107,15 +107,21 @@ class Client:
         return self.ask(Trigger, service, Trigger.Request())
 
     def ask(self, kind: type, service: str, request: object):
-        """The answer of a service of any type."""
-        # One client for all: DDS loses an answer to a client that the server has not discovered yet.
+        """The answer of a service of any type that may be asked twice."""
+        client = self.connect(kind, service)
+        self.wait(client.service_is_ready, f"service {service}")
+        return self.answer(lambda: client.call_async(request), f"an answer from {service}")
+
+    def answer(self, ask: Callable[[], object], what: str):
+        from mqe_ros.asking import answer
+
+        return answer(ask, lambda: self._executor.spin_once(timeout_sec=0.05), PATIENCE_S, what)
+
+    def connect(self, kind: type, service: str):
+        """The client of a service of any type, one for all calls."""
         if service not in self._clients:
             self._clients[service] = self.node.create_client(kind, service)
-        client = self._clients[service]
-        self.wait(client.service_is_ready, f"service {service}")
-        future = client.call_async(request)
-        self.wait(future.done, f"an answer from {service}")
-        return future.result()
+        return self._clients[service]
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -134,9 +140,8 @@ class Goal:
         self.feedback: list[ReachGoal.Feedback] = []
         self.action = ActionClient(client.node, ReachGoal, "/reach_goal")
         client.wait(self.action.server_is_ready, "the action server's discovery")
-        accepted = self.action.send_goal_async(request, feedback_callback=lambda message: self.feedback.append(message.feedback))
-        client.wait(accepted.done, "the answer to a goal")
-        self.handle = accepted.result()
+        hear = lambda message: self.feedback.append(message.feedback)  # noqa: E731
+        self.handle = client.answer(lambda: self.action.send_goal_async(request, feedback_callback=hear), "the answer to a goal")
         assert self.handle.accepted
         self._result = self.handle.get_result_async()
 
@@ -148,15 +153,20 @@ class Goal:
         return self._result.result().result
 
     def cancel(self) -> None:
-        done = self.handle.cancel_goal_async()
-        self.client.wait(done.done, "the answer to a cancellation")
+        self.client.answer(self.handle.cancel_goal_async, "the answer to a cancellation")
 
 
 class Lifecycle:
     """Drives a managed node by its services, as a lifecycle manager or `ros2 lifecycle` does."""
 
     def __init__(self, client: Client, node: str = "/policy_node") -> None:
+        from lifecycle_msgs.srv import ChangeState
+
         self._client, self._node = client, node
+        # A transition cannot be asked for twice. Endpoints become known in the order of their making, so an answer to a later one
+        # shows that those of this one will arrive as well.
+        self._change = client.connect(ChangeState, f"{node}/change_state")
+        _ = self.state
 
     @property
     def state(self) -> str:
@@ -169,10 +179,12 @@ class Lifecycle:
         from lifecycle_msgs.msg import Transition
         from lifecycle_msgs.srv import ChangeState
 
-        return all(
-            self._client.ask(ChangeState, f"{self._node}/change_state", ChangeState.Request(transition=Transition(label=label))).success
-            for label in transitions
-        )
+        for label in transitions:
+            asked = self._change.call_async(ChangeState.Request(transition=Transition(label=label)))
+            self._client.wait(asked.done, f"the transition {label}")
+            if not asked.result().success:
+                return False
+        return True
 
     def set(self, **parameters: object) -> None:
         from rcl_interfaces.srv import SetParameters

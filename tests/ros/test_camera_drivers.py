@@ -19,7 +19,8 @@ pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make 
 from ament_index_python.packages import get_package_prefix
 from ros_helpers import PATIENCE_S, Client
 
-from mqe_bringup.graph import Process, build_graph
+from mqe_bringup.graph import build_graph
+from mqe_bringup.process import Process, node
 from mqe_bringup.supervisor import Supervisor
 from mqe_core.spec import load_robot_spec
 from mqe_ros import convert, topics
@@ -120,7 +121,7 @@ def test_realsense_publishes_under_this_graphs_name(real_arguments: dict[str, st
 def test_a_recording_without_images_says_so(client: Client, tmp_path: Path) -> None:
     supervisor = Supervisor({}, log_folder=tmp_path)
     parameters = {"folder": str(tmp_path / "bag")}
-    supervisor.start([Process("record_node", "mqe_ros.start", "mqe_ros", "record_node", parameters, ("record_node",))])
+    supervisor.start([node("record_node", parameters)])
 
     def said() -> bool:
         statuses = [status for message in client.heard["/diagnostics"] for status in message.status]

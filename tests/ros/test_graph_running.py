@@ -23,7 +23,8 @@ from rcl_interfaces.msg import Log
 from rclpy.action import get_action_names_and_types
 from ros_helpers import STEP_M, STEPS_TO_GOAL, Client, Goal
 
-from mqe_bringup.graph import Process, build_graph
+from mqe_bringup.graph import build_graph
+from mqe_bringup.process import node
 from mqe_bringup.supervisor import Supervisor
 from mqe_core.geometry import pose_to_state
 from mqe_core.kinematics import forward_kinematics
@@ -317,7 +318,7 @@ def test_what_the_arm_logs_reaches_rosout(arm: Client) -> None:
 
 
 def test_a_second_arm_in_the_same_domain_is_refused(arm: Client) -> None:
-    second = Process("arm_node", "mqe_ros.start", "mqe_ros", "arm_node", {"backend": "mock"}, ("arm_node",))
+    second = node("arm_node", {"backend": "mock"})
     ended = subprocess.run(second.command, env=os.environ, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1 and "another arm_node runs in ROS domain" in ended.stderr and "Traceback" not in ended.stderr
     before = len(arm.heard["/arm/status"])

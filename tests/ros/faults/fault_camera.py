@@ -7,18 +7,18 @@ again and again), slow (1 Hz), wide (16:9), encoding (mono16), black, nan (a pic
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fake_process import run  # noqa: E402
 
 RATE_HZ, SLOW_HZ = 30.0, 1.0
 NEAR_M, FAR_M = 0.24, 0.32
@@ -68,19 +68,5 @@ class FaultCamera:
         return message
 
 
-def main() -> None:
-    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    node = rclpy.create_node("fault_camera")
-    FaultCamera(node)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        while True:
-            executor.spin_once(timeout_sec=0.1)
-    finally:
-        rclpy.try_shutdown()
-
-
 if __name__ == "__main__":
-    main()
+    run(FaultCamera, "fault_camera", args=sys.argv)

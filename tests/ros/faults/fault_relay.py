@@ -7,16 +7,16 @@ A text on /fault_relay/mode changes it: ok, drop_10, drop_50, drop_all, delay (e
 from __future__ import annotations
 
 import random
-import signal
 import sys
 import time
+from pathlib import Path
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from mqe_interfaces.msg import EndEffectorCommand
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fake_process import run  # noqa: E402
 
 DELAY_S, AGAIN_S = 0.3, 0.12
 OLD = 10  # commands
@@ -67,19 +67,5 @@ class FaultRelay:
             self._out.publish(message)
 
 
-def main() -> None:
-    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    node = rclpy.create_node("fault_relay")
-    FaultRelay(node)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        while True:
-            executor.spin_once(timeout_sec=0.1)
-    finally:
-        rclpy.try_shutdown()
-
-
 if __name__ == "__main__":
-    main()
+    run(FaultRelay, "fault_relay", args=sys.argv)

@@ -21,7 +21,7 @@ from ros_helpers import IMAGE_SIZE, Client
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from mqe_bringup.graph import Process
+from mqe_bringup.process import node
 from mqe_core.bundle import BundleContract, write_bundle
 from mqe_core.images import encode_png
 from mqe_core.spec import load_robot_spec
@@ -101,7 +101,6 @@ class Rig:
         self.parameters = dict(parameters or {})
         self.processes: dict[str, subprocess.Popen] = {}
         self._modes: dict[str, object] = {}
-        self._services: dict[str, object] = {}
         write_swinging_policy(folder / "swinging.onnx")
         write_goal(folder / "swing.png")
         self.driver = FakeDriver(folder)
@@ -199,14 +198,13 @@ class Rig:
 
     def ask(self, service: str) -> float:
         """Call a Trigger service; seconds until its answer came."""
-        if service not in self._services:
-            self._services[service] = self.client.node.create_client(Trigger, service)
-        self.wait(self._services[service].service_is_ready, f"the service {service}")
+        calls = self.client.connect(Trigger, service)
+        self.wait(calls.service_is_ready, f"the service {service}")
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             answers: list[tuple[float, Trigger.Response]] = []
             asked = time.monotonic()
-            future = self._services[service].call_async(Trigger.Request())
+            future = calls.call_async(Trigger.Request())
             future.add_done_callback(lambda f, answers=answers: answers.append((time.monotonic(), f.result())))
             while not answers and time.monotonic() - asked < 2.0:
                 self.client.spin(0.01)
@@ -278,7 +276,3 @@ class Rig:
                 process.kill()
                 process.wait(10)
         self.driver.stop()
-
-
-def node(executable: str, parameters: Mapping[str, object]) -> Process:
-    return Process(executable, "mqe_ros.start", "mqe_ros", executable, parameters, (executable,))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from fault_rig import HOLD_S, PERIOD_S, Rig, node
+from fault_rig import HOLD_S, PERIOD_S, Rig
 
+from mqe_bringup.process import node
 from mqe_core.data.episode import Skipped
 from mqe_core.data.ros_bag import RosBagSource
 

@@ -17,17 +17,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import signal
 import sys
 import time
+from pathlib import Path
 
-import rclpy
 from interbotix_xs_msgs.msg import JointGroupCommand, JointSingleCommand, JointTrajectoryCommand
 from interbotix_xs_msgs.srv import MotorGains, OperatingModes, Reboot, RegisterValues, RobotInfo, TorqueEnable
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from fake_process import run  # noqa: E402
 
 JOINTS = ["waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate"]
 LOWER = [-3.1415826, -1.88496, -2.14675, -3.1415826, -1.74533, -3.1415826]  # the motors' own position limits
@@ -196,18 +196,9 @@ def main() -> None:
     parser.add_argument("--name", default="wx250s")
     parser.add_argument("--log")
     args = parser.parse_args()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    node = rclpy.create_node("xs_sdk", namespace=f"/{args.name}")
     log = open(args.log, "w", buffering=1) if args.log else None
-    FakeXsSdk(node, Bullet(args.address) if args.address else Arithmetic(), log)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        while True:
-            executor.spin_once(timeout_sec=0.1)
-    finally:
-        rclpy.try_shutdown()
+    motors = Bullet(args.address) if args.address else Arithmetic()
+    run(lambda node: FakeXsSdk(node, motors, log), "xs_sdk", namespace=f"/{args.name}")
 
 
 if __name__ == "__main__":

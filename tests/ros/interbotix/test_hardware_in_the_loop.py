@@ -21,6 +21,7 @@ from interbotix_driver import FakeDriver
 
 from mqe_bringup.episode import drive
 from mqe_bringup.graph import Process, build_graph
+from mqe_bringup.process import node
 from mqe_bringup.supervisor import Supervisor
 from mqe_core.runtime.safety_rules import MOTORS
 from mqe_core.spec import RobotSpec
@@ -30,7 +31,7 @@ FORBIDDEN = ("torque_enable", "set_operating_modes", "reboot_motors", "trajector
 
 
 def arm_node() -> Process:
-    return Process("arm_node", "mqe_ros.start", "mqe_ros", "arm_node", {"backend": "hardware", "table_height_m": 0.0}, ("arm_node",))
+    return node("arm_node", {"backend": "hardware", "table_height_m": 0.0})
 
 
 def test_the_hardware_path_completes_place1(user_folder: Path, tmp_path: Path) -> None:
@@ -114,6 +115,6 @@ def test_without_a_driver_the_node_ends_with_the_remedy(user_folder: Path) -> No
 
 
 def test_without_the_tables_height_no_real_arm_is_driven(user_folder: Path) -> None:
-    process = Process("arm_node", "mqe_ros.start", "mqe_ros", "arm_node", {"backend": "hardware"}, ("arm_node",))
+    process = node("arm_node", {"backend": "hardware"})
     ended = subprocess.run(process.command, env=os.environ, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1 and "table_height_m must be given" in ended.stderr

@@ -77,6 +77,7 @@ def drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict[
     from mqe_interfaces.action import ReachGoal
     from mqe_interfaces.msg import PolicyStatus
     from mqe_ros import topics
+    from mqe_ros.asking import answer
     from mqe_sim.server import Client
 
     # Ctrl-C stays Python's: it ends the processes as well.
@@ -94,11 +95,14 @@ def drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict[
             topics.ARM_STATUS.type, topics.ARM_STATUS.name, arm_states.append, topics.ARM_STATUS.qos
         )
 
+        def listen() -> None:
+            executor.spin_once(timeout_sec=0.1)
+            check()
+
         def spin_until(done: Callable[[], bool], what: str, timeout_s: float) -> None:
             deadline = time.monotonic() + timeout_s
             while not done():
-                executor.spin_once(timeout_sec=0.1)
-                check()
+                listen()
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"{what} did not happen within {timeout_s:.0f} s; see the logs")
 
@@ -126,11 +130,11 @@ def drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict[
                 bar.update(feedback.steps - bar.n)
 
             timeout = info["max_steps"] * period
-            accepted = client.send_goal_async(
-                ReachGoal.Goal(goal_file=goal, timeout_s=timeout), feedback_callback=show
+            request = ReachGoal.Goal(goal_file=goal, timeout_s=timeout)
+            accepted = answer(
+                lambda: client.send_goal_async(request, feedback_callback=show), listen, _START_TIMEOUT_S, "the answer to the goal"
             )
-            spin_until(accepted.done, "the answer to the goal", 10.0)
-            result = accepted.result().get_result_async()
+            result = accepted.get_result_async()
             spin_until(result.done, "the end of the motion", timeout + 10.0)
         reached = result.result().result
         if reached.outcome == ReachGoal.Result.FAILED:

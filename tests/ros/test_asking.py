@@ -1,0 +1,48 @@
+"""Promise: a question whose answer got lost is put again, and of several answers the newest question's counts."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
+
+from rclpy.task import Future
+
+from mqe_ros import asking
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "_AGAIN_S", 0.02)
+
+
+def test_a_lost_answer_is_asked_for_again() -> None:
+    asked: list[Future] = []
+
+    def ask() -> Future:
+        asked.append(Future())
+        if len(asked) == 3:
+            asked[-1].set_result("yes")
+        return asked[-1]
+
+    assert asking.answer(ask, lambda: None, 10.0, "an answer") == "yes" and len(asked) == 3
+
+
+def test_an_older_questions_late_answer_does_not_count() -> None:
+    asked: list[Future] = []
+
+    def listen() -> None:
+        if len(asked) == 2:
+            asked[0].set_result("first")
+            asked[1].set_result("second")
+
+    def ask() -> Future:
+        asked.append(Future())
+        return asked[-1]
+
+    assert asking.answer(ask, listen, 10.0, "an answer") == "second"
+
+
+def test_no_answer_is_an_error_that_says_what_was_asked() -> None:
+    with pytest.raises(TimeoutError, match="the answer to a goal did not come within 0 s"):
+        asking.answer(Future, lambda: None, 0.1, "the answer to a goal")
