@@ -63,6 +63,23 @@ def test_the_graph_runs_and_ends_on_ctrl_c(
     assert said.count("process has finished cleanly") == 3, said
 
 
+def test_a_second_graph_in_the_same_domain_is_refused_before_it_speaks(
+    constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client
+) -> None:
+    arguments = ("backend:=mock", f"policy:={constant_policy}", f"camera:={synthetic_store}")
+    first = launch(*arguments)
+    try:
+        client.wait(lambda: first.poll() is not None or client.heard["/arm/status"], "the first graph")
+        second = launch(*arguments)
+        said = second.communicate(timeout=PATIENCE_S)[0]
+        assert second.returncode == 1 and "another arm_node runs in ROS domain" in said and "camera_node" not in said
+        assert first.poll() is None
+    finally:
+        first.send_signal(signal.SIGINT)
+        said = first.communicate(timeout=PATIENCE_S)[0]
+    assert first.returncode == 0, said
+
+
 def test_another_packages_driver_gets_its_parameters_and_names(
     real_arguments: dict[str, str], drivers: Path, video_device: Path, client: Client
 ) -> None:

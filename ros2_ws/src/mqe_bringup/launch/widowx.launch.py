@@ -17,6 +17,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from mqe_bringup.graph import ARGUMENTS, END_S, Process, build_graph
+from mqe_ros.only_arm import require_no_graph
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -28,6 +29,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _start(context: LaunchContext) -> list:
     graph = build_graph({a.name: LaunchConfiguration(a.name).perform(context) for a in ARGUMENTS})
+    require_no_graph()
     banner = [LogInfo(msg=line) for line in graph.banner]
     environment = [
         SetEnvironmentVariable(name, context.environment.get(name, value))

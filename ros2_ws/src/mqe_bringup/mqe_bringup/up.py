@@ -9,20 +9,12 @@ import sys
 
 def run(texts: list[str]) -> int:
     """Start, wait, stop. 0 after Ctrl-C or SIGTERM with every process ended cleanly; 1 where one failed."""
-    import rclpy
-    from rclpy.signals import SignalHandlerOptions
-
     from mqe_bringup.graph import build_graph, parse_arguments
     from mqe_bringup.supervisor import Supervisor
-    from mqe_ros.only_arm import require_only_arm
+    from mqe_ros.only_arm import require_no_graph
 
     graph = build_graph(parse_arguments(texts))
-    # The arm's node looks as well, but by then camera and policy of this graph would speak into the other one.
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        require_only_arm()
-    finally:
-        rclpy.shutdown()
+    require_no_graph()
     for line in graph.banner:
         sys.stderr.write(f"mqe up: {line}\n")
     stop_requested = False
