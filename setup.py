@@ -42,6 +42,7 @@ setup(
         "console_scripts": ["mqe = mqe_core.cli:main"],
         # A command is a module with add_arguments(parser) and run(args); see mqe_core/cli.py.
         "mqe.commands": [
+            "arm = mqe_core.commands.arm",
             "data = mqe_core.commands.data",
             "train = mqe_core.commands.train",
             "doctor = mqe_core.commands.doctor",

@@ -42,7 +42,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
 
     from mqe_interfaces.action import ReachGoal
     from mqe_interfaces.msg import PolicyStatus
-    from mqe_ros import convert, topics
+    from mqe_ros import convert, services, topics
     from mqe_ros.asking import answer
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
@@ -78,7 +78,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
         supervisor = Supervisor(graph.environment, log_folder=Path(logs))
         try:
             supervisor.start([process for process in graph.processes if process.name != "camera_node"])
-            client = ActionClient(node, ReachGoal, topics.REACH_GOAL_ACTION)
+            client = ActionClient(node, ReachGoal, services.REACH_GOAL)
             listeners = 2 if record else 1
             while not client.server_is_ready() or images.get_subscription_count() < listeners:
                 executor.spin_once(timeout_sec=0.1)

@@ -1,4 +1,6 @@
-"""Promise: a goal is taken where the arm is out of the way, by the robot's camera, and never over another one."""
+"""Promise: a goal is taken where the arm is out of the way, by the robot's camera, and never over another one; one that is sent is found by
+the graph, wherever that was started.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from mqe_core.cli import main
+from mqe_core.commands import up
 from mqe_core.data.episode_store import Episode, EpisodeWriter
 from mqe_core.goals import check_camera, read_goal
 from mqe_core.spec import RobotSpec
@@ -66,3 +69,19 @@ def test_a_goal_of_another_camera_is_refused(real_store: Path, home: Path) -> No
     check_camera(goal, goal.camera)
     with pytest.raises(ValueError, match="mqe goal capture"):
         check_camera(goal, "wrist")
+
+
+def test_a_file_is_sent_by_its_whole_path_and_a_name_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, ...]] = []
+    monkeypatch.setattr(up, "run_in_workspace", lambda *arguments: sent.append(arguments))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cup.png").touch()
+    main(["goal", "send", "cup.png", "--timeout", "30"])
+    main(["goal", "send", "cup"])
+    assert sent == [("mqe_bringup.operate", "send", str(tmp_path / "cup.png"), "30.0"), ("mqe_bringup.operate", "send", "cup", "120.0")]
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf"])
+def test_a_goal_is_not_sent_for_no_time_or_for_ever(timeout: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["goal", "send", "cup", f"--timeout={timeout}"]) == 1
+    assert "--timeout must be a number of seconds greater than 0" in capsys.readouterr().err

@@ -1,17 +1,22 @@
-"""Take goal images with the robot's own camera, and list them.
+"""Take goal images with the robot's own camera, list them, and send a running graph to one.
 
 mqe goal capture cup_in_bowl --backend hardware --camera /dev/video0 --table-height -0.02
 mqe goal list
 mqe goal show cup_in_bowl
+mqe goal send cup_in_bowl --timeout 60
 
 `capture` opens the gripper, moves the arm to where it is not in the way, waits until the scene is as it shall become, writes a PNG and its
 YAML into ~/.mqe/goals, and parks a real arm. For the sim: mqe sim goal. The backend `hardware` needs the ROS workspace sourced and its
 driver running.
+
+`send` asks the policy of the graph in this ROS domain (ROS_DOMAIN_ID), follows the goal, and ends as it does: exit code 0 only where it was
+reached. Ctrl-C cancels the goal. In the sim, take a goal of the scene that the graph was started with.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,11 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="your goals and those that come with this project")
     show = actions.add_parser("show", help="what a goal is")
     show.add_argument("name", metavar="NAME")
+    send = actions.add_parser("send", help="have a running graph (mqe up) pursue a goal, in place of the one in force")
+    send.add_argument("goal", metavar="NAME|FILE", help="a goal's name (mqe goal list), or its PNG")
+    send.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds until it ends as timeout (default: %(default)g)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run `mqe goal capture`, `list` or `show`."""
-    return {"capture": _capture, "list": _list, "show": _show}[args.goal_command](args)
+    """Run `mqe goal capture`, `list`, `show` or `send`."""
+    return {"capture": _capture, "list": _list, "show": _show, "send": _send}[args.goal_command](args)
 
 
 def _capture(args: argparse.Namespace) -> int:
@@ -146,3 +154,14 @@ def _show(args: argparse.Namespace) -> int:
     if goal.task is not None:
         print(f"scene: {goal.task}, seed {goal.seed}")
     return 0
+
+
+def _send(args: argparse.Namespace) -> int:
+    """Replaces this process by one that asks the graph."""
+    from mqe_core.commands.up import run_in_workspace
+
+    if not (math.isfinite(args.timeout) and args.timeout > 0):
+        raise ValueError(f"--timeout must be a number of seconds greater than 0, got {args.timeout:g}")
+    file = Path(args.goal).expanduser()
+    goal = str(file.resolve()) if file.is_file() else args.goal  # policy_node may run in another folder
+    run_in_workspace("mqe_bringup.operate", "send", goal, str(args.timeout))

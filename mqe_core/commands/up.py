@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import mqe_core
 
@@ -31,13 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replaces this process by the graph's supervisor in the workspace's environment."""
-    command = [
-        sys.executable,
-        "-m",
-        f"{_BRINGUP}.up",
-        *(["--list-arguments"] if args.list_arguments else args.arguments),
-    ]
-    os.execve(sys.executable, command, workspace_environment())
+    run_in_workspace(f"{_BRINGUP}.up", *(["--list-arguments"] if args.list_arguments else args.arguments))
+
+
+def run_in_workspace(module: str, *arguments: str) -> NoReturn:
+    """Replaces this process by that module of the built workspace. RuntimeError with the remedy where none is built."""
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], workspace_environment())
 
 
 def workspace_environment() -> dict[str, str]:

@@ -90,7 +90,7 @@ def test_after_a_signal_a_client_hears_how_its_goal_ended(constant_policy: Path,
         result = goal.result()
     finally:
         code, said = node.end()
-    assert (result.outcome, result.reason) == (ReachGoal.Result.FAILED, "policy_node was deactivated")
+    assert (result.outcome, result.reason) == (ReachGoal.Result.FAILED, "policy_node was stopped")
     assert code == 0, said
 
 

@@ -76,7 +76,7 @@ def drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict[
     from mqe_core.spec import load_robot_spec
     from mqe_interfaces.action import ReachGoal
     from mqe_interfaces.msg import PolicyStatus
-    from mqe_ros import topics
+    from mqe_ros import services, topics
     from mqe_ros.asking import answer
     from mqe_sim.server import Client
 
@@ -89,7 +89,7 @@ def drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict[
     scene = Client(graph.sim_address)
     try:
         info = scene.info()
-        client = ActionClient(node, ReachGoal, topics.REACH_GOAL_ACTION)
+        client = ActionClient(node, ReachGoal, services.REACH_GOAL)
         arm_states = []
         node.create_subscription(
             topics.ARM_STATUS.type, topics.ARM_STATUS.name, arm_states.append, topics.ARM_STATUS.qos

@@ -25,7 +25,7 @@ from mqe_core.runtime.robot import Command, MonotonicClock, Robot, RobotState, f
 from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.spec import load_robot_spec, with_table_height
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
-from mqe_ros import convert, topics
+from mqe_ros import convert, services, topics
 from mqe_ros.markers import IntendedPath
 from mqe_ros.only_arm import require_only_arm
 from mqe_ros.running import ControlNode, parameter, run_node
@@ -90,9 +90,9 @@ class ArmNode(ControlNode):
         self._status = self.publish_on(topics.ARM_STATUS)
         self._intended_path = self.publish_on(topics.INTENDED_PATH)
         self.subscribe_to(topics.COMMAND, self._on_command)
-        self.create_service(Trigger, topics.HOLD_SERVICE, self._on_hold)
-        self.create_service(Trigger, topics.RESUME_SERVICE, self._on_resume)
-        self.create_service(Trigger, topics.HOME_SERVICE, self._on_home)
+        self.create_service(Trigger, services.HOLD, self._on_hold)
+        self.create_service(Trigger, services.RESUME, self._on_resume)
+        self.create_service(Trigger, services.HOME, self._on_home)
         self.get_logger().info(
             f"arm {self._spec.name}, backend {backend}{', DRY RUN: nothing is sent' if self._dry_run else ''}"
         )
@@ -174,7 +174,7 @@ class ArmNode(ControlNode):
         with self._lock:
             self._side.hold()
             self._publish_status()
-        response.success, response.message = True, "holding the last sent target until /arm/resume"
+        response.success, response.message = True, "holding the last sent target until /arm/resume (mqe arm resume)"
         return response
 
     def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

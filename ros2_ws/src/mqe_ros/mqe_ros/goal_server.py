@@ -15,7 +15,7 @@ from rclpy.task import Future
 from mqe_core.goals import check_camera, find_goal, read_goal
 from mqe_core.runtime.robot import check_domain
 from mqe_interfaces.action import ReachGoal
-from mqe_ros import convert, topics
+from mqe_ros import convert, services
 from mqe_ros.goal_run import GoalRun
 
 _OUTCOMES = ReachGoal.Result
@@ -42,7 +42,7 @@ class GoalServer:
         self._action = ActionServer(
             node,
             ReachGoal,
-            topics.REACH_GOAL_ACTION,
+            services.REACH_GOAL,
             self._execute,
             cancel_callback=lambda _: CancelResponse.ACCEPT,
         )
@@ -61,12 +61,12 @@ class GoalServer:
         """Take requests."""
         self._open = True
 
-    def close(self) -> None:
-        """End the goal in force, and take no further requests."""
+    def close(self, how: str = "deactivated") -> None:
+        """End the goal in force because the node was `how`, and take no further requests."""
         self._open = False
         goal = self.current
         if goal is not None:
-            goal.end(_OUTCOMES.FAILED, f"{self._node.get_name()} was deactivated")
+            goal.end(_OUTCOMES.FAILED, f"{self._node.get_name()} was {how}")
 
     def begin(self, goal: GoalRun) -> None:
         """Put a goal in force."""
@@ -82,7 +82,9 @@ class GoalServer:
             if self._goal is not goal:
                 return False
             self._goal = None
-            return True
+        if self._open:  # a graph that says nothing more would look as if it hung
+            self._node.get_logger().info("waiting for the next goal (mqe goal send NAME; Ctrl-C ends)")
+        return True
 
     def on_end(self, future: Future | None) -> Callable[[ReachGoal.Result], None]:
         """What a GoalRun calls with its result."""

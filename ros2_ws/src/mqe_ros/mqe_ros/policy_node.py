@@ -140,6 +140,7 @@ class PolicyNode(ManagedNode):
         """Whoever asked for a goal hears how it ended before the node goes."""
         if self.lifecycle_state == "active":
             self._leave_at = time.monotonic() + (0.0 if self._goals.settled else _LAST_WORDS_S)
+            self._goals.close("stopped")  # as the deactivation would, but for another reason
             self.trigger_deactivate()
         return self._goals is None or self._goals.settled and time.monotonic() >= self._leave_at
 

@@ -51,11 +51,6 @@ ARM_STATUS = Topic("/arm/status", ArmStatus, HISTORY)
 INTENDED_PATH = Topic("/arm/intended_path", MarkerArray, LATCHED)
 DIAGNOSTICS = Topic("/diagnostics", DiagnosticArray, HISTORY)
 
-HOLD_SERVICE = "/arm/hold"
-RESUME_SERVICE = "/arm/resume"
-HOME_SERVICE = "/arm/home"
-REACH_GOAL_ACTION = "/reach_goal"
-
 RECORDED = (
     IMAGE,
     GOAL_IMAGE,

@@ -1,0 +1,214 @@
+"""Promise: `mqe arm` and `mqe goal send` reach a running graph from a bare terminal, say how it went, and their exit code tells it too; without
+a graph they end soon, with what to do.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
+
+from rclpy.task import Future
+from ros_helpers import PATIENCE_S, STEPS_TO_GOAL, Client
+
+from mqe_bringup import operate
+from mqe_bringup.graph import build_graph
+from mqe_bringup.process import node
+from mqe_bringup.supervisor import Supervisor
+from mqe_core.kinematics import forward_kinematics
+from mqe_core.spec import load_robot_spec
+from mqe_interfaces.action import ReachGoal
+from mqe_interfaces.msg import ArmStatus
+from mqe_ros import convert
+
+
+def start(*arguments: str, **options: object) -> subprocess.Popen:
+    """`mqe`, with its output in pipes."""
+    command = [sys.executable, "-m", "mqe_core.cli", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def end(process: subprocess.Popen) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr)."""
+    try:
+        said, complained = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    return process.returncode, said, complained
+
+
+def mqe(*arguments: str, **options: object) -> tuple[int, str, str]:
+    return end(start(*arguments, **options))
+
+
+@pytest.fixture
+def arm(client: Client, tmp_path: Path) -> Iterator[Client]:
+    """A client that hears a mock arm, folded asleep; no policy."""
+    supervisor = Supervisor({}, log_folder=tmp_path)
+    supervisor.start([node("arm_node", {"backend": "mock"})])
+    client.wait(lambda: supervisor.ended() or client.newest("/arm/status"), "the arm")
+    yield client
+    assert supervisor.stop() == {"arm_node": 0}, supervisor.log_tail("arm_node")
+
+
+@pytest.fixture
+def start_graph(
+    constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client, tmp_path: Path
+) -> Iterator[Callable[..., Supervisor]]:
+    """Starts the mock graph, without a goal, and waits until it takes one."""
+    supervisors = []
+
+    def start_it(**arguments: str) -> Supervisor:
+        graph = build_graph({"backend": "mock", "policy": str(constant_policy), "camera": str(synthetic_store), **arguments})
+        supervisors.append(Supervisor(graph.environment, log_folder=tmp_path))
+        supervisors[-1].start(graph.processes)
+        client.wait(lambda: supervisors[-1].ended() or client.newest("/arm/status") and client.newest("/policy/status"), "the graph")
+        return supervisors[-1]
+
+    yield start_it
+    for supervisor in supervisors:
+        codes = supervisor.stop()
+        assert set(codes.values()) == {0}, {name: supervisor.log_tail(name) for name in codes}
+
+
+def test_hold_lasts_until_resume(arm: Client) -> None:
+    code, said, _ = mqe("arm", "hold")
+    assert code == 0 and "mqe arm resume" in said
+    arm.wait(lambda: arm.newest("/arm/status").state == ArmStatus.HELD, "the hold")
+    code, said, _ = mqe("arm", "status")
+    assert code == 0
+    assert said.splitlines()[0] == "arm     held: operator"
+    assert said.splitlines()[2].startswith("policy  says nothing")
+    code, _, complained = mqe("arm", "home")
+    assert code == 1 and complained.strip() == "mqe arm home: the arm is held (operator); resume it before homing"
+    assert mqe("arm", "resume")[:2] == (0, "resumed at the held target\n")
+    arm.wait(lambda: arm.newest("/arm/status").state == ArmStatus.READY, "the end of the hold")
+
+
+def test_home_ends_when_the_arm_is_there(arm: Client) -> None:
+    spec = load_robot_spec()
+    for _ in range(2):  # where it is there already, too
+        assert mqe("arm", "home") == (0, "homing; Ctrl-C holds the arm\nhome\n", "")
+        arm.spin(0.3)
+        pose = convert.pose_to_matrix(arm.newest("/arm/ee_pose").pose)
+        np.testing.assert_allclose(pose, forward_kinematics(spec, spec.neutral_joints), atol=1e-3)
+
+
+def test_ctrl_c_while_homing_holds_the_arm(arm: Client) -> None:
+    homing = start("arm", "home")
+    arm.wait(lambda: homing.poll() is not None or arm.newest("/arm/status").reason == "homing", "homing")
+    homing.send_signal(signal.SIGINT)
+    code, said, complained = end(homing)
+    assert code == 130 and "holding" in said and complained == ""
+    arm.wait(lambda: arm.newest("/arm/status").state == ArmStatus.HELD, "the hold")
+
+
+def test_a_goal_that_is_reached_and_only_that_ends_with_0(start_graph: Callable[..., Supervisor], user_folder: Path) -> None:
+    graph = start_graph(reached_steps=str(STEPS_TO_GOAL + 1.0))
+    code, said, _ = mqe("goal", "send", "corner.png", cwd=user_folder / "goals")  # a file there, which policy_node would not find
+    first, *_, last = said.splitlines()
+    assert code == 0 and first == f"sent {user_folder / 'goals' / 'corner.png'}; Ctrl-C cancels it"
+    assert last.startswith("reached: within 8 steps of the goal for 3 commands (3 commands, ") and last.endswith(", 7.0 steps to the goal)")
+    code, said, _ = mqe("goal", "send", "nowhere")
+    assert code == 1 and "failed: no goal 'nowhere'" in said and "known goals: corner.png" in said
+    assert "policy  no goal; corner ended: reached" in mqe("arm", "status")[1]
+    # A graph between two goals says what it waits for: once after each.
+    assert graph.log_tail("policy_node", lines=100).count("waiting for the next goal (mqe goal send NAME; Ctrl-C ends)") == 1
+
+
+def test_ctrl_c_cancels_the_goal(start_graph: Callable[..., Supervisor], client: Client) -> None:
+    start_graph()
+    sending = start("goal", "send", "corner")
+    client.wait(lambda: sending.poll() is not None or len(client.heard["/policy/command"]) > 2, "a motion")
+    assert f"policy  goal corner, running, {STEPS_TO_GOAL} steps to the goal" in mqe("arm", "status")[1]
+    sending.send_signal(signal.SIGINT)
+    code, said, complained = end(sending)
+    assert (code, complained) == (130, "")
+    sent, running, canceling, ended = said.splitlines()
+    assert running.startswith("running, 7.0 steps to the goal, command ") and canceling == "canceling the goal"
+    assert ended.startswith("canceled: by the client (")
+    client.wait(lambda: client.newest("/policy/status").reason == "canceled: by the client", "the goal's end")
+    code, said, _ = mqe("goal", "send", "corner", "--timeout", "1")
+    assert code == 1 and "timeout: the time is up" in said
+
+
+def test_without_a_graph_each_says_so_soon() -> None:
+    environment = {**os.environ, "ROS_DOMAIN_ID": "101"}  # conftest.py gives none to this one
+    began = time.monotonic()
+    asked = {name: start(*name.split(), env=environment) for name in ("arm hold", "arm resume", "arm home", "arm status", "goal send corner")}
+    ended = {name: end(process) for name, process in asked.items()}
+    assert time.monotonic() - began < 30.0  # 5 s, and the start of five at once
+    for name, (code, said, complained) in ended.items():
+        assert (code, said, complained.count("\n")) == (1, "", 1), complained
+        command, missing = " ".join(name.split()[:2]), "policy_node" if "goal" in name else "arm_node"
+        assert complained.startswith(f"mqe {command}: ")
+        assert f"no {missing} answers in ROS domain 101: start a graph (mqe up goal:=NAME), or set ROS_DOMAIN_ID" in complained
+    assert "the arm may not be holding" in ended["arm hold"][2]
+
+
+class Screen(io.StringIO):
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+def feedback(steps: int, state: str = "running", reason: str = "") -> object:
+    return SimpleNamespace(feedback=ReachGoal.Feedback(steps_to_goal=4.0, steps=steps, state=state, reason=reason))
+
+
+def pursuit(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> tuple[operate._Pursuit, Screen, list[ArmStatus]]:
+    """With its screen, and what it hears of the arm."""
+    heard: list[ArmStatus] = []
+    screen = Screen(terminal)
+    monkeypatch.setattr(sys, "stdout", screen)
+    operator = SimpleNamespace(hear=lambda topic: heard, listen_or_stop=lambda: None)
+    return operate._Pursuit(operator, screen), screen, heard
+
+
+def test_on_a_terminal_the_progress_is_one_line_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "42")
+    shown, screen, _ = pursuit(monkeypatch, terminal=True)
+    shown.show(feedback(1))
+    shown.show(feedback(2, "waiting", "stale_frame: the newest image is 2.0 s old"))
+    shown.say("reached")
+    assert screen.getvalue() == (
+        "\r\x1b[Krunning, 4.0 steps to the goal, command 1\r\x1b[Kwaiting: stale_frame: the newest image is\nreached\n"
+    )
+
+
+def test_elsewhere_the_progress_is_a_line_now_and_then_and_at_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, screen, arm = pursuit(monkeypatch, terminal=False)
+    for steps in (1, 2, 3):
+        shown.show(feedback(steps))
+    arm.append(ArmStatus(state=ArmStatus.HELD, reason="operator"))
+    shown.show(feedback(4))
+    assert screen.getvalue() == "running, 4.0 steps to the goal, command 1\nthe arm is held: operator; running, 4.0 steps to the goal, command 4\n"
+
+
+def test_a_policy_node_that_falls_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operate, "_SILENCE_S", 0.1)
+    shown, *_ = pursuit(monkeypatch, terminal=False)
+    with pytest.raises(RuntimeError, match="nothing heard from policy_node .*mqe arm hold"):
+        shown.end(Future, 60.0)
+
+
+def test_a_goal_that_a_restarted_policy_node_does_not_know_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = Future()
+    unknown.set_result(SimpleNamespace(status=0, result=ReachGoal.Result()))
+    shown, *_ = pursuit(monkeypatch, terminal=False)
+    with pytest.raises(RuntimeError, match="was it started again"):
+        shown.end(lambda: unknown, 60.0)
