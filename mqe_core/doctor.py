@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mqe_core.spec import RobotSpec
+from mqe_core.user_files import SHIPPED
 
 SERIAL_DEVICE = Path("/dev/ttyDXL")  # the udev name of the arm's U2D2 in the Interbotix installation
 DRIVER_MODULE = "interbotix_xs_modules"
@@ -40,12 +41,18 @@ class Finding:
     remedy: str = ""
 
 
-def examine(spec: RobotSpec, policy: Path | None, device: str | None) -> Iterator[Finding]:
-    """All checks, in order. `policy`: bundle to open and time; `device`: camera to read for two seconds."""
+def examine(spec: RobotSpec, policy: Path, source: str, device: str | None) -> Iterator[Finding]:
+    """All checks, in order.
+
+    Args:
+        policy: bundle to open and time.
+        source: who named it (user_files.policy_in_use).
+        device: camera to read for two seconds; None: only look for one.
+    """
     checks: list[Callable[[], Iterator[Finding]]] = [
         _python,
         _packages,
-        lambda: _policy(spec, policy),
+        lambda: _policy(spec, policy, source),
         _ros,
         lambda: _shared_memory(Path("/dev/shm")),
         _wake_ups,
@@ -78,18 +85,18 @@ def _packages() -> Iterator[Finding]:
             yield Finding(level, f"{name} is not installed", remedy)
 
 
-def _policy(spec: RobotSpec, path: Path | None) -> Iterator[Finding]:
+def _policy(spec: RobotSpec, path: Path, source: str) -> Iterator[Finding]:
     from mqe_core.bundle import PolicyBundle
     from mqe_core.bundle_contract import BundleError
     from mqe_core.runtime.policy import OnnxPolicy
 
-    if path is None:
-        yield Finding(WARN, "no policy is configured", "name one: `policy: FILE` in ~/.mqe/config.yaml, or mqe doctor --policy FILE")
+    if source == SHIPPED and not path.is_file():
+        yield Finding(WARN, "no policy is configured, and none came with this installation", "name one: `policy: FILE` in ~/.mqe/config.yaml")
         return
     try:
         policy = OnnxPolicy(PolicyBundle.open(path, spec))
     except BundleError as error:
-        yield Finding(FAIL, f"policy {path}", str(error))
+        yield Finding(FAIL, f"policy {path} ({source})", str(error))
         return
     image = np.zeros((480, 640, 3), np.uint8)
     times = []
@@ -101,7 +108,11 @@ def _policy(spec: RobotSpec, path: Path | None) -> Iterator[Finding]:
     budget_ms = 500 * spec.control.period_s
     level = OK if p99 < budget_ms else FAIL
     remedy = "" if level == OK else f"more than half a control period ({budget_ms:.0f} ms): a smaller policy, a faster machine, or mqe serve on one"
-    yield Finding(level, f"policy {path.name}: {policy.contract.domain} images, {p50:.1f} ms an action (p99 {p99:.1f})", remedy)
+    domain = policy.contract.domain
+    yield Finding(level, f"policy {path.name} ({source}): {domain} images, {p50:.1f} ms an action (p99 {p99:.1f})", remedy)
+    if domain == "sim":
+        remedy = "only for a real arm: train one on real images, and name it, `policy: FILE` in ~/.mqe/config.yaml (docs/hardware.md)"
+        yield Finding(WARN if SERIAL_DEVICE.exists() else OK, "that policy runs in the sim; real cameras refuse it", remedy)
 
 
 def _ros() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Where a user's own goals and settings lie: `~/.mqe`, or the folder that MQE_HOME names."""
+"""Where a user's own goals and settings lie: `~/.mqe`, or the folder that MQE_HOME names; and what stands in for them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import yaml
 
+SHIPPED = "shipped"  # who named a policy that nobody named
+SHIPPED_POLICY = "widowx_sim.onnx"
+_BRINGUP = Path(__file__).resolve().parents[1] / "ros2_ws" / "src" / "mqe_bringup"  # in a source checkout
 _KEYS = {"policy": str, "table_height_m": (int, float)}
 
 
@@ -22,7 +25,7 @@ def goal_folder() -> Path:
 
 def goal_folders() -> list[Path]:
     """The user's goals, and those that come with a source checkout."""
-    return [goal_folder(), Path(__file__).resolve().parents[1] / "ros2_ws" / "src" / "mqe_bringup" / "goals"]
+    return [goal_folder(), _BRINGUP / "goals"]
 
 
 def configured_policy() -> Path | None:
@@ -32,6 +35,19 @@ def configured_policy() -> Path | None:
     """
     content = _read_config()
     return _config_file().parent / Path(content["policy"]).expanduser() if content.get("policy") else None
+
+
+def shipped_policy() -> Path:
+    """The one that comes with a source checkout; elsewhere there is no such file."""
+    return _BRINGUP / "policies" / SHIPPED_POLICY
+
+
+def policy_in_use(given: str | Path | None, shipped: Path) -> tuple[Path, str]:
+    """(file, who named it): the one that is given, else the configured one, else `shipped`, named by SHIPPED. ValueError as `configured_policy`."""
+    if given:
+        return Path(given).expanduser().resolve(), "given"
+    configured = configured_policy()
+    return (shipped, SHIPPED) if configured is None else (configured, f"named in {_config_file()}")
 
 
 def configured_table_height() -> float | None:

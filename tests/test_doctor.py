@@ -11,10 +11,11 @@ from mqe_core import doctor
 from mqe_core.cli import main
 from mqe_core.doctor import FAIL, OK, WARN, Finding
 from mqe_core.spec import RobotSpec
+from mqe_core.user_files import policy_in_use, shipped_policy
 
 
 def test_it_looks_at_everything_and_each_complaint_has_a_remedy(make_bundle, spec: RobotSpec) -> None:
-    findings = list(doctor.examine(spec, make_bundle(), None))
+    findings = list(doctor.examine(spec, make_bundle(), "given", None))
     said = " ".join(finding.what for finding in findings)
     for what in ("Python", "onnxruntime", "ms an action", "rclpy", "RMW", "ROS domain", "/dev/shm", "wake-ups", "real-time", "arm's driver", "disk"):
         assert what in said
@@ -23,15 +24,39 @@ def test_it_looks_at_everything_and_each_complaint_has_a_remedy(make_bundle, spe
 
 def test_a_broken_policy_fails_with_its_reason(tmp_path: Path, spec: RobotSpec) -> None:
     (tmp_path / "policy.onnx").write_bytes(b"no policy")
-    (finding,) = doctor._policy(spec, tmp_path / "policy.onnx")
+    (finding,) = doctor._policy(spec, tmp_path / "policy.onnx", "given")
     assert finding.level == FAIL and "no readable ONNX file" in finding.remedy
 
 
 def test_a_policy_that_is_too_slow_fails(make_bundle, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(10_000))
     monkeypatch.setattr(doctor.time, "perf_counter", lambda: float(next(ticks)))
-    (finding,) = doctor._policy(spec, make_bundle())
+    (finding,) = doctor._policy(spec, make_bundle(domain="real"), "given")
     assert finding.level == FAIL and "mqe serve" in finding.remedy
+
+
+def test_the_policy_that_would_run_is_named_and_that_of_the_sim_is_none_for_an_arm(
+    make_bundle, spec: RobotSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MQE_HOME", str(tmp_path))
+    monkeypatch.setattr(doctor, "SERIAL_DEVICE", tmp_path / "ttyDXL")
+    shipped = make_bundle()
+    runs, refused = doctor._policy(spec, *policy_in_use(None, shipped))
+    assert (runs.level, refused.level) == (OK, OK)
+    assert runs.what.startswith("policy policy.onnx (shipped): sim images, ")
+    assert "real cameras refuse it" in refused.what and "docs/hardware.md" in refused.remedy
+    doctor.SERIAL_DEVICE.touch()  # an arm is there
+    assert [finding.level for finding in doctor._policy(spec, *policy_in_use(None, shipped))] == [OK, WARN]
+    (tmp_path / "config.yaml").write_text(f"policy: {make_bundle(domain='real')}\n")
+    (runs,) = doctor._policy(spec, *policy_in_use(None, shipped))
+    assert runs.level == OK and f"(named in {tmp_path / 'config.yaml'}): real images" in runs.what
+
+
+def test_where_no_policy_came_with_the_installation_one_has_to_be_named(spec: RobotSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MQE_HOME", str(tmp_path))
+    (finding,) = doctor._policy(spec, *policy_in_use(None, tmp_path / "nowhere.onnx"))
+    assert finding.level == WARN and "~/.mqe/config.yaml" in finding.remedy
+    assert shipped_policy().is_file()
 
 
 def test_too_little_or_no_shared_memory_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--policy", metavar="FILE", type=Path, help="the .onnx file (default: the one in ~/.mqe/config.yaml)")
+    parser.add_argument("--policy", metavar="FILE", type=Path, help="the .onnx file (default: the one that mqe up takes)")
     parser.add_argument("--camera", metavar="DEVICE", help="a video device to read from, such as 0 or /dev/video0")
     parser.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -26,11 +26,11 @@ def run(args: argparse.Namespace) -> int:
 
     from mqe_core.doctor import FAIL, OK, examine
     from mqe_core.spec import load_robot_spec
-    from mqe_core.user_files import configured_policy
+    from mqe_core.user_files import policy_in_use, shipped_policy
 
-    policy = args.policy if args.policy is not None else configured_policy()
+    policy, source = policy_in_use(args.policy, shipped_policy())
     findings = []
-    for finding in examine(load_robot_spec(args.robot), policy, args.camera):
+    for finding in examine(load_robot_spec(args.robot), policy, source, args.camera):
         findings.append(finding)
         if not args.json:
             print(f"{finding.level:4}  {finding.what}", flush=True)

@@ -54,6 +54,11 @@ def test_another_scene_than_the_goals_is_said(sim: dict[str, str]) -> None:
 def test_a_scene_without_a_goal_waits_for_one(sim: dict[str, str]) -> None:
     built = build_graph({"policy": sim["policy"], "task": "place1", "seed": "3"})
     assert by_name(built)["policy_node"].parameters["goal"] == ""
+    assert "goal: none yet; the arm waits for one (mqe goal send NAME)" in built.banner
+
+
+def test_a_goal_that_is_not_begun_at_once_says_what_begins_it(sim: dict[str, str]) -> None:
+    assert any("shown only; the arm waits for mqe goal send" in line for line in build_graph({**sim, "autostart": "false"}).banner)
 
 
 def test_the_mock_replays_a_store_of_its_own_domain(sim: dict[str, str], synthetic_store: Path) -> None:
@@ -80,7 +85,7 @@ def test_a_recorder_and_a_dry_run_are_added_on_request(sim: dict[str, str], tmp_
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"backend": "hardware"}, "backend hardware cannot start: .*use backend:=sim"),
+        ({"backend": "hardware"}, "backend hardware cannot start: .*docs/hardware.md.*use backend:=sim"),
         ({"backend": "gazebo"}, "expected auto, hardware, sim or mock"),
         ({"goal": "nowhere.png"}, "no goal 'nowhere.png'.*known goals: .*corner.png"),
         ({"policy": "/nowhere/policy.onnx"}, "/nowhere/policy.onnx: .*mqe export"),
@@ -91,7 +96,7 @@ def test_a_recorder_and_a_dry_run_are_added_on_request(sim: dict[str, str], tmp_
         ),
         ({"backend": "mock", "camera": "sim"}, "the backend is mock"),
         ({"seed": "two"}, "seed must be a whole number"),
-        ({"goal": ""}, "the sim needs a scene"),
+        ({"goal": ""}, "the sim needs a scene.*goal:=NAME.*task:=TASK seed:=N.*mqe goal send"),
         ({"dry_run": "maybe"}, "dry_run must be true or false"),
         ({"record": "/tmp"}, "exists already"),
         ({"record": "ture"}, "true, false or a folder"),
@@ -135,7 +140,10 @@ def test_auto_takes_the_hardware_only_where_backend_driver_and_device_are(
     assert graph._choose_backend("auto")[0] == graph._choose_backend("hardware")[0] == "hardware"
     monkeypatch.setattr(graph, "DRIVER_MODULE", "no_such_module")
     assert graph._choose_backend("auto") == ("sim", "auto: the arm's driver no_such_module is not installed")
-    with pytest.raises(ValueError, match="no_such_module is not installed"):
+    with pytest.raises(ValueError, match=r"no_such_module is not installed\. Next: \(1\) install .*docs/hardware.md, Installing\. "):
+        graph._choose_backend("hardware")
+    monkeypatch.setattr(graph, "SERIAL_DEVICE", Path("/dev/nowhere"))
+    with pytest.raises(ValueError, match=r"not installed, and .* does not exist\. Next: \(1\) .*; \(2\) power the arm.*docs/hardware.md, Wiring\. "):
         graph._choose_backend("hardware")
 
 
@@ -203,7 +211,7 @@ def test_stall_commands_and_self_activate_reach_the_policy_node(user_folder: Pat
 def test_a_real_arm_needs_the_height_of_its_table(
     make_bundle, user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graph, "detect_hardware", lambda: None)
+    monkeypatch.setattr(graph, "missing_for_hardware", list)
     arguments = {"backend": "hardware", "policy": str(make_bundle(domain="real")), "camera": "none"}
     with pytest.raises(ValueError, match="table_height_m: METRES"):
         build_graph(arguments)

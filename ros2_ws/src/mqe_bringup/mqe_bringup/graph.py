@@ -25,9 +25,8 @@ from mqe_core.runtime.keys import key_folder
 from mqe_core.runtime.remote import RemotePolicy
 from mqe_core.runtime.robot import check_domain
 from mqe_core.spec import RobotSpec, load_robot_spec, with_table_height
-from mqe_core.user_files import configured_policy, goal_folder, measured_table_height, user_folder
+from mqe_core.user_files import SHIPPED, SHIPPED_POLICY, goal_folder, measured_table_height, policy_in_use, user_folder
 
-SHIPPED_POLICY = "widowx_sim.onnx"
 END_S = 15.0  # patience with a process that was told to end, before a harder signal: an arm parks
 
 
@@ -44,7 +43,8 @@ ARGUMENTS = (
     Argument(
         "goal",
         "",
-        "goal image: a path, or a name in ~/.mqe/goals or in mqe_bringup/goals; empty: wait for /reach_goal",
+        "goal image to drive to at once: a path, or a name in ~/.mqe/goals or in mqe_bringup/goals (mqe goal list); "
+        "empty: wait for `mqe goal send` (/reach_goal), in the sim with task:= and seed:= for the scene",
     ),
     Argument(
         "backend",
@@ -63,11 +63,11 @@ ARGUMENTS = (
         "metres from the arm's mounting plane up to the table's surface; empty: table_height_m in ~/.mqe/config.yaml; "
         "hardware needs one of them",
     ),
-    Argument("task", "", "sim: the task; empty: the goal's"),
+    Argument("task", "", "sim: the task (place1, drawer_place, …); empty: the goal's, so without a goal it is needed"),
     Argument("seed", "", "sim: the scene's seed; empty: the goal's, or 0"),
     Argument("record", "false", "true, false, or a new folder for the MCAP bag"),
     Argument("dry_run", "false", "true: judge every command, send none to the motors, and draw where each would lead on /arm/intended_path"),
-    Argument("autostart", "true", "false: show the goal, but wait for /reach_goal"),
+    Argument("autostart", "true", "false: show the goal, but wait for `mqe goal send` (/reach_goal)"),
     Argument("reached_steps", "", "steps_to_goal up to which a goal counts as reached; empty: the bundle's; 0: never"),
     Argument("stall_commands", "", "so many commands without coming closer end a goal as stalled; empty: the bundle's; 0: none do"),
     Argument("self_activate", "true", "false: policy_node stays unconfigured until a lifecycle manager configures and activates it"),
@@ -103,7 +103,7 @@ def parse_arguments(texts: list[str]) -> dict[str, str]:
         name, mark, value = text.partition(":=")
         if not mark or name not in known:
             raise ValueError(
-                f"unknown argument {text!r}; known, each as name:=value: {', '.join(sorted(known))}"
+                f"unknown argument {text!r}; known, each as name:=value: {', '.join(sorted(known))} (mqe up --list-arguments explains them)"
             )
         values[name] = value
     return values
@@ -157,7 +157,7 @@ def build_graph(given: Mapping[str, str]) -> Graph:
         policy_parameters["stall_commands"] = _commands(arguments["stall_commands"])
     processes.append(node("policy_node", policy_parameters))
     banner.append(f"policy: {policy.name} ({policy.source}; {contract.agent}, trained on {contract.domain} images)")
-    banner.append(f"goal: {goal.path}" if goal is not None else "goal: none yet, waiting for /reach_goal")
+    banner.append(_goal_line(goal, autostart))
     banner.append(f"camera: {camera.description}")
     record = _record_folder(arguments["record"])
     if record is not None:
@@ -169,13 +169,25 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     return Graph(tuple(banner), tuple(processes), environment, address if backend == "sim" else None)
 
 
-def detect_hardware() -> str | None:
-    """None where the arm's driver is installed and its serial device exists, else what is missing."""
+def _goal_line(goal: Goal | None, autostart: bool) -> str:
+    if goal is None:
+        return "goal: none yet; the arm waits for one (mqe goal send NAME)"
+    return f"goal: {goal.path}" + ("" if autostart else " (shown only; the arm waits for mqe goal send NAME)")
+
+
+def missing_for_hardware() -> list[tuple[str, str]]:
+    """(what, remedy) of each thing that a real arm needs and this machine lacks."""
+    missing = []
     if importlib.util.find_spec(DRIVER_MODULE) is None:
-        return f"the arm's driver {DRIVER_MODULE} is not installed"
+        remedy = (
+            "install Interbotix's X-Series packages, and this project beside them in your ROS installation's Python (the wheels of `make setup` "
+            "have no driver), and source both workspaces here: docs/hardware.md, Installing"
+        )
+        missing.append((f"the arm's driver {DRIVER_MODULE} is not installed", remedy))
     if not SERIAL_DEVICE.exists():
-        return f"the arm's serial device {SERIAL_DEVICE} does not exist"
-    return None
+        remedy = "power the arm, plug in its U2D2, and install Interbotix's udev rules, which name the port: docs/hardware.md, Wiring"
+        missing.append((f"the arm's serial device {SERIAL_DEVICE} does not exist", remedy))
+    return missing
 
 
 def _choose_backend(requested: str) -> tuple[str, str]:
@@ -183,19 +195,13 @@ def _choose_backend(requested: str) -> tuple[str, str]:
     installed = {entry.name for entry in entry_points(group="mqe.robots")}
     if requested not in ("auto", "hardware", "sim", "mock"):
         raise ValueError(f"backend {requested!r} is unknown; expected auto, hardware, sim or mock")
-    missing = detect_hardware() if "hardware" in installed else "mqe_ros is not installed: build the workspace (make setup)"
-    if requested == "hardware":
-        if missing is not None:
-            raise ValueError(
-                f"backend hardware cannot start: {missing}; use backend:=sim, or install what is missing"
-            )
-        return requested, "asked for"
+    missing = missing_for_hardware() if "hardware" in installed else [("mqe_ros is not installed", "build the workspace: make setup")]
+    if requested == "hardware" and missing:
+        what, remedies = zip(*missing)
+        steps = "; ".join(f"({number}) {remedy}" for number, remedy in enumerate(remedies, 1))
+        raise ValueError(f"backend hardware cannot start: {', and '.join(what)}. Next: {steps}. Without an arm use backend:=sim")
     if requested == "auto":
-        return (
-            ("hardware", "auto: driver and serial device found")
-            if missing is None
-            else ("sim", f"auto: {missing}")
-        )
+        return ("sim", f"auto: {missing[0][0]}") if missing else ("hardware", "auto: driver and serial device found")
     return requested, "asked for"
 
 
@@ -242,17 +248,10 @@ def _find_policy(arguments: Mapping[str, str], spec: RobotSpec, share: Path) -> 
 
 def _policy_file(given: str, share: Path) -> tuple[Path, str]:
     """(file, where it was named)."""
-    if given:
-        return Path(given).expanduser().resolve(), "given"
-    configured = configured_policy()
-    if configured is not None:
-        return configured, f"named in {user_folder() / 'config.yaml'}"
-    shipped = share / "policies" / SHIPPED_POLICY
-    if not shipped.is_file():
-        raise FileNotFoundError(
-            f"{shipped} is missing: build the workspace again (make setup), or name one with policy:=FILE"
-        )
-    return shipped, "shipped"
+    path, source = policy_in_use(given, share / "policies" / SHIPPED_POLICY)
+    if source == SHIPPED and not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: build the workspace again (make setup), or name one with policy:=FILE")
+    return path, source
 
 
 def _check_camera(contract: BundleContract, camera: Camera, source: str) -> None:
@@ -271,7 +270,10 @@ def _scene(
     """The sim's process, and what the banner says about the scene."""
     task = arguments["task"] or (goal.task if goal is not None else None)
     if task is None:
-        raise ValueError("the sim needs a scene: goal:=NAME (its YAML names one), or task:=TASK and seed:=N")
+        raise ValueError(
+            "the sim needs a scene. goal:=NAME sets up that goal's and drives there (mqe goal list names goals); "
+            "task:=TASK seed:=N sets up another one and waits for mqe goal send"
+        )
     seed = arguments["seed"] or ("0" if arguments["task"] or goal is None else str(goal.seed))
     if not seed.isdigit():
         raise ValueError(f"seed must be a whole number from 0, got {seed!r}")

@@ -41,13 +41,23 @@ def run(texts: list[str]) -> int:
     return 1 if failed else 0
 
 
+def _list_arguments() -> None:
+    import shutil
+    import textwrap
+
+    from mqe_bringup.graph import ARGUMENTS
+
+    width = max(60, shutil.get_terminal_size().columns)
+    for argument in ARGUMENTS:
+        text = f"{argument.name + ':=' + argument.default:20} {argument.description}"
+        sys.stdout.write(textwrap.fill(text, width, subsequent_indent=21 * " ", break_on_hyphens=False) + "\n")
+
+
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing has been started yet
     if sys.argv[1:] == ["--list-arguments"]:
-        from mqe_bringup.graph import ARGUMENTS
-
-        sys.stdout.writelines(f"{a.name + ':=' + a.default:20} {a.description}\n" for a in ARGUMENTS)
+        _list_arguments()
         return
     try:
         sys.exit(run(sys.argv[1:]))
