@@ -31,9 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     importing.add_argument(
         "--image-size",
         type=int,
-        default=128,
         metavar="PX",
-        help="height and width images are squashed to (default 128, as in training on Bridge)",
+        help="height and width images are squashed to (default 128, as in training on Bridge; less where the images are smaller)",
     )
     importing.add_argument(
         "--workers", type=int, metavar="N", help="threads that decode and resize (default: all cores)"
@@ -137,6 +136,9 @@ def _row(values: list[float]) -> str:
 def _count_skipped(skipped: list[dict]) -> str:
     known = sum(entry["episodes"] or 0 for entry in skipped)
     unknown = sum(entry["episodes"] is None for entry in skipped)
-    return f"{known} episodes" + (
-        f", and an unknown number at {unknown} damaged or missing places" if unknown else ""
+    without = sum(entry["episodes"] == 0 for entry in skipped)
+    return (
+        f"{known} episodes"
+        + (f", and an unknown number at {unknown} damaged or missing places" if unknown else "")
+        + (f"; recordings without an episode: {without}" if without else "")
     )

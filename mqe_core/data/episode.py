@@ -64,7 +64,7 @@ class Skipped:
 
     name: str
     reason: str
-    episodes: int | None = 1  # how many it is about; None where damage hides the number
+    episodes: int | None = 1  # how many it is about: 0 where there was none to lose, None where damage hides the number
 
 
 @dataclass(frozen=True)

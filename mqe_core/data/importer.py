@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
+from mqe_core import images
 from mqe_core.data.bridge_raw import BridgeRawSource
 from mqe_core.data.episode import EncodedEpisode, Skipped, encode_episode
 from mqe_core.data.episode_store import EpisodeStore, EpisodeWriter
@@ -19,6 +21,8 @@ from mqe_core.data.ros_bag import RosBagSource
 from mqe_core.data.source import EpisodeTask, Source
 
 log = logging.getLogger(__name__)
+
+DEFAULT_IMAGE_SIZE = 128  # as in training on Bridge, whose images are larger
 
 FORMATS = {"rlds": RldsSource, "bridge-raw": BridgeRawSource, "ros-bag": RosBagSource}
 
@@ -53,7 +57,7 @@ def import_episodes(
     source: Source,
     out: str | Path,
     *,
-    image_size: int,
+    image_size: int | None = None,
     source_name: str,
     workers: int | None = None,
     overwrite: bool = False,
@@ -61,10 +65,13 @@ def import_episodes(
 ) -> EpisodeStore:
     """Write all usable episodes of `source` to a store at `out`; its metadata names what was skipped.
 
-    The store's contents do not depend on `workers` (threads; default: the cores of this process). Memory: at
+    Images are squashed to `image_size` pixels square, by default to 128 or, where the first usable episode's are smaller, to
+    what they have without being enlarged. The store's contents do not depend on `workers` (threads; default: the cores of this process). Memory: at
     most 2·workers + 1 episodes. Raises ValueError, and leaves nothing behind, where no episode is usable.
     """
     workers = workers or len(os.sched_getaffinity(0))
+    if image_size is None:
+        image_size = _own_size(source)
     with EpisodeWriter(
         out,
         image_size=image_size,
@@ -80,7 +87,7 @@ def import_episodes(
                     writer.add(result)
                     if result.enlarged and not has_warned:
                         log.warning(
-                            "%s: its images are smaller than image size %d and are enlarged",
+                            "%s: its images are smaller than image size %d and are enlarged; without --image-size they would not be",
                             result.name,
                             image_size,
                         )
@@ -94,6 +101,21 @@ def import_episodes(
                 f"{source_name} holds no usable episode, no store is made; {_summarize(writer.skipped)}"
             )
     return EpisodeStore.open(out)
+
+
+def _own_size(source: Source) -> int:
+    """The largest size up to the default one to which no image of the first usable episode is enlarged."""
+    for task in source.tasks():
+        if isinstance(task, Skipped):
+            continue
+        try:
+            episode = task.load()
+            firsts = [frames[0] for frames in episode.images.values()]
+            shapes = [(frame if isinstance(frame, np.ndarray) else images.decode(frame)).shape for frame in firsts]
+        except (ValueError, OSError):
+            continue  # the import will say so
+        return min([DEFAULT_IMAGE_SIZE, *(side for shape in shapes for side in shape[:2])])
+    return DEFAULT_IMAGE_SIZE
 
 
 def _load_in_order(source: Source, image_size: int, workers: int) -> Iterator[EncodedEpisode | Skipped]:

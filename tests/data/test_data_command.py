@@ -53,13 +53,26 @@ def test_import_then_info(tree, tmp_path, capsys):
     )
 
 
-def test_the_default_size_is_128_and_enlarging_is_said(tree, tmp_path, caplog):
-    _run("import", tree[0], "--out", tmp_path / "store", "--workers", 1)
-    assert EpisodeStore.open(tmp_path / "store").image_size == 128
-    assert (
-        sum("smaller than image size 128 and are enlarged" in record.message for record in caplog.records)
-        == 1
-    )
+@pytest.mark.parametrize(("recorded", "stored"), [((12, 16), 12), ((480, 640), 128)])
+def test_the_default_size_is_128_and_enlarges_nothing(make_trajectory, tmp_path, caplog, recorded, stored):
+    make_trajectory(tmp_path / "src/2023-01-01_00-00-00/raw/traj_group0/traj0", 3, size=recorded)
+    _run("import", tmp_path / "src", "--out", tmp_path / "store", "--workers", 1)
+    assert EpisodeStore.open(tmp_path / "store").image_size == stored
+    assert "enlarged" not in caplog.text
+
+
+def test_a_damaged_first_episode_does_not_decide_the_size(tree, tmp_path):
+    first = tmp_path / "src/2023-01-01_00-00-00/raw/traj_group0/traj0"
+    (first / "images0/im_0.jpg").write_bytes(b"no image")
+    (first / "images1/im_0.jpg").unlink()
+    _run("import", tree[0], "--out", tmp_path / "store")
+    assert EpisodeStore.open(tmp_path / "store").image_size == 12
+
+
+def test_enlarging_is_said_once(tree, tmp_path, caplog):
+    _run("import", tree[0], "--out", tmp_path / "store", "--workers", 1, "--image-size", 128)
+    said = [record.message for record in caplog.records if "smaller than image size 128 and are enlarged" in record.message]
+    assert len(said) == 1 and "without --image-size" in said[0]
 
 
 def test_an_existing_store_is_kept_unless_forced(tree, tmp_path):
