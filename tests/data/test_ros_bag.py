@@ -2,105 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from written_bag import Bag
 
-from mqe_core.bundle import PolicyBundle
-from mqe_core.cli import main
+from mqe_core.data.bag_messages import bag_files
 from mqe_core.data.importer import import_episodes, open_source
-from mqe_core.data.ros_bag import bag_files
-from mqe_core.geometry import apply_action, euler_to_rotation, make_pose, pose_to_state, rotation_to_quaternion
+from mqe_core.geometry import apply_action, euler_to_rotation, make_pose, pose_to_state
 from mqe_core.images import squash_resize
-from mqe_core.runtime.policy import OnnxPolicy
 from mqe_core.spec import RobotSpec
-
-MESSAGES = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_interfaces" / "msg"
-TYPES = get_typestore(Stores.ROS2_JAZZY)
-for _name in ("EndEffectorCommand", "ArmStatus"):
-    TYPES.register(get_types_from_msg((MESSAGES / f"{_name}.msg").read_text(), f"mqe_interfaces/msg/{_name}"))
-TOPICS = {
-    "/camera/image_raw": "sensor_msgs/msg/Image",
-    "/goal/image": "sensor_msgs/msg/Image",
-    "/policy/command": "mqe_interfaces/msg/EndEffectorCommand",
-    "/arm/ee_pose": "geometry_msgs/msg/PoseStamped",
-    "/arm/ee_target": "geometry_msgs/msg/PoseStamped",
-    "/joint_states": "sensor_msgs/msg/JointState",
-    "/arm/status": "mqe_interfaces/msg/ArmStatus",
-    "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
-}
-
-
-class Bag:
-    """Writes what the graph would have written."""
-
-    def __init__(self, folder: Path, spec: RobotSpec) -> None:
-        self._spec, self.time = spec, 100.0
-        self.writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
-        self.writer.open()
-        self._connections = {topic: self.writer.add_connection(topic, kind, typestore=TYPES) for topic, kind in TOPICS.items()}
-
-    def make(self, kind: str, **fields):
-        return TYPES.types[kind](**fields)
-
-    def stamp(self, time: float):
-        return self.make("builtin_interfaces/msg/Time", sec=int(time), nanosec=round(1e9 * (time % 1.0)))
-
-    def header(self, time: float | None = None):
-        return self.make("std_msgs/msg/Header", stamp=self.stamp(self.time if time is None else time), frame_id=self._spec.base_frame)
-
-    def write(self, topic: str, message) -> None:
-        self.writer.write(self._connections[topic], int(1e9 * self.time), TYPES.serialize_cdr(message, TOPICS[topic]))
-
-    def image(self, topic: str, pixels: np.ndarray) -> None:
-        height, width, _ = pixels.shape
-        fields = {"height": height, "width": width, "encoding": "rgb8", "is_bigendian": 0, "step": 3 * width, "data": pixels.ravel()}
-        self.write(topic, self.make("sensor_msgs/msg/Image", header=self.header(), **fields))
-
-    def pose(self, matrix: np.ndarray):
-        x, y, z, w = rotation_to_quaternion(matrix[:3, :3])
-        position = self.make("geometry_msgs/msg/Point", **dict(zip("xyz", map(float, matrix[:3, 3]))))
-        return self.make(
-            "geometry_msgs/msg/Pose",
-            position=position,
-            orientation=self.make("geometry_msgs/msg/Quaternion", x=float(x), y=float(y), z=float(z), w=float(w)),
-        )
-
-    def arm(self, measured: np.ndarray, target: np.ndarray, finger_m: float) -> None:
-        for topic, matrix in (("/arm/ee_pose", measured), ("/arm/ee_target", target)):
-            self.write(topic, self.make("geometry_msgs/msg/PoseStamped", header=self.header(), pose=self.pose(matrix)))
-        fields = {"name": ["waist", "left_finger"], "position": np.array([0.0, finger_m]), "velocity": np.array([]), "effort": np.array([])}
-        self.write("/joint_states", self.make("sensor_msgs/msg/JointState", header=self.header(), **fields))
-
-    def command(self, sequence: int, gripper: float, session: str = "one", image_time: float | None = None, action=None) -> None:
-        self.write(
-            "/policy/command",
-            self.make(
-                "mqe_interfaces/msg/EndEffectorCommand",
-                header=self.header(),
-                observation_stamp=self.stamp(self.time if image_time is None else image_time),
-                session=session,
-                sequence=sequence,
-                target=self.pose(np.eye(4)),
-                gripper=gripper,
-                action=np.full(7, 9.0) if action is None else action.astype(np.float64),  # the policy's wish, not what was done
-                steps_to_goal=1.0,
-            ),
-        )
-
-    def status(self, refused: str, dry_run: bool = False) -> None:
-        kind = TYPES.types["mqe_interfaces/msg/ArmStatus"]
-        fields = {"state": "ready", "reason": "", "clipped": [], "refused": refused, "session": "one", "sequence": 1, "dry_run": dry_run}
-        self.write("/arm/status", kind(header=self.header(), **fields))
-
-    def diagnostics(self, text: str, key: str = "domain") -> None:
-        value = self.make("diagnostic_msgs/msg/KeyValue", key=key, value=text)
-        status = self.make("diagnostic_msgs/msg/DiagnosticStatus", level=0, name="policy_node", message="", hardware_id="", values=[value])
-        self.write("/diagnostics", self.make("diagnostic_msgs/msg/DiagnosticArray", header=self.header(), status=[status]))
 
 
 @pytest.fixture
@@ -214,55 +126,47 @@ def test_recordings_of_two_domains_are_not_mixed(walk, spec: RobotSpec, tmp_path
         import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
 
 
-@pytest.fixture
-def recorded(make_bundle, spec: RobotSpec, tmp_path: Path) -> tuple[Path, Path]:
-    """(bag, policy): a recording of that policy, its first command before the goal was recorded."""
-    path = make_bundle()
-    policy = OnnxPolicy(PolicyBundle.open(path))
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("dry", "a dry run: nothing was done"),
+        ("idle", "no commands: no policy drove the arm"),
+        ("blind", "nothing on /camera/image_raw was recorded"),
+        ("refused", r"every command was refused \(held, wrong_session\)"),
+        ("single", "no two commands in a row that were carried out: of 3, 1 were refused and 1 have no image"),
+    ],
+)
+def test_a_recording_without_an_episode_says_why(spec: RobotSpec, tmp_path: Path, kind: str, reason: str) -> None:
     bag = Bag(tmp_path / "bag", spec)
-    bag.diagnostics(policy.fingerprint, "fingerprint")
-    rng = np.random.default_rng(5)
-    goal = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-    for k in range(5):
-        image = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-        bag.image("/camera/image_raw", image)
-        if k == 1:
-            bag.image("/goal/image", goal)
-        bag.command(k + 1, 1.0, action=policy.act(image, goal).action)
+    bag.diagnostics("sim")
+    bag.arm(np.eye(4), np.eye(4), 0.03)
+    for k in range(0 if kind == "idle" else 3):
+        if kind != "blind" and (kind, k) != ("single", 1):
+            bag.image("/camera/image_raw", np.zeros((24, 32, 3), np.uint8))
+        bag.command(k + 1, 1.0)
+        refused = {"refused": ("held", "held", "wrong_session")[k], "single": ("held", "", "")[k]}.get(kind, "")
+        bag.status(refused, dry_run=kind == "dry", sequence=k + 1)
         bag.time += 0.2
     bag.writer.close()
-    return tmp_path / "bag", path
+    with pytest.raises(ValueError, match=f"no store is made; 1 skipped: {tmp_path.name}/bag/bag.mcap: {reason}"):
+        import_episodes(open_source(tmp_path), tmp_path / "store", source_name="bag")
 
 
-def replay(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, dict]:
-    code = main(["replay", *map(str, arguments), "--json"])
-    return code, json.loads(capsys.readouterr().out)
+def test_an_empty_recording_beside_a_good_one_is_named_and_loses_nothing(walk, spec: RobotSpec, tmp_path: Path) -> None:
+    for name, count in (("empty", 0), ("good", 3)):
+        bag = Bag(tmp_path / name, spec)
+        bag.diagnostics("sim")
+        walk(bag, count)
+        bag.writer.close()
+    store = import_episodes(open_source(tmp_path), tmp_path / "store", source_name="bag")
+    assert store.num_episodes == 1 and store.image_size == 24  # what 32x24 pixels have without being enlarged
+    (skipped,) = store.metadata["skipped"]
+    assert skipped["name"].endswith("empty/empty.mcap") and skipped["episodes"] == 0 and "no commands" in skipped["reason"]
 
 
-def test_the_policy_that_made_a_recording_answers_the_same_again(recorded, capsys: pytest.CaptureFixture) -> None:
-    bag, policy = recorded
-    code, summary = replay(capsys, bag, "--policy", policy)
-    assert code == 0 and summary["same_policy"] and summary["agrees"]
-    assert (summary["commands"], summary["without_image_or_goal"]) == (4, 1)
-
-
-def test_another_policy_is_compared_and_named_so(recorded, make_bundle, capsys: pytest.CaptureFixture) -> None:
-    code, summary = replay(capsys, recorded[0], "--policy", make_bundle(action=(0.03, 0, 0, 0, 0, 0, 1)))
-    assert code == 0 and not summary["same_policy"] and not summary["agrees"]
-    assert summary["largest_difference"]["dx"] == pytest.approx(0.02, abs=1e-6)
-
-
-def test_the_same_policy_with_other_answers_is_an_error(make_bundle, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    path = make_bundle()
+def test_a_recording_without_a_policy_node_is_said(spec: RobotSpec, tmp_path: Path) -> None:
     bag = Bag(tmp_path / "bag", spec)
-    bag.diagnostics(PolicyBundle.open(path).fingerprint, "fingerprint")
-    for topic in ("/goal/image", "/camera/image_raw"):
-        bag.image(topic, np.zeros((24, 32, 3), np.uint8))
-    bag.command(1, 1.0, action=np.full(7, 0.04))
+    bag.status("")
     bag.writer.close()
-    assert replay(capsys, tmp_path / "bag", "--policy", path)[0] == 1
-
-
-def test_a_folder_without_a_recording_is_said(make_bundle, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["replay", str(tmp_path), "--policy", str(make_bundle())]) == 1
-    assert "holds no .mcap file" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="holds nothing that a policy node said in /diagnostics: none ran"):
+        import_episodes(open_source(tmp_path), tmp_path / "store", source_name="bag")

@@ -1,0 +1,136 @@
+"""Promise: a recorded policy answers the same again, each session of a recording is judged on its own, and what differs says why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from written_bag import Bag, Speaker, picture
+
+from mqe_core.bundle import PolicyBundle
+from mqe_core.cli import main
+from mqe_core.runtime.policy import OnnxPolicy
+from mqe_core.spec import RobotSpec
+
+
+@pytest.fixture
+def recorded(make_bundle, spec: RobotSpec, tmp_path: Path) -> tuple[Path, Path]:
+    """(bag, policy): a recording of that policy, its first command before the goal was recorded."""
+    path = make_bundle()
+    policy = OnnxPolicy(PolicyBundle.open(path))
+    bag = Bag(tmp_path / "bag", spec)
+    bag.diagnostics(policy.fingerprint, "fingerprint")
+    rng = np.random.default_rng(5)
+    goal = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    for k in range(5):
+        image = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        bag.image("/camera/image_raw", image)
+        if k == 1:
+            bag.image("/goal/image", goal)
+        bag.command(k + 1, 1.0, action=policy.act(image, goal).action)
+        bag.time += 0.2
+    bag.writer.close()
+    return tmp_path / "bag", path
+
+
+def replay(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, dict]:
+    code = main(["replay", *map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_the_policy_that_made_a_recording_answers_the_same_again(recorded, capsys: pytest.CaptureFixture) -> None:
+    bag, policy = recorded
+    code, summary = replay(capsys, bag, "--policy", policy)
+    assert code == 0 and summary["same_policy"] and summary["agrees"]
+    assert (summary["commands"], summary["without_image_or_goal"]) == (4, 1)
+
+
+def test_another_policy_is_compared_and_named_so(recorded, make_bundle, capsys: pytest.CaptureFixture) -> None:
+    code, summary = replay(capsys, recorded[0], "--policy", make_bundle(action=(0.03, 0, 0, 0, 0, 0, 1)))
+    assert code == 0 and not summary["same_policy"] and not summary["agrees"]
+    assert summary["largest_difference"]["dx"] == pytest.approx(0.02, abs=1e-6)
+
+
+def test_the_same_policy_with_other_answers_is_an_error(make_bundle, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = make_bundle()
+    bag = Bag(tmp_path / "bag", spec)
+    bag.diagnostics(PolicyBundle.open(path).fingerprint, "fingerprint")
+    for topic in ("/goal/image", "/camera/image_raw"):
+        bag.image(topic, np.zeros((24, 32, 3), np.uint8))
+    bag.command(1, 1.0, action=np.full(7, 0.04))
+    bag.writer.close()
+    assert replay(capsys, tmp_path / "bag", "--policy", path)[0] == 1
+
+
+def test_a_folder_without_a_recording_is_said(make_bundle, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["replay", str(tmp_path), "--policy", str(make_bundle())]) == 1
+    assert "holds no .mcap file" in capsys.readouterr().err
+
+
+@pytest.fixture
+def two_policies(make_bundle) -> tuple[Path, Path]:
+    return make_bundle(), make_bundle(action=(0.03, 0, 0, 0, 0, 0, 1))
+
+
+def speakers(bag: Bag, paths: tuple[Path, Path]) -> list[Speaker]:
+    policies = [OnnxPolicy(PolicyBundle.open(path)) for path in paths]
+    return [Speaker(bag, session, policy, latency) for session, policy, latency in zip(("one", "two"), policies, (60.0, 75.0))]
+
+
+def record_restart(bag: Bag, paths: tuple[Path, Path], off: float = 0.0) -> None:
+    """Four commands of the first policy, `off` from what it answers, then three of the second."""
+    for speaker, count, shift in zip(speakers(bag, paths), (4, 3), (off, 0.0)):
+        speaker.show(picture(1), "cup")
+        for _ in range(count):
+            speaker.step(shift)
+            bag.time += 0.2
+        bag.time += 3.0
+    bag.writer.close()
+
+
+def test_each_session_is_judged_by_its_own_policy(two_policies, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    record_restart(Bag(tmp_path / "bag", spec), two_policies)
+    code, summary = replay(capsys, tmp_path / "bag", "--policy", two_policies[1])
+    first, second = summary["sessions"]
+    assert code == 0 and (summary["commands"], summary["beyond_tolerance"]) == (7, 4)
+    assert not summary["same_policy"] and not summary["agrees"]
+    assert (first["session"], first["goals"], first["same_policy"], first["agrees"]) == ("one", ["cup"], False, False)
+    assert (first["commands"], first["beyond_tolerance"]) == (4, 4) and first["largest_difference"]["dx"] == pytest.approx(0.02, abs=1e-6)
+    assert (second["session"], second["same_policy"], second["agrees"], second["commands"]) == ("two", True, True, 3)
+    assert second["fingerprint"] == PolicyBundle.open(two_policies[1]).fingerprint
+    main(["replay", str(tmp_path / "bag"), "--policy", str(two_policies[1])])
+    printed = capsys.readouterr().out
+    assert f"another policy (recorded: {first['fingerprint'][:12]})" in printed and "4 of 4 beyond the bundle's tolerance, as" in printed
+
+
+def test_other_answers_on_its_own_session_are_an_error(two_policies, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    record_restart(Bag(tmp_path / "bag", spec), two_policies, off=0.004)
+    assert replay(capsys, tmp_path / "bag", "--policy", two_policies[0])[0] == 1
+    assert replay(capsys, tmp_path / "bag", "--policy", two_policies[1])[0] == 0
+
+
+def test_commands_whose_goal_cannot_be_told_are_not_compared(
+    two_policies, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The recorder came when both nodes were long at it."""
+    bag = Bag(tmp_path / "bag", spec)
+    one, two = speakers(bag, two_policies)
+    one.show(picture(1), "cup")
+    two.show(picture(2), "spoon")
+    for k in range(8):
+        if k == 6:
+            one.show(picture(3), "fork")
+        one.step()
+        bag.time += 0.1
+        two.step()
+        bag.time += 0.5
+    bag.writer.close()
+    code, summary = replay(capsys, tmp_path / "bag", "--policy", two_policies[0])
+    assert code == 0 and summary["goal_untold"] == 6 + 8
+    first, second = summary["sessions"]
+    assert (first["commands"], first["goal_untold"], first["agrees"]) == (2, 6, True)
+    assert (second["commands"], second["goal_untold"], second["agrees"]) == (0, 8, None)
+    main(["replay", str(tmp_path / "bag"), "--policy", str(two_policies[0])])
+    assert "8 commands not compared, as it cannot be told which goal was theirs" in capsys.readouterr().out

@@ -1,0 +1,133 @@
+"""MCAP bags as the graph would have recorded them, written without the code under test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from mqe_core.geometry import rotation_to_quaternion
+from mqe_core.runtime.policy import OnnxPolicy
+from mqe_core.spec import RobotSpec
+
+MESSAGES = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_interfaces" / "msg"
+TYPES = get_typestore(Stores.ROS2_JAZZY)
+for _name in ("EndEffectorCommand", "ArmStatus", "PolicyStatus"):
+    TYPES.register(get_types_from_msg((MESSAGES / f"{_name}.msg").read_text(), f"mqe_interfaces/msg/{_name}"))
+TOPICS = {
+    "/camera/image_raw": "sensor_msgs/msg/Image",
+    "/goal/image": "sensor_msgs/msg/Image",
+    "/policy/command": "mqe_interfaces/msg/EndEffectorCommand",
+    "/policy/status": "mqe_interfaces/msg/PolicyStatus",
+    "/arm/ee_pose": "geometry_msgs/msg/PoseStamped",
+    "/arm/ee_target": "geometry_msgs/msg/PoseStamped",
+    "/joint_states": "sensor_msgs/msg/JointState",
+    "/arm/status": "mqe_interfaces/msg/ArmStatus",
+    "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+}
+
+
+class Bag:
+    """Writes what the graph would have written."""
+
+    def __init__(self, folder: Path, spec: RobotSpec) -> None:
+        self._spec, self.time = spec, 100.0
+        self.writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
+        self.writer.open()
+        self._connections = {topic: self.writer.add_connection(topic, kind, typestore=TYPES) for topic, kind in TOPICS.items()}
+
+    def make(self, kind: str, **fields):
+        return TYPES.types[kind](**fields)
+
+    def stamp(self, time: float):
+        return self.make("builtin_interfaces/msg/Time", sec=int(time), nanosec=round(1e9 * (time % 1.0)))
+
+    def header(self, time: float | None = None):
+        return self.make("std_msgs/msg/Header", stamp=self.stamp(self.time if time is None else time), frame_id=self._spec.base_frame)
+
+    def write(self, topic: str, message) -> None:
+        self.writer.write(self._connections[topic], int(1e9 * self.time), TYPES.serialize_cdr(message, TOPICS[topic]))
+
+    def image(self, topic: str, pixels: np.ndarray) -> None:
+        height, width, _ = pixels.shape
+        fields = {"height": height, "width": width, "encoding": "rgb8", "is_bigendian": 0, "step": 3 * width, "data": pixels.ravel()}
+        self.write(topic, self.make("sensor_msgs/msg/Image", header=self.header(), **fields))
+
+    def pose(self, matrix: np.ndarray):
+        x, y, z, w = rotation_to_quaternion(matrix[:3, :3])
+        position = self.make("geometry_msgs/msg/Point", **dict(zip("xyz", map(float, matrix[:3, 3]))))
+        return self.make(
+            "geometry_msgs/msg/Pose",
+            position=position,
+            orientation=self.make("geometry_msgs/msg/Quaternion", x=float(x), y=float(y), z=float(z), w=float(w)),
+        )
+
+    def arm(self, measured: np.ndarray, target: np.ndarray, finger_m: float) -> None:
+        for topic, matrix in (("/arm/ee_pose", measured), ("/arm/ee_target", target)):
+            self.write(topic, self.make("geometry_msgs/msg/PoseStamped", header=self.header(), pose=self.pose(matrix)))
+        fields = {"name": ["waist", "left_finger"], "position": np.array([0.0, finger_m]), "velocity": np.array([]), "effort": np.array([])}
+        self.write("/joint_states", self.make("sensor_msgs/msg/JointState", header=self.header(), **fields))
+
+    def command(self, sequence: int, gripper: float, session: str = "one", image_time: float | None = None, action=None) -> None:
+        self.write(
+            "/policy/command",
+            self.make(
+                "mqe_interfaces/msg/EndEffectorCommand",
+                header=self.header(),
+                observation_stamp=self.stamp(self.time if image_time is None else image_time),
+                session=session,
+                sequence=sequence,
+                target=self.pose(np.eye(4)),
+                gripper=gripper,
+                action=np.full(7, 9.0) if action is None else action.astype(np.float64),  # the policy's wish, not what was done
+                steps_to_goal=1.0,
+            ),
+        )
+
+    def status(self, refused: str, dry_run: bool = False, sequence: int = 1) -> None:
+        kind = TYPES.types["mqe_interfaces/msg/ArmStatus"]
+        fields = {"state": "ready", "reason": "", "clipped": [], "refused": refused, "session": "one", "sequence": sequence, "dry_run": dry_run}
+        self.write("/arm/status", kind(header=self.header(), **fields))
+
+    def policy_status(self, session: str, sequence: int, goal: str, latency_ms: float, state: str = "running") -> None:
+        kind = TYPES.types["mqe_interfaces/msg/PolicyStatus"]
+        fields = {"reason": "", "steps_to_goal": 1.0, "deadline_misses": 0}
+        words = {"state": state, "goal": goal, "session": session, "sequence": sequence, "latency_ms": latency_ms}
+        self.write("/policy/status", kind(header=self.header(), **words, **fields))
+
+    def diagnostics(self, text: str, key: str = "domain", **others: str) -> None:
+        values = [self.make("diagnostic_msgs/msg/KeyValue", key=name, value=value) for name, value in {key: text, **others}.items()]
+        status = self.make("diagnostic_msgs/msg/DiagnosticStatus", level=0, name="policy_node", message="", hardware_id="", values=values)
+        self.write("/diagnostics", self.make("diagnostic_msgs/msg/DiagnosticArray", header=self.header(), status=[status]))
+
+
+class Speaker:
+    """A policy node of a recording. Each step is one control period of its own; the bag's time is the caller's."""
+
+    def __init__(self, bag: Bag, session: str, policy: OnnxPolicy, latency_ms: float = 60.0) -> None:
+        self.bag, self._session, self._policy, self._latency = bag, session, policy, latency_ms
+        self._rng, self._sequence, self._goal, self._name = np.random.default_rng(int(latency_ms)), 0, None, ""
+
+    def show(self, goal: np.ndarray, name: str) -> None:
+        self._goal, self._name = goal, name
+        self.bag.image("/goal/image", goal)
+
+    def step(self, off: float = 0.0) -> None:
+        """A command whose action is `off` from the policy's, and what is said every period."""
+        self._sequence += 1
+        image = self._rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        self.bag.image("/camera/image_raw", image)
+        self.bag.command(self._sequence, 1.0, self._session, action=self._policy.act(image, self._goal).action + off)
+        self.speak()
+        words = {"sequence": str(self._sequence), "latency_ms": f"{self._latency:.1f}"}
+        self.bag.diagnostics(self._policy.fingerprint, "fingerprint", **words)
+
+    def speak(self, state: str = "running") -> None:
+        self.bag.policy_status(self._session, self._sequence, self._name, self._latency, state)
+
+
+def picture(seed: int) -> np.ndarray:
+    """(24, 32, 3) uint8, different for each seed."""
+    return np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
