@@ -11,7 +11,7 @@ A bag without an episode is named among what was skipped, with the reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,7 +73,6 @@ class RosBagSource:
 class _Stretch:
     """An episode as it grows."""
 
-    session: str
     sequence: int
     began: float
     images: list[np.ndarray] = field(default_factory=list)
@@ -128,10 +127,10 @@ class _Reader:
         self._pose: np.ndarray | None = None
         self._target: np.ndarray | None = None
         self._finger: float | None = None
-        self._stretch: _Stretch | None = None
+        self._stretches: dict[str, _Stretch] = {}  # by session: a second policy node may speak, whose commands are refused
 
     def take(self, topic: str, message) -> Iterator[_Stretch]:
-        """Yields a stretch that this message ends."""
+        """Yields the stretches that this message ends."""
         self.account.take(topic, message)
         if topic == "/camera/image_raw":
             self._images.add(message)
@@ -143,37 +142,36 @@ class _Reader:
             self._finger = dict(zip(message.name, message.position)).get("left_finger")
         elif topic == "/goal/image":
             yield from self.end()
-        elif topic == "/arm/status" and (message.refused or message.dry_run):
-            yield from self.end()  # what follows was not done; the frame of the refused command is the last one
+        elif topic == "/arm/status" and message.dry_run:
+            yield from self.end()
+        elif topic == "/arm/status" and message.refused:
+            yield from self.end([message.session])  # what follows was not done; the frame of the refused command is the last one
         elif topic == "/policy/command":
             yield from self._command(message)
 
-    def end(self) -> Iterator[_Stretch]:
-        stretch, self._stretch = self._stretch, None
-        if stretch is not None and len(stretch.states) > 1:
-            self.given += 1
-            yield stretch
+    def end(self, sessions: Collection[str] | None = None) -> Iterator[_Stretch]:
+        """Of these sessions, or of all."""
+        for session in list(self._stretches) if sessions is None else sessions:
+            stretch = self._stretches.pop(session, None)
+            if stretch is not None and len(stretch.states) > 1:
+                self.given += 1
+                yield stretch
 
     def _command(self, message) -> Iterator[_Stretch]:
         if message.header.frame_id != self._spec.base_frame:
             raise ValueError(f"commands are in the frame {message.header.frame_id!r}, those of {self._spec.name} in {self._spec.base_frame!r}")
         image = self._images.taken_at(message.observation_stamp)
         now = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
-        stretch = self._stretch
-        follows = (
-            stretch is not None
-            and len(stretch.states) < _MAX_FRAMES
-            and (stretch.session, stretch.sequence + 1) == (message.session, message.sequence)
-            and now - stretch.time < _GAP_PERIODS * self._spec.control.period_s
-        )
+        gap_s = _GAP_PERIODS * self._spec.control.period_s
+        yield from self.end([session for session, stretch in self._stretches.items() if now - stretch.time >= gap_s])
+        stretch = self._stretches.get(message.session)
+        follows = stretch is not None and len(stretch.states) < _MAX_FRAMES and stretch.sequence + 1 == message.sequence
         if not follows or image is None or self._pose is None or self._target is None or self._finger is None:
-            yield from self.end()  # what is missing is not made up; the next command may begin anew
+            yield from self.end([message.session])  # what is missing is not made up; the next command may begin anew
         if image is None or self._pose is None or self._target is None or self._finger is None:
             self.account.incomplete += 1
             return
-        if self._stretch is None:
-            self._stretch = _Stretch(message.session, message.sequence, now)
-        stretch = self._stretch
+        stretch = self._stretches.setdefault(message.session, _Stretch(message.sequence, now))
         stretch.sequence, stretch.time = message.sequence, now
         stretch.images.append(pixels(image))
         stretch.states.append(pose_to_state(self._pose, self._spec.gripper.gripper_value(self._finger)))

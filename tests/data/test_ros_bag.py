@@ -94,6 +94,20 @@ def test_what_the_arm_refused_is_no_demonstration(walk, spec: RobotSpec, tmp_pat
     assert np.diff(store.episode_ends, prepend=0).tolist() == [6, 3, 3]
 
 
+def test_a_second_node_that_is_refused_leaves_the_episode_whole(walk, spec: RobotSpec, tmp_path: Path) -> None:
+    bag = Bag(tmp_path / "bag", spec)
+    bag.diagnostics("sim")
+    for k in range(6):
+        walk(bag, 1, first=1 + k)
+        bag.time -= 0.1
+        bag.command(1 + k, 1.0, session="two", image_time=bag.time - 0.1)
+        bag.status("wrong_session", sequence=1 + k, session="two")
+        bag.time += 0.1
+    bag.writer.close()
+    store = import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
+    assert np.diff(store.episode_ends, prepend=0).tolist() == [6]
+
+
 def test_a_long_recording_goes_on_in_the_next_bag(walk, spec: RobotSpec, tmp_path: Path) -> None:
     for name in ("day", "day-2", "day-10", "other"):
         bag = Bag(tmp_path / name, spec)

@@ -86,10 +86,10 @@ class Bag:
             ),
         )
 
-    def status(self, refused: str, dry_run: bool = False, sequence: int = 1) -> None:
+    def status(self, refused: str, dry_run: bool = False, sequence: int = 1, session: str = "one") -> None:
         kind = TYPES.types["mqe_interfaces/msg/ArmStatus"]
-        fields = {"state": "ready", "reason": "", "clipped": [], "refused": refused, "session": "one", "sequence": sequence, "dry_run": dry_run}
-        self.write("/arm/status", kind(header=self.header(), **fields))
+        about = {"session": session, "sequence": sequence, "dry_run": dry_run}
+        self.write("/arm/status", kind(header=self.header(), state="ready", reason="", clipped=[], refused=refused, **about))
 
     def policy_status(self, session: str, sequence: int, goal: str, latency_ms: float, state: str = "running") -> None:
         kind = TYPES.types["mqe_interfaces/msg/PolicyStatus"]
