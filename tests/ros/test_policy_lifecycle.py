@@ -72,9 +72,10 @@ def test_it_acts_only_while_it_is_active(unconfigured: Lifecycle, client: Client
     node = unconfigured
     assert diagnosed(client, "unconfigured").level == DiagnosticStatus.WARN
     assert [client.node.count_publishers(name) for name in PUBLISHED] == [0, 0, 0]
+    unconfigured_answer = reach(client).result()
     assert node.change("configure") and node.state == "inactive"
-    result = reach(client).result()
-    assert result.outcome == ReachGoal.Result.FAILED and "/policy_node is not active" in result.reason
+    for result in (unconfigured_answer, reach(client).result()):
+        assert result.outcome == ReachGoal.Result.FAILED and "/policy_node is not active" in result.reason
     assert client.heard["/policy/status"] == []
     assert node.change("activate") and node.state == "active"
     assert diagnosed(client, "active").level == DiagnosticStatus.OK
@@ -112,7 +113,7 @@ def test_a_cleaned_up_node_configures_again_with_what_its_parameters_say_then(
     goal = reach(client)
     goal.moving()
     assert node.change("deactivate", "cleanup")
-    assert goal.result().reason == "policy_node was deactivated"  # although the action server went at once
+    assert goal.result().reason == "policy_node was deactivated"  # although it was cleaned up at once
     client.wait(lambda: not any(client.node.count_publishers(name) for name in PUBLISHED), "the end of the publishers")
     assert not [info for info in client.node.get_subscriptions_info_by_topic("/camera/image_raw") if info.node_name == "policy_node"]
 

@@ -24,17 +24,14 @@ _OUTCOMES = ReachGoal.Result
 class GoalServer:
     """At most one goal is in force; a new one replaces it. While closed (as at first) it refuses every request, with the reason.
 
-    Args:
-        folders: where a goal's name is looked up.
-        domain: of the camera in use, and so of goal images that come as messages.
-        camera: its name; a goal file of another one is refused.
+    It lasts as long as the node: were it made and destroyed with each configuration, a client would not always hear how its goal ended.
     """
 
-    def __init__(self, node: Node, folders: Sequence[Path], domain: str, camera: str) -> None:
+    def __init__(self, node: Node) -> None:
         self.last_end = ""  # how the last goal ended, for people
         self._node = node
-        self._folders = folders
-        self._domain, self._camera = domain, camera
+        self._folders: Sequence[Path] = ()
+        self._domain = self._camera = ""
         self._lock = threading.Lock()
         self._goal: GoalRun | None = None
         self._open = False
@@ -56,6 +53,16 @@ class GoalServer:
     def settled(self) -> bool:
         """Whether every client has its result."""
         return self._executing == 0
+
+    def configure(self, folders: Sequence[Path], domain: str, camera: str) -> None:
+        """What requests are checked against.
+
+        Args:
+            folders: where a goal's name is looked up.
+            domain: of the camera in use, and so of goal images that come as messages.
+            camera: its name; a goal file of another one is refused.
+        """
+        self._folders, self._domain, self._camera = folders, domain, camera
 
     def open(self) -> None:
         """Take requests."""

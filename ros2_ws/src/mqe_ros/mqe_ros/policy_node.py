@@ -67,6 +67,7 @@ class PolicyNode(ManagedNode):
         super().__init__("policy_node")
         for name, kind, default in _PARAMETERS:
             declare(self, name, kind, default)
+        self._goals = GoalServer(self)
         self._forget_configuration()
 
     def _forget_configuration(self) -> None:
@@ -74,7 +75,6 @@ class PolicyNode(ManagedNode):
         self._connection: OnnxPolicy | RemotePolicy | None = None
         self._policy: PolicySide | None = None
         self._inputs: PolicyInputs | None = None
-        self._goals: GoalServer | None = None
         self._first_goal: Goal | None = None
         self._command = self._status = self._goal_image = None  # publishers
         self.deadline_misses = 0
@@ -109,7 +109,7 @@ class PolicyNode(ManagedNode):
         self._status = self.publish_on(topics.POLICY_STATUS)
         self._goal_image = self.publish_on(topics.GOAL_IMAGE)
         self._inputs = PolicyInputs(self, domain, read(self, "compressed"), read(self, "max_pose_age_s"))
-        self._goals = GoalServer(self, folders, domain, self._spec.camera.name)
+        self._goals.configure(folders, domain, self._spec.camera.name)
         self.get_logger().info(
             f"policy {self._policy_name} ({contract.agent}, {contract.domain} images), "
             f"session {self._policy.session}"
@@ -126,12 +126,9 @@ class PolicyNode(ManagedNode):
                 self._show_goal(run)
 
     def deactivate(self) -> None:
-        if self._goals is not None:
-            self._goals.close()
+        self._goals.close()
 
     def cleanup(self) -> None:
-        if self._goals is not None:
-            self._goals.destroy()
         if isinstance(self._connection, RemotePolicy):
             self._connection.close()
         self._forget_configuration()
@@ -142,7 +139,11 @@ class PolicyNode(ManagedNode):
             self._leave_at = time.monotonic() + (0.0 if self._goals.settled else _LAST_WORDS_S)
             self._goals.close("stopped")  # as the deactivation would, but for another reason
             self.trigger_deactivate()
-        return self._goals is None or self._goals.settled and time.monotonic() >= self._leave_at
+        return self._goals.settled and time.monotonic() >= self._leave_at
+
+    def destroy_node(self) -> None:
+        self._goals.destroy()
+        super().destroy_node()
 
     def _find_first_goal(self, folders: list[Path]) -> Goal | None:
         name = read(self, "goal")
@@ -189,7 +190,7 @@ class PolicyNode(ManagedNode):
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         state = self.lifecycle_state
-        if self._goals is None:
+        if self._inputs is None:  # not configured
             return DiagnosticStatus.WARN, f"{state}: {self.problem}" if self.problem else state, {"lifecycle": state}
         goal = self._goals.current
         values = {
