@@ -25,7 +25,7 @@ WARM_UP_COMMANDS = 5  # the first ones meet cold caches
 
 def measure(seconds: float, policy: str, width: int, height: int, camera_hz: float, record: str) -> dict[str, object]:
     """Run the graph for `seconds` of commands; the figures, by name."""
-    os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=str(10 + os.getpid() % 90))
+    from mqe_bringup.episode import own_domain
     from mqe_bringup.graph import Graph, build_graph
     from mqe_bringup.supervisor import Supervisor
     from mqe_core.spec import load_robot_spec
@@ -33,6 +33,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     graph: Graph = build_graph(
         {"backend": "mock", "camera": "auto", "policy": policy, "stall_commands": "0", "reached_steps": "0", "record": record or "false"}
     )
+    os.environ.update(own_domain())
     os.environ.update(graph.environment)  # this process publishes images: it needs the transport profile
 
     import rclpy

@@ -18,6 +18,19 @@ _START_TIMEOUT_S = 60.0
 Say = Callable[[str], None]
 
 
+def own_domain() -> dict[str, str]:
+    """The environment of a graph that never talks to another robot, and to another of its kind on this machine only where two process
+    numbers fall on one domain.
+    """
+    domain = os.environ.get(DOMAIN_VARIABLE, str(domain_of(os.getpid())))
+    return {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": domain}
+
+
+def domain_of(number: int) -> int:
+    """One of the 90 ROS domains from 10 on; those below are left to people."""
+    return 10 + number % 90
+
+
 def run_scene(arguments: dict[str, str], goal: str, out: Path, say: Say) -> tuple[list[str], dict[str, object]]:
     """Start the graph, pursue `goal` for at most the task's time, score the scene at rest, and end the graph.
 
@@ -30,9 +43,7 @@ def run_scene(arguments: dict[str, str], goal: str, out: Path, say: Say) -> tupl
     Returns the graph's banner and the outcome: task, seed, score, max_score, success, outcome, steps, seconds. RuntimeError, with the end of
     its log, where a process ends or nothing comes.
     """
-    # It never talks to another robot, and to another of its kind on this machine only where two process numbers fall on one domain.
-    domain = os.environ.get(DOMAIN_VARIABLE, str(10 + os.getpid() % 90))
-    os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=domain)
+    os.environ.update(own_domain())
     # The scene is scored as it is in the end, whatever the critic says: an arm that comes no closer for a while may still succeed.
     graph = build_graph({"backend": "sim", "autostart": "false", "stall_commands": "0", **arguments})
     out.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from queue import SimpleQueue
 
 from tqdm import tqdm
 
-from mqe_bringup.episode import DOMAIN_VARIABLE, run_scene
+from mqe_bringup.episode import DOMAIN_VARIABLE, domain_of, run_scene
 from mqe_core.bundle import PolicyBundle
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.statistics import summarise
@@ -66,7 +66,7 @@ def run_all(args: argparse.Namespace) -> None:
     # Graphs at once must not hear each other; other runs on this machine take domains by process number.
     domains: SimpleQueue[int] = SimpleQueue()
     for slot in range(args.workers):
-        domains.put(10 + (os.getpid() + slot) % 90)
+        domains.put(domain_of(os.getpid() + slot))
     with ThreadPoolExecutor(args.workers) as pool:
         for _ in tqdm(pool.map(lambda scene: _in_a_process(args, scene, domains), waiting), total=len(waiting), unit="scene"):
             pass
