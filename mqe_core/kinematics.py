@@ -27,24 +27,26 @@ _STRETCH_SLACK = 4e-3  # cosine of the elbow bend this far past 1: an arm stretc
 def forward_kinematics(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
     """Joints (..., 6) → poses (..., 4, 4): the product of exponentials of `spec.screw_axes`, times the home pose."""
     motions = _screw_motions(spec, np.asarray(joints, dtype=np.float64))  # (..., 6, 4, 4)
-    pose = motions[..., 0, :, :]
-    for i in range(1, len(spec.screw_axes)):
-        pose = pose @ motions[..., i, :, :]
-    return pose @ spec.home_pose
+    pairs = motions[..., 0::2, :, :] @ motions[..., 1::2, :, :]
+    return pairs[..., 0, :, :] @ pairs[..., 1, :, :] @ (pairs[..., 2, :, :] @ spec.home_pose)
 
 
 def joint_frames(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
     """Joints (..., 6) → (..., 7, 4, 4): the base's frame and the one after each joint, as the spec's links use them."""
     motions = _screw_motions(spec, np.asarray(joints, dtype=np.float64))
-    origin = np.zeros(3)
-    pose = np.broadcast_to(np.eye(4), (*motions.shape[:-3], 4, 4))
-    frames = [pose]
-    for i, joint in enumerate(spec.joints):
-        pose, origin = pose @ motions[..., i, :, :], origin + joint.origin_m
-        frame = pose.copy()  # at zero joints every frame is parallel to the base's
-        frame[..., :3, 3] += pose[..., :3, :3] @ origin
-        frames.append(frame)
-    return np.stack(frames, axis=-3)
+    frames = np.empty((*motions.shape[:-3], 7, 4, 4))
+    frames[..., 0, :, :] = _EYE
+    for i in range(6):
+        np.matmul(frames[..., i, :, :], motions[..., i, :, :], out=frames[..., i + 1, :, :])
+    return frames @ _frames_at_zero(spec)
+
+
+@lru_cache(maxsize=16)
+def _frames_at_zero(spec: RobotSpec) -> np.ndarray:
+    """(7, 4, 4): at zero joints every frame is parallel to the base's."""
+    frames = np.tile(_EYE, (7, 1, 1))
+    frames[1:, :3, 3] = np.cumsum([joint.origin_m for joint in spec.joints], axis=0)
+    return frames
 
 
 def jacobian(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
@@ -62,7 +64,13 @@ def jacobian(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:
 
 
 def inverse_kinematics(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray) -> np.ndarray | None:
-    """Joints (6,) within the limits that reach `pose` (4, 4), on the branch nearest `seed` (6,); None if there are none.
+    """Joints (6,) within the limits that reach `pose` (4, 4), on the branch nearest `seed` (6,); None if there are none."""
+    found = reach(spec, pose, seed)
+    return None if found is None else found[0]
+
+
+def reach(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The joints of `inverse_kinematics` and the pose (4, 4) that they reach.
 
     The last three axes meet in the wrist centre, so all branches have a closed form. Damped least-squares steps from the seed
     are the fallback where a branch misses a limit by less than the tolerances (a stretched arm, a joint at its stop): clipping
@@ -78,7 +86,8 @@ def inverse_kinematics(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray) -> n
     nearest = int(distance.argmin())
     if np.isfinite(distance[nearest]):
         best = np.clip(branches[nearest], spec.joint_lower, spec.joint_upper)
-        return best if _reaches(spec, best, pose) else _damped_steps(spec, pose, best)
+        reached = forward_kinematics(spec, best)
+        return (best, reached) if _is_at(reached, pose) else _damped_steps(spec, pose, best)
     nearly = branches[(excess > _LIMIT_SLACK_RAD) & (excess < _NEARLY_RAD)]
     return _damped_steps(spec, pose, nearly[-1]) if len(nearly) else None
 
@@ -164,24 +173,25 @@ def _wrist_angles(waist: float, pitch: float, rotation: list[list[float]], roll_
     return [(roll, bend, rotate), (roll + math.pi, -bend, rotate + math.pi)]
 
 
-def _damped_steps(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray, steps: int = 20, damping: float = 1e-4) -> np.ndarray | None:
-    """Levenberg-Marquardt from the seed, clipped to the joint limits at every step."""
+def _damped_steps(
+    spec: RobotSpec, pose: np.ndarray, seed: np.ndarray, steps: int = 20, damping: float = 1e-4
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Levenberg-Marquardt from the seed, clipped to the joint limits at every step; the joints and what they reach."""
     lower, upper = spec.joint_lower, spec.joint_upper
     joints = np.clip(seed, lower, upper)
     for _ in range(steps):
-        if _reaches(spec, joints, pose):
-            return joints
         current = forward_kinematics(spec, joints)
+        if _is_at(current, pose):
+            return joints, current
         error = np.concatenate([pose[:3, 3] - current[:3, 3], rotation_vector(pose[:3, :3] @ current[:3, :3].T)])
         j = jacobian(spec, joints)
         joints = np.clip(joints + j.T @ np.linalg.solve(j @ j.T + damping * np.eye(6), error), lower, upper)
     return None
 
 
-def _reaches(spec: RobotSpec, joints: np.ndarray, pose: np.ndarray) -> bool:
-    reached = forward_kinematics(spec, joints)
-    return bool(
-        np.linalg.norm(reached[:3, 3] - pose[:3, 3]) < POSITION_TOLERANCE_M
+def _is_at(reached: np.ndarray, pose: np.ndarray) -> bool:
+    return (
+        math.dist(reached[:3, 3], pose[:3, 3]) < POSITION_TOLERANCE_M
         and rotation_angle(reached[:3, :3], pose[:3, :3]) < ROTATION_TOLERANCE_RAD
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mqe_core.geometry import part_way, rotation_angle
-from mqe_core.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.kinematics import forward_kinematics, inverse_kinematics, reach
 from mqe_core.runtime.joint_steps import JointSteps
 from mqe_core.runtime.path_check import PathCheck
 from mqe_core.runtime.robot import Command, RobotState, unreadable_joints
@@ -276,12 +276,12 @@ class SafetyFilter:
         """Joints, and what they reach: the pose so exactly that every limit met by it is met by them. None where
         there are none.
         """
-        joints = inverse_kinematics(self._spec, pose, seed)
-        if joints is None:
+        found = reach(self._spec, pose, seed)
+        if found is None:
             return None
-        reached = forward_kinematics(self._spec, joints)
+        _, reached = found
         near = np.abs(reached[:3, 3] - pose[:3, 3]).max() < _SENT_TOLERANCE
-        return (joints, reached) if near and rotation_angle(reached[:3, :3], pose[:3, :3]) < _SENT_TOLERANCE else None
+        return found if near and rotation_angle(reached[:3, :3], pose[:3, :3]) < _SENT_TOLERANCE else None
 
 
 def _millimetres(pose: np.ndarray) -> str:

@@ -37,15 +37,16 @@ class SelfDistance:
             ends.append(centre + half)
             radii.append(0.5 * float(np.linalg.norm(np.delete(shape.size_m, axis))))
         self._parts = np.array(parts)
-        self._points = np.array([starts, ends])  # (2, n, 3) in the part's frame
+        points = np.append(np.array([starts, ends]), np.ones((2, len(parts), 1)), axis=-1)
+        self._points = points.transpose(1, 2, 0)  # (n, 4, 2): start and end in the part's frame, homogeneous
         pairs = [(i, j) for i, j in itertools.product(range(len(parts)), repeat=2) if (parts[i], parts[j]) in _MEET]
         self._first, self._second = np.array(pairs).T
         self._radii = np.array(radii)[self._first] + np.array(radii)[self._second]
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """`joint_frames` (..., 7, 4, 4) → (..., pairs)."""
-        frames = frames[..., self._parts, :, :]  # (..., n, 4, 4)
-        start, end = (np.einsum("...nij,nj->...ni", frames[..., :3, :3], p) + frames[..., :3, 3] for p in self._points)
+        points = frames[..., self._parts, :3, :] @ self._points  # (..., n, 3, 2)
+        start, end = points[..., 0], points[..., 1]
         first, second = self._first, self._second
         gaps = _segment_distance(start[..., first, :], end[..., first, :], start[..., second, :], end[..., second, :])
         return gaps - self._radii
@@ -66,12 +67,9 @@ def _segment_distance(p1: np.ndarray, q1: np.ndarray, p2: np.ndarray, q2: np.nda
 
     Closest points of the two lines, clamped to the first segment, then to the second, then to the first again.
     """
-
-    def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return (a * b).sum(axis=-1)
-
     d1, d2, r = q1 - p1, q2 - p2, p1 - p2
-    a, e, b, c, f = dot(d1, d1), dot(d2, d2), dot(d1, d2), dot(d1, r), dot(d2, r)
+    products = np.stack([d1, d2], axis=-2) @ np.stack([d1, d2, r], axis=-1)  # (..., 2, 3): of each with each, in one call
+    (a, b, c), (_, e, f) = np.moveaxis(products, (-2, -1), (0, 1))
     denominator = a * e - b * b
     parallel = denominator < 1e-12 * a * e
     s = np.where(parallel, 0.0, np.clip((b * f - c * e) / np.where(parallel, 1.0, denominator), 0.0, 1.0))
