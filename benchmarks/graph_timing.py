@@ -87,7 +87,8 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
                     raise RuntimeError(supervisor.log_tail(supervisor.ended()[0]))
             node.create_timer(1.0 / camera_hz, publish_image)
             request = ReachGoal.Goal(goal_image=goal, timeout_s=2.0 * seconds + 60.0)
-            answer(lambda: client.send_goal_async(request), lambda: executor.spin_once(timeout_sec=0.1), 60.0, "the answer to the goal")
+            listen = lambda: executor.spin_once(timeout_sec=0.1)  # noqa: E731
+            answer(lambda: client.send_goal_async(request), listen, 60.0, "the answer to the goal", only_newest=True)
             while len(stamps) < WARM_UP_COMMANDS:
                 executor.spin_once(timeout_sec=0.1)
             before = {name: usage(pid) for name, pid in supervisor.pids.items()}

@@ -46,6 +46,7 @@ def _frames_at_zero(spec: RobotSpec) -> np.ndarray:
     """(7, 4, 4): at zero joints every frame is parallel to the base's."""
     frames = np.tile(_EYE, (7, 1, 1))
     frames[1:, :3, 3] = np.cumsum([joint.origin_m for joint in spec.joints], axis=0)
+    frames.flags.writeable = False
     return frames
 
 
@@ -82,14 +83,17 @@ def reach(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray) -> tuple[np.ndarr
     if len(branches) == 0:
         return None
     excess = np.maximum(spec.joint_lower - branches, branches - spec.joint_upper).max(axis=1)
-    distance = np.where(excess > _LIMIT_SLACK_RAD, np.inf, np.abs(branches - seed).max(axis=1))
-    nearest = int(distance.argmin())
-    if np.isfinite(distance[nearest]):
-        best = np.clip(branches[nearest], spec.joint_lower, spec.joint_upper)
+    distance = np.abs(branches - seed).max(axis=1)
+    within, nearly = excess <= _LIMIT_SLACK_RAD, excess < _NEARLY_RAD
+    if within.any():
+        best = np.clip(_nearest(branches[within], distance[within]), spec.joint_lower, spec.joint_upper)
         reached = forward_kinematics(spec, best)
         return (best, reached) if _is_at(reached, pose) else _damped_steps(spec, pose, best)
-    nearly = branches[(excess > _LIMIT_SLACK_RAD) & (excess < _NEARLY_RAD)]
-    return _damped_steps(spec, pose, nearly[-1]) if len(nearly) else None
+    return _damped_steps(spec, pose, _nearest(branches[nearly], distance[nearly])) if nearly.any() else None
+
+
+def _nearest(branches: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    return branches[int(distance.argmin())]
 
 
 def _screw_motions(spec: RobotSpec, joints: np.ndarray) -> np.ndarray:

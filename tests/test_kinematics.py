@@ -96,6 +96,14 @@ def test_a_near_seed_keeps_its_branch():
         np.testing.assert_allclose(found, joints, atol=1e-6)
 
 
+def test_a_joint_a_hair_beyond_its_stop_keeps_the_branch_of_the_seed():
+    """No branch is within the limits, and the one with the wrist turned over is as near them."""
+    joints = np.array([0.7, -0.4, SPEC.joint_upper[2] + 3e-4, 3.0, 0.9, 0.9])
+    seed = np.clip(joints, SPEC.joint_lower, SPEC.joint_upper)
+    found = inverse_kinematics(SPEC, forward_kinematics(SPEC, joints), seed)
+    np.testing.assert_allclose(found, seed, atol=0.01)
+
+
 @pytest.mark.parametrize("state", [[0.9, 0, 0.1, 0, 0, 0], [0.3, 0, 0.9, 0, 0, 0], [0.05, 0, -0.4, 0, 0, 0]])
 def test_an_unreachable_target_has_no_solution(state):
     assert inverse_kinematics(SPEC, state_to_pose(state), SPEC.neutral_joints) is None

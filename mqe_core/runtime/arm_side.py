@@ -67,10 +67,7 @@ class ArmSide:
         self._own: OwnMotion | None = None
 
     def receive(self, command: Command) -> Command:
-        """Judge and send one command now. Its age counts from here, by this side's clock, whatever stamp the
-        sender wrote.
-        """
-        command = replace(command, stamp=self._clock.now())
+        """Judge and send one command now. Its stamp is of this side's clock: when it was received, whatever the sender wrote."""
         if self.state in (HELD, FAULT) or self._own is not None:
             cause = self._own.name if self._own is not None else self.state
             result = replace(command, refused=cause, detail=f"the arm is {cause}: {self.reason}")

@@ -248,9 +248,7 @@ class SafetyFilter:
         # fastest where the arm is near singular.
         fraction = 0.98 / max(1.0, excess)
         for _ in range(_SHORTENINGS):
-            if breach == SELF_COLLISION:
-                return None, SELF_COLLISION, f"on the way to {_millimetres(pose)} the arm would touch itself"
-            if fraction < _SHORTEST:
+            if breach == SELF_COLLISION or fraction < _SHORTEST:
                 break
             target, _ = self._limits.raise_clear(part_way(last.pose, pose, fraction, fraction), last.floor)
             shorter = self._reach(target, last.joints)
@@ -261,6 +259,8 @@ class SafetyFilter:
                     if breach is None:
                         return shorter, rule, ""
             fraction *= 0.5
+        if breach == SELF_COLLISION:
+            return None, SELF_COLLISION, f"on the way to {_millimetres(pose)} the arm would touch itself"
         if rule == JOINT_ACCELERATION and before.any():
             return (last.joints, last.pose), rule, ""  # a stop, from which it may go on
         if hindrance not in (JOINT_VELOCITY, JOINT_ACCELERATION):

@@ -112,10 +112,10 @@ class Client:
         self.wait(client.service_is_ready, f"service {service}")
         return self.answer(lambda: client.call_async(request), f"an answer from {service}")
 
-    def answer(self, ask: Callable[[], object], what: str):
+    def answer(self, ask: Callable[[], object], what: str, **options: bool):
         from mqe_ros.asking import answer
 
-        return answer(ask, lambda: self._executor.spin_once(timeout_sec=0.05), PATIENCE_S, what)
+        return answer(ask, lambda: self._executor.spin_once(timeout_sec=0.05), PATIENCE_S, what, **options)
 
     def connect(self, kind: type, service: str):
         """The client of a service of any type, one for all calls."""
@@ -141,16 +141,14 @@ class Goal:
         self.action = ActionClient(client.node, ReachGoal, "/reach_goal")
         client.wait(self.action.server_is_ready, "the action server's discovery")
         hear = lambda message: self.feedback.append(message.feedback)  # noqa: E731
-        self.handle = client.answer(lambda: self.action.send_goal_async(request, feedback_callback=hear), "the answer to a goal")
+        self.handle = client.answer(lambda: self.action.send_goal_async(request, feedback_callback=hear), "the answer to a goal", only_newest=True)
         assert self.handle.accepted
-        self._result = self.handle.get_result_async()
 
     def moving(self) -> None:
         self.client.wait(lambda: self.feedback and self.feedback[-1].steps >= 2, "a motion")
 
     def result(self):
-        self.client.wait(self._result.done, "the end of a goal")
-        return self._result.result().result
+        return self.client.answer(self.handle.get_result_async, "the end of a goal").result
 
     def cancel(self) -> None:
         self.client.answer(self.handle.cancel_goal_async, "the answer to a cancellation")

@@ -1,4 +1,4 @@
-"""Promise: a question whose answer got lost is put again, and of several answers the newest question's counts."""
+"""Promise: a question whose answer got lost is put again, and of several goals the newest one's answer counts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_lost_answer_is_asked_for_again() -> None:
     assert asking.answer(ask, lambda: None, 10.0, "an answer") == "yes" and len(asked) == 3
 
 
-def test_an_older_questions_late_answer_does_not_count() -> None:
+def test_of_two_goals_the_later_ones_answer_counts() -> None:
     asked: list[Future] = []
 
     def listen() -> None:
@@ -40,7 +40,21 @@ def test_an_older_questions_late_answer_does_not_count() -> None:
         asked.append(Future())
         return asked[-1]
 
-    assert asking.answer(ask, listen, 10.0, "an answer") == "second"
+    assert asking.answer(ask, listen, 10.0, "an answer", only_newest=True) == "second"
+
+
+def test_a_slow_answer_to_the_first_asking_counts() -> None:
+    asked: list[Future] = []
+
+    def listen() -> None:
+        if len(asked) == 2:
+            asked[0].set_result("at last")
+
+    def ask() -> Future:
+        asked.append(Future())
+        return asked[-1]
+
+    assert asking.answer(ask, listen, 10.0, "an answer") == "at last"
 
 
 def test_no_answer_is_an_error_that_says_what_was_asked() -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -245,6 +247,9 @@ def test_a_command_that_breaks_a_rule_is_refused_by_name_and_moves_nothing(homed
     below.position.z -= 0.01
     broken = convert.matrix_to_pose(before)
     broken.position.z = float("nan")
+    half = convert.matrix_to_pose(before)
+    half.orientation.w *= 0.5
+    half.orientation.y *= 0.5
 
     def answer(sequence: int, session: str = "test", frame: str = SPEC.base_frame, pose=below) -> str:
         message = EndEffectorCommand(session=session, sequence=sequence, target=pose, gripper=1.0)
@@ -258,6 +263,7 @@ def test_a_command_that_breaks_a_rule_is_refused_by_name_and_moves_nothing(homed
 
     assert answer(1, frame="camera") == "wrong_frame"
     assert answer(2, pose=broken) == "not_finite"
+    assert answer(3, pose=half) == "not_a_pose"
     np.testing.assert_allclose(target(arm), before, atol=1e-9)
     assert answer(5) == ""
     arm.wait(lambda: target(arm)[2, 3] < before[2, 3] - 0.005, "motion by the good command")
@@ -315,6 +321,26 @@ def test_what_the_arm_logs_reaches_rosout(arm: Client) -> None:
     arm.wait(warned, "the arm's warning on /rosout")
     arm.node.destroy_subscription(subscription)
     arm.node.destroy_publisher(publisher)
+
+
+def test_a_command_that_waited_while_the_arms_process_stood_still_is_not_done(homed: Client, running: Supervisor) -> None:
+    arm = homed
+    publisher = arm.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
+    arm.wait(lambda: publisher.get_subscription_count() >= 2, "the discovery of the arm")
+    before = target(arm)
+    message = EndEffectorCommand(session="old", sequence=1, target=convert.matrix_to_pose(before), gripper=1.0)
+    message.header.frame_id = SPEC.base_frame
+    message.target.position.z -= 0.01
+    os.kill(running.pids["arm_node"], signal.SIGSTOP)
+    try:
+        publisher.publish(message)
+        time.sleep(2 * SPEC.control.max_command_age_s)
+    finally:
+        os.kill(running.pids["arm_node"], signal.SIGCONT)
+    arm.wait(lambda: arm.newest("/arm/status").session == "old", "the answer to the command")
+    assert arm.newest("/arm/status").refused == "stale"
+    arm.spin(0.3)
+    np.testing.assert_allclose(target(arm), before, atol=1e-9)
 
 
 def test_a_second_arm_in_the_same_domain_is_refused(arm: Client) -> None:

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
 from builtin_interfaces.msg import Time
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_helpers import STEPS_TO_GOAL, Client, Goal
 from sensor_msgs.msg import Image
 
@@ -118,6 +118,21 @@ def test_a_camera_that_offers_best_effort_only_is_read_all_the_same(policy: None
     world = World(client, topics.NEWEST_BEST_EFFORT)
     world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
     world.until(PolicyStatus.RUNNING, "")
+
+
+def test_a_best_effort_publisher_beside_a_reliable_one_changes_nothing(policy: None, client: Client) -> None:
+    world = World(client, topics.IMAGE.qos)
+    world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
+    world.until(PolicyStatus.RUNNING, "")
+    beside = client.node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, topics.NEWEST_BEST_EFFORT)
+
+    def reliabilities() -> list[ReliabilityPolicy]:
+        subscriptions = client.node.get_subscriptions_info_by_topic(topics.IMAGE.name)
+        return [info.qos_profile.reliability for info in subscriptions if info.node_name == "policy_node"]
+
+    client.spin(1.0)
+    assert reliabilities() == [ReliabilityPolicy.RELIABLE]
+    client.node.destroy_publisher(beside)
 
 
 def test_a_goal_that_waits_for_images_can_be_replaced_cancelled_and_timed_out(policy: None, user_folder: Path, client: Client) -> None:

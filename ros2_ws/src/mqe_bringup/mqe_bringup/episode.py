@@ -143,11 +143,10 @@ def drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict[
             timeout = info["max_steps"] * period
             request = ReachGoal.Goal(goal_file=goal, timeout_s=timeout)
             accepted = answer(
-                lambda: client.send_goal_async(request, feedback_callback=show), listen, _START_TIMEOUT_S, "the answer to the goal"
-            )
-            result = accepted.get_result_async()
-            spin_until(result.done, "the end of the motion", timeout + 10.0)
-        reached = result.result().result
+                lambda: client.send_goal_async(request, feedback_callback=show),
+                listen, _START_TIMEOUT_S, "the answer to the goal", only_newest=True,
+            )  # fmt: skip
+            reached = answer(accepted.get_result_async, listen, timeout + 10.0, "the end of the motion").result
         if reached.outcome == ReachGoal.Result.FAILED:
             raise RuntimeError(f"the policy node refused the goal: {reached.reason}")
         say("letting the scene come to rest and scoring it")

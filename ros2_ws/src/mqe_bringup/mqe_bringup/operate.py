@@ -24,6 +24,7 @@ from mqe_ros import services
 from mqe_ros.asking import answer
 
 if TYPE_CHECKING:
+    from rclpy.client import Client
     from rclpy.task import Future
 
     from mqe_interfaces.action import ReachGoal
@@ -87,33 +88,41 @@ class Operator:
         self.node.create_subscription(topic.type, topic.name, heard.append, topic.qos)
         return heard
 
-    def trigger(self, service: str) -> str:
-        """Ask one of arm_node's services; its words. RuntimeError with them where it refuses, TimeoutError where it does not answer."""
+    def connect(self, service: str) -> Client:
+        """The client of one of arm_node's services, which is there."""
         client = self.node.create_client(Trigger, service)
         self.find(client.service_is_ready, "arm_node")
-        given = self.ask(lambda: client.call_async(Trigger.Request()), f"arm_node's answer to {service}")
+        return client
+
+    def trigger(self, client: Client) -> str:
+        """arm_node's words. RuntimeError with them where it refuses, TimeoutError where it does not answer; signals do not end it."""
+        given = self.ask(lambda: client.call_async(Trigger.Request()), f"arm_node's answer to {client.srv_name}")
         if not given.success:
             raise RuntimeError(given.message)
         return given.message
 
-    def ask(self, question: Callable[[], Future], what: str):
+    def ask(self, question: Callable[[], Future], what: str, **options: bool):
         """The answer to a question that may be put twice; TimeoutError with `what` where none comes."""
-        return answer(question, self.listen, _PATIENCE_S, what)
+        return answer(question, self.listen, _PATIENCE_S, what, **options)
 
     def _want_stop(self, *_: object) -> None:
         self._stop_wanted = True
 
 
 def hold(operator: Operator) -> int:
+    return _hold(operator, lambda: operator.connect(services.HOLD))
+
+
+def _hold(operator: Operator, connect: Callable[[], Client]) -> int:
     try:
-        _say(operator.trigger(services.HOLD))
+        _say(operator.trigger(connect()))
     except (RuntimeError, OSError) as error:
         raise RuntimeError(f"the arm may not be holding: {error}") from error
     return 0
 
 
 def resume(operator: Operator) -> int:
-    _say(operator.trigger(services.RESUME))
+    _say(operator.trigger(operator.connect(services.RESUME)))
     return 0
 
 
@@ -124,12 +133,13 @@ def home(operator: Operator) -> int:
     states: list[ArmStatus] = operator.hear(topics.ARM_STATUS)
     operator.find(lambda: states, "arm_node")  # from here on none is missed
     states.clear()
-    operator.trigger(services.HOME)
+    brake = operator.connect(services.HOLD)  # before anything moves: a second Ctrl-C must not come between the first and the hold
+    operator.trigger(operator.connect(services.HOME))
     _say("homing; Ctrl-C holds the arm")
     try:
         operator.wait(lambda: _after_homing(states), "homing has not ended; see mqe arm status", _HOMING_S)
     except KeyboardInterrupt:
-        hold(operator)
+        _hold(operator, lambda: brake)
         return _INTERRUPTED
     ended = _after_homing(states)
     if ended.state != ended.READY:
@@ -186,7 +196,12 @@ def send(operator: Operator, goal: str, timeout_s: str) -> int:
     operator.find(client.server_is_ready, "policy_node")
     request = ReachGoal.Goal(goal_file=goal, timeout_s=float(timeout_s))
     pursuit = _Pursuit(operator, sys.stdout)
-    handle = operator.ask(lambda: client.send_goal_async(request, feedback_callback=pursuit.show), "policy_node's answer to the goal")
+    try:
+        handle = operator.ask(
+            lambda: client.send_goal_async(request, feedback_callback=pursuit.show), "policy_node's answer to the goal", only_newest=True
+        )
+    except TimeoutError as error:
+        raise RuntimeError(f"{error}; whether the arm moves is not known: mqe arm hold stops it") from error
     _say(f"sent {goal}; Ctrl-C cancels it")
     interrupted = False
     try:

@@ -1,7 +1,8 @@
 """A subscription that takes what the publisher offers: reliable delivery, else best effort.
 
 Two that disagree are never connected, and nothing but an event says so; many camera drivers offer best effort only.
-Asking for best effort from the start would lose large images of those that offer better.
+Asking for best effort from the start would lose large images of those that offer better, and so would changing over while one of those
+is there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from mqe_ros import topics
 from mqe_ros.running import STEADY
@@ -42,6 +43,10 @@ class AdaptiveSubscription:
 
     def _adapt(self) -> None:
         if not self._incompatible:
+            return
+        # Beside one that offers more, such a publisher is not read: the large images of the other would be lost.
+        offered = [info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self._topic.name)]
+        if not offered or ReliabilityPolicy.RELIABLE in offered:
             return
         self._timer.cancel()
         self._node.get_logger().warning(

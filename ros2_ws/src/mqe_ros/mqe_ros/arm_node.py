@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -26,9 +27,12 @@ from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.spec import load_robot_spec, with_table_height
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
 from mqe_ros import convert, services, topics
+from mqe_ros.heartbeat import Heartbeat
 from mqe_ros.markers import IntendedPath
 from mqe_ros.only_arm import require_only_arm
 from mqe_ros.running import ControlNode, parameter, run_node
+
+_LOCK_PATIENCE_S = 1.0
 
 
 class DryRunRobot:
@@ -82,6 +86,7 @@ class ArmNode(ControlNode):
         self._newest: Command | None = None  # outcome of the newest command
         self._commands = 0
         self._target: np.ndarray | None = None  # (4, 4), as last published
+        self._heartbeat = Heartbeat(self._spec.control.max_command_age_s)
         self._path = IntendedPath(self._spec, self._dry_run)
 
         self._ee_pose = self.publish_on(topics.EE_POSE)
@@ -109,6 +114,7 @@ class ArmNode(ControlNode):
         state_period = tick_period / self._states_per_tick
         start, k, last_tick = time.monotonic(), 0, -math.inf
         while self.sleep_until(start + k * state_period):
+            self._heartbeat.beat(time.monotonic())
             # A late tick shortens no later one to less than half a period: homing sends once per tick, and
             # that would be too soon.
             if time.monotonic() - last_tick > tick_period - 0.5 * state_period:
@@ -129,10 +135,15 @@ class ArmNode(ControlNode):
             return not self._side.moves_itself
 
     def stop(self) -> None:
-        super().stop()
-        with self._lock:
-            self._side.hold("shutdown")
-            self._robot.close()
+        try:
+            super().stop()
+        finally:
+            # A control thread that does not end may be within the robot, with the lock.
+            if self._lock.acquire(timeout=_LOCK_PATIENCE_S):
+                try:
+                    self._side.hold("shutdown")
+                finally:
+                    self._robot.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         with self._lock:
@@ -145,29 +156,26 @@ class ArmNode(ControlNode):
         )
 
     def _on_command(self, message: EndEffectorCommand) -> None:
-        received = time.monotonic()
-        try:
-            command = convert.message_to_command(message, received)
-        except ValueError as error:
-            self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=1.0)
-            return
-        before = self._target
+        command = convert.message_to_command(message, self._heartbeat.earliest_arrival(time.monotonic()))
         with self._lock:
-            result = self._side.receive(command)
-            if self._dry_run and result.refused is None:
+            if self._dry_run:
                 self._stay()
+            before = self._target
+            result = self._side.receive(command)
             self._newest = result
             self._commands += 1
             self._publish_status()
-        stamp = self.now_message()
-        if result.refused is None and not self._dry_run:
-            self._ee_target.publish(convert.stamped_pose(result.pose, stamp, self._spec.base_frame))
+            stamp = self.now_message()
+            if result.refused is None and not self._dry_run:
+                self._publish_target(result.pose, stamp)
+        if result.refused is not None:
+            self.get_logger().warning(f"command refused: {result.refused}: {result.detail}", throttle_duration_sec=5.0)
         if before is not None:
             self._intended_path.publish(self._path.markers(before, result, stamp))
 
     def _stay(self) -> None:
-        """In a dry run: judge the next command as a first step too. Call with the lock held."""
-        with contextlib.suppress(RuntimeError):  # an arm that cannot be read: the next command is refused for that
+        """In a dry run: judge a command as a first step, from where the arm is now. Call with the lock held."""
+        with contextlib.suppress(RuntimeError):  # an arm that cannot be read: the command is refused for that
             self._robot.rebase()
 
     def _on_hold(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -202,23 +210,27 @@ class ArmNode(ControlNode):
         with self._lock:
             report = self._side.tick()
             self._publish_status()
-        if report.arm is not None:
-            self._publish_state(report.arm)
+            if report.arm is not None:
+                self._publish_state(report.arm)
 
     def _publish_newest_state(self) -> None:
         with self._lock:
             try:
-                state = self._robot.observe()
+                self._publish_state(self._robot.observe())
             except RuntimeError:  # the tick says so in the status; a joint state is never made up
                 return
-        self._publish_state(state)
 
     def _publish_state(self, state: RobotState) -> None:
-        stamp, frame = self.stamp_message(state.stamp), self._spec.base_frame
-        self._target = state.target_pose
-        self._ee_pose.publish(convert.stamped_pose(state.pose, stamp, frame))
-        self._ee_target.publish(convert.stamped_pose(state.target_pose, stamp, frame))
+        """Call with the lock held: or an older target may be published last, as the newest."""
+        stamp = self.stamp_message(state.stamp)
+        self._ee_pose.publish(convert.stamped_pose(state.pose, stamp, self._spec.base_frame))
+        self._publish_target(state.target_pose, stamp)
         self._joint_states.publish(convert.joint_state(state, self._spec, stamp))
+
+    def _publish_target(self, pose: np.ndarray, stamp: Time) -> None:
+        """Call with the lock held."""
+        self._target = pose
+        self._ee_target.publish(convert.stamped_pose(pose, stamp, self._spec.base_frame))
 
     def _publish_status(self) -> None:
         """Call with the lock held."""

@@ -11,22 +11,26 @@ from collections.abc import Callable
 
 from rclpy.task import Future
 
-_AGAIN_S = 2.0
+_AGAIN_S = 2.0  # and then twice as long each time: a slow server is not flooded
 
 
-def answer(ask: Callable[[], Future], listen: Callable[[], None], timeout_s: float, what: str):
-    """The result of `ask()`, which is asked again every 2 s; only for questions that may be put twice.
+def answer(ask: Callable[[], Future], listen: Callable[[], None], timeout_s: float, what: str, *, only_newest: bool = False):
+    """The result of `ask()`, which is asked again after a while; only for questions that may be put twice.
 
     Args:
-        ask: puts the question, to a server that is ready. Only the newest asking's answer counts: of two goals, the later one runs.
+        ask: puts the question, to a server that is ready.
         listen: spins the executor for a moment.
         timeout_s: s, in all. TimeoutError with `what` after that.
+        only_newest: an answer to an earlier asking does not count: of two goals, the later one runs.
     """
-    end = time.monotonic() + timeout_s
+    end, patience = time.monotonic() + timeout_s, _AGAIN_S
+    asked: list[Future] = []
     while time.monotonic() < end:
-        future, again = ask(), time.monotonic() + _AGAIN_S
+        asked.append(ask())
+        again, patience = time.monotonic() + patience, 2.0 * patience
         while time.monotonic() < min(again, end):
             listen()
-            if future.done():
-                return future.result()
+            for future in asked[-1:] if only_newest else asked:
+                if future.done():
+                    return future.result()
     raise TimeoutError(f"{what} did not come within {timeout_s:.0f} s")

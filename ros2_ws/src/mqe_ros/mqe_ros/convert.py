@@ -109,9 +109,16 @@ def command_to_message(
 
 
 def message_to_command(message: EndEffectorCommand, received: float) -> Command:
-    """`received` is the arm's side's monotonic time of receipt: the sender's stamps are not its clock's."""
+    """`received` is the arm's side's monotonic time of receipt: the sender's stamps are not its clock's.
+
+    A quaternion that is no rotation becomes a matrix that is none, for the safety filter to refuse.
+    """
+    try:
+        pose = pose_to_matrix(message.target)
+    except ValueError:
+        pose = np.zeros((4, 4))
     return Command(
-        pose=pose_to_matrix(message.target),
+        pose=pose,
         gripper=message.gripper,
         stamp=received,
         session=message.session,

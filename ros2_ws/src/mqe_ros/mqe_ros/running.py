@@ -66,8 +66,9 @@ class ControlNode(Node):
         return True
 
     def stop(self) -> None:
-        """End the control thread; `destroy_node` may follow."""
-        self.stop_control()
+        """End the control thread; `destroy_node` may follow. RuntimeError where it does not end."""
+        if not self.stop_control():
+            raise RuntimeError("the control thread does not end")
 
     def start_control(self) -> None:
         self.stopping.clear()
