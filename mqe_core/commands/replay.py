@@ -45,18 +45,20 @@ def run(args: argparse.Namespace) -> int:
             session.goal_untold += 1
         else:
             session.differences.append(policy.act(decision.image, decision.goals[0]).action - decision.action)
+    incomplete = [f"{file} {why}" for file, why in sessions.incomplete.items()]
     untold = sum(session.goal_untold for session in compared.values())
     if not any(session.differences for session in compared.values()):
-        why = f"of {untold} commands {_UNTOLD}" if untold else "was it recorded while the arm was driven?"
-        raise ValueError(f"{args.bag} holds no command with its image and goal; {why}")
+        why = [f"of {untold} commands {_UNTOLD}"] if untold else []
+        why = [*why, *incomplete] or ["was it recorded while the arm was driven?"]
+        raise ValueError(f"{args.bag} holds no command with its image and goal; {'; '.join(why)}")
     judged = [
         {"session": name, "goals": sessions.goal_names[name]} | _judge(session, fingerprints.get(name), policy)
         for name, session in compared.items()
     ]
     if args.json:
-        print(json.dumps(_overall(judged, compared) | {"sessions": judged}, indent=2))
+        print(json.dumps(_overall(judged, compared) | {"incomplete": incomplete, "sessions": judged}, indent=2))
     else:
-        print("\n".join(line for session in judged for line in _describe(session)))
+        print("\n".join([*incomplete, *(line for session in judged for line in _describe(session))]))
     return 1 if any(session["same_policy"] and session["agrees"] is False for session in judged) else 0
 
 

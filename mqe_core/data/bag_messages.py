@@ -1,11 +1,11 @@
 """The messages of an MCAP bag, decoded by the types that stand in the bag itself; ROS is not needed.
 
-Bags are read as a stream, so one whose recorder was killed gives what had been written.
+Bags are read as a stream, so one whose recorder was killed gives what had been written, and then says that it ends early.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -39,21 +39,46 @@ def bag_files(root: Path) -> list[Path]:
     return [file for part in (root, *later) for file in in_order(part.rglob("*.mcap"))]
 
 
+class IncompleteBagError(ValueError):
+    """Why a bag gives less than was recorded; raised once everything that can be read was given."""
+
+
 def messages(file: Path, topics: Sequence[str]) -> Iterator[Received]:
-    """In the order in which they were written, up to where the file ends or is damaged."""
-    from mcap.exceptions import McapError
-    from mcap.reader import NonSeekingReader
+    """In the order in which they were written. IncompleteBagError at the end where the file was never closed or is damaged."""
+    from mcap.records import Channel, Message, Schema, Statistics
+    from mcap.stream_reader import StreamReader
     from mcap_ros2.decoder import DecoderFactory
 
     factory, decoders = DecoderFactory(), {}
+    described: dict[tuple[type, int], Schema | Channel] = {}  # each stands with its messages and again at the end
+    counts, stated_counts = Counter(), None  # messages per channel
+    size = file.stat().st_size
     with file.open("rb") as stream:
         try:
-            for schema, channel, message in NonSeekingReader(stream).iter_messages(topics=topics, log_time_order=False):
+            for record in StreamReader(stream, validate_crcs=True, record_size_limit=size).records:
+                if isinstance(record, (Schema, Channel)) and described.setdefault((type(record), record.id), record) != record:
+                    raise ValueError(f"two descriptions of {type(record).__name__.lower()} {record.id}")
+                if isinstance(record, Statistics):
+                    stated_counts = Counter(record.channel_message_counts)
+                if not isinstance(record, Message):
+                    continue
+                counts[record.channel_id] += 1
+                channel = described[Channel, record.channel_id]
+                if channel.topic not in topics:
+                    continue
                 if channel.id not in decoders:
-                    decoders[channel.id] = factory.decoder_for(channel.message_encoding, schema)
-                yield Received(1e-9 * message.log_time, channel.topic, decoders[channel.id](message.data))
-        except (McapError, EOFError):  # its recorder was killed: what was written before is whole
-            return
+                    decoders[channel.id] = factory.decoder_for(channel.message_encoding, described[Schema, channel.schema_id])
+                yield Received(1e-9 * record.log_time, channel.topic, decoders[channel.id](record.data))
+        except Exception as error:  # whatever the parsers raise on bytes that are none of theirs
+            raise IncompleteBagError(_where_it_ends(stream.tell(), size, error)) from error
+    if stated_counts not in (None, counts):
+        raise IncompleteBagError(f"damaged: {sum(counts.values())} messages can be read, {sum(stated_counts.values())} were written")
+
+
+def _where_it_ends(byte: int, size: int, error: Exception) -> str:
+    if byte >= size:
+        return "ends early: it was never closed, as where its recorder was killed, or not copied whole; what was written until then is whole"
+    return f"ends early: damaged before byte {byte:,} of {size:,} ({type(error).__name__}: {error}); nothing after that is read"
 
 
 def stated(diagnostics, key: str) -> set[str]:

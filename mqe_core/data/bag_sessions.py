@@ -13,12 +13,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mqe_core.data.bag_messages import NewestImages, Stamp, messages, pixels, stamp
+from mqe_core.data.bag_messages import IncompleteBagError, NewestImages, Stamp, messages, pixels, stamp
 
 _TOGETHER_S = 1.0  # a goal's image and its session's first status, with the time in which a recorder discovers their topics
 _REPEATED_S = 0.5  # the sequence in /diagnostics and in a status; a status comes every 0.2 s
@@ -48,6 +49,7 @@ class Sessions:
 
     def __init__(self, files: Iterable[Path]) -> None:
         self.goal_names: dict[str, list[str]] = {}  # by session, as /policy/status names them
+        self.incomplete: dict[Path, str] = {}  # the files that give less than was recorded, and why
         self._seen: dict[str, list[float]] = {}  # first and last message
         self._began: dict[str, list[tuple[float, float]]] = defaultdict(list)  # to exist or to pursue a goal: received and stamped, s
         self._pursued: dict[str, str | None] = {}  # the goal's name now; None: no goal
@@ -55,16 +57,11 @@ class Sessions:
         self._stated: list[tuple[float, dict[str, str]]] = []  # in /diagnostics, by a policy node
         shown: dict[tuple[Stamp, bytes], _Shown] = {}  # the same image may come again, as the next bag begins with it
         for file in files:
-            for time, topic, message in messages(file, ("/goal/image", "/policy/command", "/policy/status", "/diagnostics")):
-                if topic == "/goal/image":
-                    key = (stamp(message.header.stamp), bytes(message.data))
-                    shown.setdefault(key, _Shown(time, _seconds(message), pixels(message)))
-                elif topic == "/diagnostics":
-                    self._take_diagnostics(time, message)
-                elif topic == "/policy/status":
-                    self._take_status(time, message)
-                else:
-                    self._see(message, time, self._pursued.get(message.session) or "")
+            try:
+                for time, topic, message in messages(file, ("/goal/image", "/policy/command", "/policy/status", "/diagnostics")):
+                    self._take(time, topic, message, shown)
+            except IncompleteBagError as error:
+                self.incomplete[file] = str(error)
         self._goals = self._match_goals(sorted(shown.values(), key=lambda goal: goal.stamp))
 
     @property
@@ -93,6 +90,17 @@ class Sessions:
     def stated_fingerprints(self) -> set[str]:
         """Of all policies that ran."""
         return {values["fingerprint"] for _, values in self._stated}
+
+    def _take(self, time: float, topic: str, message, shown: dict[tuple[Stamp, bytes], _Shown]) -> None:
+        if topic == "/goal/image":
+            key = (stamp(message.header.stamp), bytes(message.data))
+            shown.setdefault(key, _Shown(time, _seconds(message), pixels(message)))
+        elif topic == "/diagnostics":
+            self._take_diagnostics(time, message)
+        elif topic == "/policy/status":
+            self._take_status(time, message)
+        else:
+            self._see(message, time, self._pursued.get(message.session) or "")
 
     def _take_diagnostics(self, time: float, message) -> None:
         for status in message.status:
@@ -168,10 +176,11 @@ def recorded_decisions(files: Sequence[Path], sessions: Sessions) -> Iterator[De
     """Every command of the .mcap files in its order."""
     images = NewestImages()
     for file in files:
-        for time, topic, message in messages(file, ("/camera/image_raw", "/policy/command")):
-            if topic == "/camera/image_raw":
-                images.add(message)
-                continue
-            image = images.taken_at(message.observation_stamp)
-            goals = sessions.goals_at(message.session, time)
-            yield Decision(message.session, np.array(message.action), None if image is None else pixels(image), goals)
+        with suppress(IncompleteBagError):  # which `sessions` tells
+            for time, topic, message in messages(file, ("/camera/image_raw", "/policy/command")):
+                if topic == "/camera/image_raw":
+                    images.add(message)
+                    continue
+                image = images.taken_at(message.observation_stamp)
+                goals = sessions.goals_at(message.session, time)
+                yield Decision(message.session, np.array(message.action), None if image is None else pixels(image), goals)

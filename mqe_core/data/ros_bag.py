@@ -5,7 +5,7 @@ that those commands were computed from, its states what the arm measured then. I
 really told: the way from one commanded target to the next, in BridgeData's convention, not the policy's wish
 that the safety filter may have clipped or refused.
 
-A bag without an episode is named among what was skipped, with the reason.
+A bag without an episode is named among what was skipped, with the reason; likewise one that ends early or is damaged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mqe_core.data.bag_messages import NewestImages, bag_files, messages, pixels, stated
+from mqe_core.data.bag_messages import IncompleteBagError, NewestImages, bag_files, messages, pixels, stated
 from mqe_core.data.episode import Episode, Skipped
 from mqe_core.data.source import EpisodeTask
 from mqe_core.geometry import action_between, make_pose, pose_to_state, quaternion_to_rotation
@@ -46,7 +46,15 @@ class RosBagSource:
 
     def domain(self) -> str:
         """What the policy nodes said that their camera shows. ValueError where they disagree or said nothing."""
-        said = {domain for file in self._files for got in messages(file, ("/diagnostics",)) for domain in stated(got.message, "domain")}
+        said, incomplete = set(), []
+        for file in self._files:
+            try:
+                for got in messages(file, ("/diagnostics",)):
+                    said |= stated(got.message, "domain")
+            except IncompleteBagError as error:
+                incomplete.append(f"{self._name(file)} {error}")
+        if not said and incomplete:
+            raise ValueError(f"{self.root} holds no whole message of a policy node in /diagnostics; {'; '.join(incomplete)}")
         if not said:
             raise ValueError(f"{self.root} holds nothing that a policy node said in /diagnostics: none ran, so there is no episode")
         if len(said) > 1:
@@ -56,17 +64,23 @@ class RosBagSource:
     def tasks(self) -> Iterator[EpisodeTask | Skipped]:
         spec = load_robot_spec()
         for file in self._files:
-            name = file.relative_to(self.root.parent).as_posix()
+            name = self._name(file)
             reader, damage = _Reader(spec), None
             try:
                 for got in messages(file, _TOPICS):
                     yield from _tasks(name, reader.take(got.topic, got.message))
+            except IncompleteBagError as error:
+                damage = Skipped(name, str(error), None)
             except ValueError as error:
                 damage = Skipped(f"{name} and what follows in it", str(error), None)
-                yield damage
             yield from _tasks(name, reader.end())
-            if reader.given == 0 and damage is None:
+            if damage is not None:
+                yield damage
+            elif reader.given == 0:
                 yield Skipped(name, reader.account.why_nothing(), 0)
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.root.parent).as_posix()
 
 
 @dataclass

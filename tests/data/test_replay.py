@@ -69,6 +69,20 @@ def test_a_folder_without_a_recording_is_said(make_bundle, tmp_path: Path, capsy
     assert "holds no .mcap file" in capsys.readouterr().err
 
 
+def test_a_recording_that_ends_early_is_said(recorded, capsys: pytest.CaptureFixture) -> None:
+    bag, policy = recorded
+    file = bag / "bag.mcap"
+    content = file.read_bytes()
+    file.write_bytes(content[:-20])
+    code, summary = replay(capsys, bag, "--policy", policy)
+    assert code == 0 and summary["commands"] == 4 and summary["incomplete"][0].startswith(f"{file} ends early")
+    assert main(["replay", str(bag), "--policy", str(policy)]) == 0
+    assert capsys.readouterr().out.startswith(f"{file} ends early: it was never closed")
+    file.write_bytes(content[: len(content) // 2])
+    assert main(["replay", str(bag), "--policy", str(policy)]) == 1
+    assert f"holds no command with its image and goal; {file} ends early" in capsys.readouterr().err
+
+
 @pytest.fixture
 def two_policies(make_bundle) -> tuple[Path, Path]:
     return make_bundle(), make_bundle(action=(0.03, 0, 0, 0, 0, 0, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,43 @@ def test_a_bag_whose_recorder_was_killed_gives_what_it_holds(walk, spec: RobotSp
     bag.writer.abort()  # neither index nor metadata
     store = import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
     assert 100 < store.num_episodes <= 400
+    (skipped,) = store.metadata["skipped"]
+    assert skipped["name"].endswith("bag/bag.mcap") and skipped["episodes"] is None and skipped["reason"].startswith("ends early: it was never closed")
+
+
+def test_a_bag_that_is_cut_is_said_to_end_early(walk, spec: RobotSpec, tmp_path: Path) -> None:
+    for name, sessions in (("long", 300), ("short", 2)):
+        bag = Bag(tmp_path / name, spec)
+        bag.diagnostics("sim")
+        for session in range(sessions):
+            walk(bag, 3, session=str(session), seed=session)
+        bag.writer.close()
+        file = tmp_path / name / f"{name}.mcap"
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    store = import_episodes(open_source(tmp_path / "long"), tmp_path / "store", image_size=16, source_name="bag")
+    assert 100 < store.num_episodes < 300
+    assert [(entry["name"], entry["episodes"]) for entry in store.metadata["skipped"]] == [("long/long.mcap", None)]
+    with pytest.raises(ValueError, match=r"no whole message of a policy node in /diagnostics; short/short.mcap ends early"):
+        import_episodes(open_source(tmp_path / "short"), tmp_path / "store2", image_size=16, source_name="bag")
+
+
+@pytest.mark.parametrize(("byte", "what"), [(-15, "opcode"), (-14, "length"), (-6, "channel")])
+def test_one_damaged_byte_that_loses_messages_is_said(walk, spec: RobotSpec, tmp_path: Path, byte: int, what: str) -> None:
+    bag = Bag(tmp_path / "bag", spec)
+    bag.diagnostics("sim")
+    walk(bag, 3)
+    bag.time = lost = 200.0
+    walk(bag, 3, session="two")
+    bag.writer.close()
+    file = tmp_path / "bag" / "bag.mcap"
+    content = bytearray(file.read_bytes())
+    times = struct.pack("<QQ", int(1e9 * lost), int(1e9 * lost))  # logged and published: how the first message of that moment goes on
+    content[content.index(times) + byte] ^= 0xFF
+    file.write_bytes(content)
+    store = import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
+    assert np.diff(store.episode_ends, prepend=0)[0] == 3
+    (skipped,) = store.metadata["skipped"]
+    assert skipped["episodes"] is None and "damaged" in skipped["reason"], what
 
 
 def test_recordings_of_two_domains_are_not_mixed(walk, spec: RobotSpec, tmp_path: Path) -> None:
