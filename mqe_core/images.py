@@ -50,18 +50,6 @@ def decode(data: bytes) -> np.ndarray:
         raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes){_reason(error)}") from error
 
 
-def decode_size(data: bytes) -> tuple[int, int]:
-    """`(height, width)` from the header alone; the pixels are not decoded.
-
-    Raises ValueError where the bytes are no image.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return image.height, image.width
-    except _UNREADABLE as error:
-        raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes){_reason(error)}") from error
-
-
 def squash_resize(image: np.ndarray, size: int) -> np.ndarray:
     """`(H, W, 3) uint8` → `(size, size, 3) uint8`:
 

@@ -253,10 +253,6 @@ class RobotSpec:
     def joint_velocity(self) -> Vector:
         return np.array([joint.velocity_rad_per_s for joint in self.joints])
 
-    @cached_property
-    def joint_effort(self) -> Vector:
-        return np.array([joint.effort_nm for joint in self.joints])
-
 
 # Lengths of the array-valued keys, wherever they appear.
 _LENGTHS = {

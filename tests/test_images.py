@@ -89,10 +89,6 @@ def test_grey_and_transparent_files_become_rgb():
         assert images.decode(buffer.getvalue()).shape == (4, 5, 3)
 
 
-def test_decode_size_reads_the_header():
-    assert images.decode_size(images.encode_jpeg(_scene(20, 30))) == (20, 30)
-
-
 @pytest.mark.parametrize("encode", [images.encode_jpeg, images.encode_png])
 def test_truncated_bytes_are_refused(encode):
     encoded = encode(_scene(16, 16))
