@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mqe_core.runtime.arm_side import ArmSide
     from mqe_core.runtime.robot import Clock
 
-_CAPTURE_M = (0.3, 0.0, 0.15)  # bridge_data_robot's goal pose, tool straight down (facts: BridgeData's evaluation)
+_CAPTURE_M = (0.3, 0.0, 0.15)  # bridge_data_robot's goal pose, tool straight down (bridge_data_v2, experiments/eval.py)
 _SETTLE_S = 1.0
 
 

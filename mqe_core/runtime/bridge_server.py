@@ -1,8 +1,8 @@
 """BridgeServerRobot: an arm behind a running bridge_data_robot WidowX server, by that server's own protocol.
 
-One ZeroMQ request and reply per call, each an LZ4 frame around a pickled dict (facts: widowx_bridge.md section 6). Replies pass a restricted
-unpickler; requests carry plain lists and numbers, which every version of the server reads. The server composes each step on a target of its
-own, which it does not tell. Initialising it puts the arm at its start pose and the target on the measured one; from there the same target is
+One ZeroMQ request and reply per call, each an LZ4 frame around a pickled dict (bridge_data_robot, widowx_env_service.py, on edgeml). Replies
+pass a restricted unpickler; requests carry plain lists and numbers, which every version of the server reads. The server composes each step
+on a target of its own, which it does not tell. Initialising it puts the arm at its start pose and the target on the measured one; from there the same target is
 kept here, step by step, with the server's own limits. It turns each step about the position that it measures then, which is only nearly
 the one observed before: turns of a moving arm let the two targets drift apart, by the turn times the way made in between. Where a step is
 not answered, the target is no longer known, and this is the end. It has no hold and no watchdog; its motors keep their last target.
@@ -30,7 +30,7 @@ PORT = 5556
 _REPLY_S = 0.8  # the published client's; the server goes on with what it was asked for, whether anybody waits or not
 _INIT_S = 30.0  # initialising takes about ten seconds, in which it answers nothing
 _REST_S, _REST_M = 0.5, 1e-3  # the start pose is reached where the hand has not moved more than that in that time
-_STEP_LIMITS = np.array([0.05] * 3 + [0.25] * 3)  # what the server clips a step to (facts 1.1)
+_STEP_LIMITS = np.array([0.05] * 3 + [0.25] * 3)  # what the server clips a step to (bridge_data_robot, robot_base_env.py)
 _ROUNDING = 1e-6  # a limit exceeded by less, as a part of it, is rounding
 _SUCCESS = 1
 _OBSERVED_S = 0.05  # an observation so fresh serves robot and camera alike: each costs the server some 80 ms

@@ -61,8 +61,8 @@ class Decision:
 
 
 class StickyGripper:
-    """Bridge's gripper rule: open or closed, changed only after `steps` answers in a row say so (BridgeData:
-    1).
+    """Bridge's gripper rule: open or closed, changed only after `steps` answers in a row say so (1 in
+    bridge_data_v2, experiments/eval.py).
     """
 
     def __init__(self, threshold: float, steps: int) -> None:

@@ -1,4 +1,4 @@
-"""A stand-in for bridge_data_robot's WidowX server, as its protocol is published (facts: widowx_bridge.md 1 and 6); in a thread.
+"""A stand-in for bridge_data_robot's WidowX server, as published (robot_base_env.py, widowx_env_service.py, and edgeml below it); in a thread.
 
 It shares no code with the product: its own rotations, its own composition of steps on the target. Its arm covers 60 % of the way to the
 target at once in each step, so that arithmetic can be compared; one that `follows` covers the whole way, in the time of the motors' profile.

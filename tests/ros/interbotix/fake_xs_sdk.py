@@ -3,7 +3,7 @@
     python fake_xs_sdk.py [--address ipc://… of a running mqe_sim.server] [--log FILE]
 
 Its motors are arithmetic or, with --address, those of the PyBullet arm. What it does is what is known of the
-driver (facts: widowx_bridge.md 7.2 and 10): joint states at 100 Hz, a goal is kept for ever (no watchdog), NaN
+driver (interbotix_ros_core, xs_sdk_obj.cpp and pull request 46): joint states at 100 Hz, a goal is kept for ever (no watchdog), NaN
 is not refused, most answers are empty, an unknown name gets a default answer, a bus that cannot be read shows
 as -pi for every joint, registers of a motor in error are left out. It shares no code with the product.
 

@@ -1,6 +1,6 @@
 """The force loop of the gripper: its motor takes a PWM, not a position.
 
-The law is bridge_data_robot's (facts: widowx_bridge.md 1.5): full force from a few millimetres of error on.
+The law is bridge_data_robot's (custom_gripper_controller.py): full force from a few millimetres of error on.
 That one never lets up, and a motor that squeezes something hard trips its overload protection and then drops
 it; here the force falls to a bounded one once the fingers have stood still for a while.
 """

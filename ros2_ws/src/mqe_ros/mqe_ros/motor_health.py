@@ -1,4 +1,4 @@
-"""What the motors' registers say about them (Dynamixel X series; facts: widowx_bridge.md 7, 8 and 10)."""
+"""What the motors' registers say about them (Dynamixel X series, read through interbotix_ros_core's xs_sdk)."""
 
 from __future__ import annotations
 

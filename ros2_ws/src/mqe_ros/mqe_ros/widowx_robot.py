@@ -2,7 +2,7 @@
 
 Joint targets are streamed at the control rate as group commands; the motors smooth them by a time profile that
 is set once. Nothing here ever switches torque off or changes an operating mode: both let the arm fall
-(facts: widowx_bridge.md 7.4 and 12).
+(interbotix_ros_core, xs_sdk).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Interbotix's driver (xs_sdk) as seen from this side: joint states with their time of receipt, commands, registers.
 
 The plumbing is `InterbotixRobotXSCore` (interbotix_xs_modules), imported only here. That class waits without
-end wherever the driver is silent, and its answers say nothing about success (facts: widowx_bridge.md 7.2);
+end wherever the driver is silent, and its answers say nothing about success (interbotix_ros_core, xs_sdk_obj.cpp);
 here every wait has an end, and who needs to know whether something was written reads it back.
 """
 
