@@ -21,6 +21,13 @@ _FORMATS = (
     "JPEG",
     "PNG",
 )  # what the data sets and cameras hold; Pillow's many other parsers stay out of reach of untrusted files
+# Of images as they stand in a ROS message: channels per pixel, and which of them are red, green and blue.
+_ENCODINGS = {
+    "rgb8": (3, [0, 1, 2]),
+    "bgr8": (3, [2, 1, 0]),
+    "rgba8": (4, [0, 1, 2]),
+    "bgra8": (4, [2, 1, 0]),
+}
 # What Pillow raises on damaged bytes, depending on where the damage lies.
 _UNREADABLE = (
     OSError,
@@ -48,6 +55,20 @@ def decode(data: bytes) -> np.ndarray:
             return np.array(image.convert("RGB"))
     except _UNREADABLE as error:
         raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes){_reason(error)}") from error
+
+
+def unpack(height: int, width: int, encoding: str, step: int, data) -> np.ndarray:
+    """Rows of `step` bytes, as the fields of a sensor_msgs/Image tell them → `(H, W, 3) uint8` RGB, contiguous.
+
+    Raises ValueError where the encoding is none of rgb8, bgr8, rgba8 and bgra8, or the bytes do not fit.
+    """
+    if encoding not in _ENCODINGS:
+        raise ValueError(f"image encoding {encoding!r}; expected one of {', '.join(_ENCODINGS)}")
+    channels, order = _ENCODINGS[encoding]
+    if height < 1 or width < 1 or step < width * channels or len(data) != height * step:
+        raise ValueError(f"image {width}x{height} with step {step} and {len(data)} bytes does not fit its encoding {encoding}")
+    rows = np.frombuffer(data, dtype=np.uint8).reshape(height, step)[:, : width * channels]
+    return np.ascontiguousarray(rows.reshape(height, width, channels)[:, :, order])
 
 
 def squash_resize(image: np.ndarray, size: int) -> np.ndarray:

@@ -54,6 +54,18 @@ def test_png_is_lossless_and_jpeg_keeps_rgb_order():
     assert decoded[..., 0].min() > 250 and decoded[..., 1:].max() < 5
 
 
+def test_raw_rows_of_every_encoding_are_read_as_rgb_and_must_fit():
+    image = _scene(3, 4)
+    rgba = np.concatenate([image, np.full((3, 4, 1), 9, np.uint8)], axis=2)
+    packed = {"rgb8": image, "bgr8": image[:, :, ::-1], "rgba8": rgba, "bgra8": rgba[:, :, [2, 1, 0, 3]]}
+    for encoding, pixels in packed.items():
+        rows = np.pad(pixels.reshape(3, -1), ((0, 0), (0, 5)))
+        assert np.array_equal(images.unpack(3, 4, encoding, rows.shape[1], rows.tobytes()), image)
+    for height, step, length, encoding in ((3, 12, 35, "rgb8"), (3, 11, 33, "rgb8"), (0, 12, 0, "rgb8"), (3, 12, 36, "rgba8"), (3, 12, 36, "mono8")):
+        with pytest.raises(ValueError, match="image"):
+            images.unpack(height, 4, encoding, step, bytes(length))
+
+
 def test_jpeg_quality_is_honoured():
     image = _scene(48, 64)
     assert (

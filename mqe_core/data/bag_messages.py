@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mqe_core import images
 from mqe_core.data.source import natural_key
 
 _KEPT_IMAGES = 90  # of the newest; a command is computed from one at most a second old
@@ -106,8 +107,4 @@ class NewestImages:
 
 def pixels(message) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a sensor_msgs/Image."""
-    if message.encoding not in ("rgb8", "bgr8"):
-        raise ValueError(f"image encoding {message.encoding!r}; expected rgb8 or bgr8")
-    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
-    image = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
-    return image if message.encoding == "rgb8" else image[:, :, ::-1].copy()
+    return images.unpack(message.height, message.width, message.encoding, message.step, message.data)

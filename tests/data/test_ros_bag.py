@@ -55,6 +55,18 @@ def test_a_recording_becomes_an_episode_of_what_was_really_done(walk, spec: Robo
     np.testing.assert_array_equal(store.images([2])[0], squash_resize(images[2], 16))
 
 
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "rgba8", "bgra8"])
+def test_images_are_read_in_every_encoding_that_is_recorded(walk, spec: RobotSpec, tmp_path: Path, encoding: str) -> None:
+    bag = Bag(tmp_path / "bag", spec)
+    bag.diagnostics("sim")
+    bag.encoding = encoding
+    images, *_ = walk(bag, 3)
+    bag.writer.close()
+    store = import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
+    assert store.metadata["skipped"] == []
+    np.testing.assert_array_equal(store.images([2])[0], squash_resize(images[2], 16))
+
+
 def test_sessions_goals_gaps_and_lost_commands_begin_a_new_episode(walk, spec: RobotSpec, tmp_path: Path) -> None:
     bag = Bag(tmp_path / "bag", spec)
     bag.diagnostics("real")
@@ -130,7 +142,8 @@ def test_a_bag_whose_recorder_was_killed_gives_what_it_holds(walk, spec: RobotSp
     store = import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
     assert 100 < store.num_episodes <= 400
     (skipped,) = store.metadata["skipped"]
-    assert skipped["name"].endswith("bag/bag.mcap") and skipped["episodes"] is None and skipped["reason"].startswith("ends early: it was never closed")
+    assert skipped["name"].endswith("bag/bag.mcap") and skipped["episodes"] is None
+    assert skipped["reason"].startswith("ends early: it was never closed")
 
 
 def test_a_bag_that_is_cut_is_said_to_end_early(walk, spec: RobotSpec, tmp_path: Path) -> None:

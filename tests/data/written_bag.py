@@ -34,6 +34,7 @@ class Bag:
 
     def __init__(self, folder: Path, spec: RobotSpec) -> None:
         self._spec, self.time = spec, 100.0
+        self.encoding = "rgb8"  # of the images
         self.writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
         self.writer.open()
         self._connections = {topic: self.writer.add_connection(topic, kind, typestore=TYPES) for topic, kind in TOPICS.items()}
@@ -52,7 +53,11 @@ class Bag:
 
     def image(self, topic: str, pixels: np.ndarray) -> None:
         height, width, _ = pixels.shape
-        fields = {"height": height, "width": width, "encoding": "rgb8", "is_bigendian": 0, "step": 3 * width, "data": pixels.ravel()}
+        channels = pixels[:, :, ::-1] if self.encoding.startswith("bgr") else pixels
+        if self.encoding.endswith("a8"):
+            channels = np.pad(channels, ((0, 0), (0, 0), (0, 1)), constant_values=255)
+        row = channels.shape[2] * width
+        fields = {"height": height, "width": width, "encoding": self.encoding, "is_bigendian": 0, "step": row, "data": channels.ravel()}
         self.write(topic, self.make("sensor_msgs/msg/Image", header=self.header(), **fields))
 
     def pose(self, matrix: np.ndarray):

@@ -16,28 +16,10 @@ from mqe_core.runtime.robot import Command, RobotState
 from mqe_core.spec import RobotSpec
 from mqe_interfaces.msg import EndEffectorCommand
 
-# Channels per pixel, and which of them are red, green and blue.
-_ENCODINGS = {
-    "rgb8": (3, [0, 1, 2]),
-    "bgr8": (3, [2, 1, 0]),
-    "rgba8": (4, [0, 1, 2]),
-    "bgra8": (4, [2, 1, 0]),
-}
-
 
 def image_to_array(message: Image) -> np.ndarray:
     """Image → (H, W, 3) uint8 RGB, contiguous."""
-    if message.encoding not in _ENCODINGS:
-        raise ValueError(f"image encoding {message.encoding!r}; expected one of {', '.join(_ENCODINGS)}")
-    channels, order = _ENCODINGS[message.encoding]
-    height, width, step = message.height, message.width, message.step
-    if height < 1 or width < 1 or step < width * channels or len(message.data) != height * step:
-        raise ValueError(
-            f"image {width}x{height} with step {step} and {len(message.data)} bytes does not fit its "
-            f"encoding {message.encoding}"
-        )
-    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(height, step)[:, : width * channels]
-    return np.ascontiguousarray(rows.reshape(height, width, channels)[:, :, order])
+    return images.unpack(message.height, message.width, message.encoding, message.step, message.data)
 
 
 def compressed_to_array(message: CompressedImage) -> np.ndarray:
