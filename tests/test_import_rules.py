@@ -20,6 +20,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOUNDATION = (
+    "bag_folders",
     "spec",
     "geometry",
     "kinematics",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mqe_core import images
+from mqe_core.bag_folders import continuations
 from mqe_core.data.source import natural_key
 
 _KEPT_IMAGES = 90  # of the newest; a command is computed from one at most a second old
@@ -36,8 +37,7 @@ def bag_files(root: Path) -> list[Path]:
     def in_order(paths: Iterable[Path]) -> list[Path]:
         return sorted(paths, key=lambda path: natural_key(path.as_posix()))
 
-    later = in_order(path for path in root.parent.glob(f"{root.name}-*") if path.name[len(root.name) + 1 :].isdigit())
-    return [file for part in (root, *later) for file in in_order(part.rglob("*.mcap"))]
+    return [file for part in (root, *continuations(root)) for file in in_order(part.rglob("*.mcap"))]
 
 
 class IncompleteBagError(ValueError):

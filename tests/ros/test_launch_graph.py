@@ -82,6 +82,12 @@ def test_a_recorder_and_a_dry_run_are_added_on_request(sim: dict[str, str], tmp_
     assert any(line.startswith("DRY RUN") for line in built.banner)
 
 
+def test_a_recording_that_would_run_into_another_one_does_not_start(sim: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "drawer-2").mkdir()
+    with pytest.raises(ValueError, match="drawer-2 exists already: a long recording .* name a new folder .* or rename that one"):
+        build_graph({**sim, "record": str(tmp_path / "drawer")})
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

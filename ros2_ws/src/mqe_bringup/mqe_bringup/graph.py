@@ -18,6 +18,7 @@ from ament_index_python.packages import get_package_share_directory
 
 from mqe_bringup.cameras import CHOICES, Camera, choose_camera
 from mqe_bringup.process import Process, node
+from mqe_core.bag_folders import require_new
 from mqe_core.bundle import BundleContract, PolicyBundle, check_fit
 from mqe_core.doctor import DRIVER_MODULE, SERIAL_DEVICE
 from mqe_core.goals import Goal, check_camera, find_goal, read_goal
@@ -293,8 +294,7 @@ def _record_folder(value: str) -> Path | None:
         .expanduser()
         .absolute()
     )
-    if folder.exists():
-        raise ValueError(f"record: {folder} exists already; name a new folder")
+    require_new(folder)
     return folder
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
+from mqe_core.bag_folders import numbered
+
 logger = logging.getLogger(__name__)
 
 
@@ -81,8 +83,7 @@ class BagWriter:
 
     def _begin(self) -> None:
         self._bags += 1
-        folder = self._folder if self._bags == 1 else self._folder.with_name(f"{self._folder.name}-{self._bags}")
-        self._writer = self._make_writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer = self._make_writer(numbered(self._folder, self._bags), version=9, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         self._connections = {
             topic: self._writer.add_connection(topic, kind, typestore=self._types) for topic, kind in self._topics

@@ -1,6 +1,6 @@
 """The recorder: every topic of the graph into one MCAP bag, as the bytes that came.
 
-Parameters: `folder` (required, must not exist yet), `max_bag_mb`: size from which a new bag is begun beside it.
+Parameters: `folder` (required; neither it nor FOLDER-2 and so on may exist yet), `max_bag_mb`: size from which a new bag is begun beside it.
 MCAP, because what was written stays readable when the process is killed. Images that do not come are said, in
 /diagnostics and in the log: a recording without them trains and replays nothing.
 """
@@ -15,6 +15,7 @@ from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticStatus
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from mqe_core.bag_folders import require_new
 from mqe_ros import topics
 from mqe_ros.adaptive_subscription import AdaptiveSubscription
 from mqe_ros.bag_writer import BagWriter
@@ -49,8 +50,7 @@ class RecordNode(ControlNode):
     def __init__(self) -> None:
         super().__init__("record_node")
         folder = Path(parameter(self, "folder", str))
-        if folder.exists():
-            raise ValueError(f"{folder} exists already; name a new folder to record into")
+        require_new(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         max_bytes = 2**20 * parameter(self, "max_bag_mb", int, 2048)
         kinds = [(topic.name, type_name(topic.type)) for topic in topics.RECORDED]
