@@ -3,15 +3,15 @@
 An episode is a stretch of commands without a gap, of one session, towards one goal, none of which was refused. Its frames are the images
 that those commands were computed from, its states what the arm measured then. Its actions are what the arm was
 really told: the way from one commanded target to the next, in BridgeData's convention, not the policy's wish
-that the safety filter may have clipped or refused.
+that the safety filter may have clipped or refused. So is the gripper: where the filter let it close no farther, it is what was commanded before.
 
 A bag without an episode is named among what was skipped, with the reason; likewise one that ends early or is damaged.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from mqe_core.spec import RobotSpec, load_robot_spec
 _MAX_FRAMES = 150  # of one episode, as its images are held in memory (140 MB at 640x480); a longer pursuit becomes several
 _GAP_PERIODS = 2.5  # between two commands; a longer one is no step
 _NEEDED = ("/camera/image_raw", "/arm/ee_pose", "/arm/ee_target", "/joint_states")  # by every frame
+_KEPT = "gripper_effort"  # the clip, in /arm/status, that leaves the gripper as it was commanded before
 _TOPICS = (*_NEEDED, "/goal/image", "/policy/command", "/arm/status")
 
 
@@ -85,16 +86,25 @@ class RosBagSource:
 
 @dataclass
 class _Stretch:
-    """An episode as it grows."""
+    """An episode as it grows; everything but `sequence` is of each frame."""
 
-    sequence: int
-    began: float
+    sequence: int  # of the last frame
+    gripper_before: float | None  # commanded before the first frame; None: not known
+    times: list[float] = field(default_factory=list)
     images: list[np.ndarray] = field(default_factory=list)
     states: list[np.ndarray] = field(default_factory=list)
     poses: list[np.ndarray] = field(default_factory=list)  # measured, (4, 4)
     targets: list[np.ndarray] = field(default_factory=list)  # in force before each command
-    grippers: list[float] = field(default_factory=list)  # commanded
-    time: float = 0.0
+    grippers: list[float] = field(default_factory=list)  # asked for, within what the filter lets through
+
+    def keep_gripper(self, kept: Container[int]) -> None:
+        """Where a command's sequence is among `kept`, take the gripper of the one before; leave out first frames that have none."""
+        commanded = [self.gripper_before]
+        for sequence, asked in enumerate(self.grippers, self.sequence - len(self.grippers) + 1):
+            commanded.append(commanded[-1] if sequence in kept else asked)
+        self.grippers = [gripper for gripper in commanded[1:] if gripper is not None]
+        for values in (self.times, self.images, self.states, self.poses, self.targets):
+            del values[: len(values) - len(self.grippers)]
 
 
 class _Account:
@@ -141,6 +151,7 @@ class _Reader:
         self._pose: np.ndarray | None = None
         self._target: np.ndarray | None = None
         self._finger: float | None = None
+        self._kept: dict[str, set[int]] = defaultdict(set)  # sequences, by session, of the commands that left the gripper as it was
         self._stretches: dict[str, _Stretch] = {}  # by session: a second policy node may speak, whose commands are refused
 
     def take(self, topic: str, message) -> Iterator[_Stretch]:
@@ -160,6 +171,8 @@ class _Reader:
             yield from self.end()
         elif topic == "/arm/status" and message.refused:
             yield from self.end([message.session])  # what follows was not done; the frame of the refused command is the last one
+        elif topic == "/arm/status" and _KEPT in message.clipped:
+            self._kept[message.session].add(message.sequence)
         elif topic == "/policy/command":
             yield from self._command(message)
 
@@ -167,7 +180,12 @@ class _Reader:
         """Of these sessions, or of all."""
         for session in list(self._stretches) if sessions is None else sessions:
             stretch = self._stretches.pop(session, None)
-            if stretch is not None and len(stretch.states) > 1:
+            if stretch is None:
+                continue
+            whole = len(stretch.states)
+            stretch.keep_gripper(self._kept[session])
+            self.account.incomplete += whole - len(stretch.states)
+            if len(stretch.states) > 1:
                 self.given += 1
                 yield stretch
 
@@ -177,26 +195,29 @@ class _Reader:
         image = self._images.taken_at(message.observation_stamp)
         now = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
         gap_s = _GAP_PERIODS * self._spec.control.period_s
-        yield from self.end([session for session, stretch in self._stretches.items() if now - stretch.time >= gap_s])
+        yield from self.end([session for session, stretch in self._stretches.items() if now - stretch.times[-1] >= gap_s])
         stretch = self._stretches.get(message.session)
-        follows = stretch is not None and len(stretch.states) < _MAX_FRAMES and stretch.sequence + 1 == message.sequence
-        if not follows or image is None or self._pose is None or self._target is None or self._finger is None:
+        before = stretch if stretch is not None and stretch.sequence + 1 == message.sequence else None
+        if before is None or len(before.states) == _MAX_FRAMES or image is None or self._pose is None or self._target is None or self._finger is None:
             yield from self.end([message.session])  # what is missing is not made up; the next command may begin anew
         if image is None or self._pose is None or self._target is None or self._finger is None:
             self.account.incomplete += 1
             return
-        stretch = self._stretches.setdefault(message.session, _Stretch(message.sequence, now))
-        stretch.sequence, stretch.time = message.sequence, now
+        if message.session not in self._stretches:
+            self._stretches[message.session] = _Stretch(message.sequence, before.grippers[-1] if before and before.grippers else None)
+        stretch = self._stretches[message.session]
+        stretch.sequence = message.sequence
+        stretch.times.append(now)
         stretch.images.append(pixels(image))
         stretch.states.append(pose_to_state(self._pose, self._spec.gripper.gripper_value(self._finger)))
         stretch.poses.append(self._pose)
         stretch.targets.append(self._target)
-        stretch.grippers.append(float(message.gripper))
+        stretch.grippers.append(min(max(float(message.gripper), 0.0), 1.0))
 
 
 def _tasks(name: str, stretches: Iterator[_Stretch]) -> Iterator[EpisodeTask]:
     for stretch in stretches:
-        full_name = f"{name}#{stretch.began:.3f}"
+        full_name = f"{name}#{stretch.times[0]:.3f}"
         yield EpisodeTask(full_name, lambda stretch=stretch, full_name=full_name: _episode(full_name, stretch))
 
 

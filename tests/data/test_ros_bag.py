@@ -13,6 +13,7 @@ from mqe_core.data.bag_messages import bag_files
 from mqe_core.data.importer import import_episodes, open_source
 from mqe_core.geometry import apply_action, euler_to_rotation, make_pose, pose_to_state
 from mqe_core.images import squash_resize
+from mqe_core.runtime.safety_rules import GRIPPER, GRIPPER_EFFORT, TRANSLATION_STEP
 from mqe_core.spec import RobotSpec
 
 
@@ -105,6 +106,48 @@ def test_what_the_arm_refused_is_no_demonstration(walk, spec: RobotSpec, tmp_pat
     bag.writer.close()
     store = import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
     assert np.diff(store.episode_ends, prepend=0).tolist() == [6, 3, 3]
+
+
+def squeeze(bag: Bag, asked: list[float], kept: set[int]) -> None:
+    """Commands of these grippers, from sequence 1 on; the arm closes no farther at those in `kept`."""
+    for sequence, gripper in enumerate(asked, 1):
+        bag.image("/camera/image_raw", np.zeros((24, 32, 3), np.uint8))
+        bag.arm(np.eye(4), np.eye(4), 0.03)
+        bag.command(sequence, gripper)
+        bag.time += 0.1
+        clipped = [TRANSLATION_STEP, *([GRIPPER_EFFORT] if sequence in kept else []), *([GRIPPER] if gripper > 1.0 else [])]
+        for _ in range(2):  # after the command, and as the newest one again
+            bag.status("", sequence=sequence, clipped=clipped)
+        bag.time += 0.1
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept", "commanded"),
+    [
+        ([0.6, 0.0, 0.0, 1.2, 0.3, 0.0, 1.0], {2, 3, 6}, [0.6, 0.6, 0.6, 1.0, 0.3, 0.3]),
+        ([0.0, 0.0, 1.0, 0.2, 0.2], {1, 2}, [1.0, 0.2]),  # how far it was closed before the recording began is not in it
+        ([0.4] + [0.0] * 153, set(range(2, 154)), [0.4] * 149 + [0.4, 0.4, 0.4]),  # a long episode goes on in a second one
+    ],
+    ids=["within", "first", "long"],
+)
+def test_a_gripper_that_was_kept_from_closing_is_no_wish_of_the_policy(
+    spec: RobotSpec, tmp_path: Path, asked: list[float], kept: set[int], commanded: list[float]
+) -> None:
+    bag = Bag(tmp_path / "bag", spec)
+    bag.diagnostics("sim")
+    squeeze(bag, asked, kept)
+    bag.writer.close()
+    store = import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
+    np.testing.assert_allclose(store.actions[store.valid, 6], commanded)
+
+
+def test_a_recording_of_a_squeeze_only_says_that_its_gripper_is_not_known(spec: RobotSpec, tmp_path: Path) -> None:
+    bag = Bag(tmp_path / "bag", spec)
+    bag.diagnostics("sim")
+    squeeze(bag, [0.0, 0.0, 0.0], {1, 2, 3})
+    bag.writer.close()
+    with pytest.raises(ValueError, match="of 3, 0 were refused and 3 have no image, pose or gripper of their moment"):
+        import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
 
 
 def test_a_second_node_that_is_refused_leaves_the_episode_whole(walk, spec: RobotSpec, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -91,10 +92,10 @@ class Bag:
             ),
         )
 
-    def status(self, refused: str, dry_run: bool = False, sequence: int = 1, session: str = "one") -> None:
+    def status(self, refused: str, dry_run: bool = False, sequence: int = 1, session: str = "one", clipped: Sequence[str] = ()) -> None:
         kind = TYPES.types["mqe_interfaces/msg/ArmStatus"]
         about = {"session": session, "sequence": sequence, "dry_run": dry_run}
-        self.write("/arm/status", kind(header=self.header(), state="ready", reason="", clipped=[], refused=refused, **about))
+        self.write("/arm/status", kind(header=self.header(), state="ready", reason="", clipped=list(clipped), refused=refused, **about))
 
     def policy_status(self, session: str, sequence: int, goal: str, latency_ms: float, state: str = "running") -> None:
         kind = TYPES.types["mqe_interfaces/msg/PolicyStatus"]
