@@ -1,6 +1,6 @@
 """What `mqe run` drives: robot, camera, clock and goal of one backend, from the command's arguments.
 
-ValueError where an argument is missing or belongs to another backend.
+Making a rig moves no real arm: `Rig.start` does, once all that can be refused has been.
 """
 
 from __future__ import annotations
@@ -18,10 +18,23 @@ from mqe_core.spec import RobotSpec
 _BRIDGE_SECONDS = 24.0  # 120 steps, BridgeData V2's evaluation
 _STILL_SECONDS = 10.0  # how long the mock runs on a still picture unless told
 
+# The arguments of `mqe run` that one backend alone reads. Their default is None, so that one that was given shows.
+BACKEND_OF = {
+    "task": "sim",
+    "seed": "sim",
+    "episodes": "mock",
+    "episode": "mock",
+    "domain": "mock",
+    "host": "bridge-server",
+    "port": "bridge-server",
+    "camera_topic": "bridge-server",
+    "table_height": "bridge-server",
+}
+
 
 @dataclass
 class Rig:
-    """What the loop drives, whichever backend it came from."""
+    """What the loop drives, whichever backend it came from. `steps` are control periods."""
 
     name: str
     robot: Robot
@@ -33,11 +46,20 @@ class Rig:
     steps: int
     score: Callable[[], tuple[float, float]] | None  # (score, highest score), where the backend can judge
     close: Callable[[], None]
+    start: Callable[[], None] | None = None  # the motion of a real arm to where the loop begins; RuntimeError where it does not arrive
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """ValueError where an argument was given that the backend `args.backend` does not read."""
+    for name, backend in BACKEND_OF.items():
+        if getattr(args, name) is not None and backend != args.backend:
+            raise ValueError(f"--{name.replace('_', '-')} belongs to --backend {backend}, not to {args.backend}")
 
 
 def sim_rig(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> Rig:
-    if args.episodes is not None or args.domain is not None:
-        raise ValueError("--episodes and --domain belong to --backend mock; the sim draws its own frames")
+    """A scene of the simulator, in real time: the goal's, else `args.task` and `args.seed`. ValueError where these do not fit the goal, or
+    the goal is of no scene.
+    """
     task, seed = args.task, args.seed
     if goal is not None:
         for name, asked, shown in (("task", task, goal.task), ("seed", seed, goal.seed)):
@@ -67,18 +89,19 @@ def sim_rig(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> Rig
 
 
 def mock_rig(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> Rig:
+    """An arm of arithmetic before a stored episode (the goal: its last frame, unless given), or before a still picture of the goal.
+    ValueError where there is neither, or no such episode.
+    """
     from mqe_core.replay import episode_frames, store_domain
     from mqe_core.runtime.loopback import ReplayCamera
 
-    if args.task is not None or args.seed is not None:
-        raise ValueError("--task and --seed belong to --backend sim; the mock has no scene")
     if args.episodes is not None:
-        name, frames, domain = (
-            f"mock, episode {args.episode}",
-            episode_frames(args.episodes, args.episode),
-            store_domain(args.episodes),
-        )
+        episode = 0 if args.episode is None else args.episode
+        name, frames = f"mock, episode {episode}", episode_frames(args.episodes, episode)
+        domain = args.domain or store_domain(args.episodes)
         steps = len(frames)
+    elif args.episode is not None or args.domain is not None:
+        raise ValueError("--episode and --domain say more about --episodes STORE, which is missing")
     elif goal is not None:
         # The lowest bit flickers, as a camera's does: a picture that stays the same to the last bit is a frozen camera's.
         name, frames, domain = f"mock, still picture of {goal.name}", [goal.image, goal.image ^ 1], goal.domain
@@ -88,7 +111,6 @@ def mock_rig(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> Ri
             "--backend mock needs something to show: --episodes STORE (made by `mqe data import`), or "
             "--goal for a still picture"
         )
-    domain = args.domain or domain
     clock = MonotonicClock()
     robot = make_robot("mock", spec, clock=clock)
     camera = ReplayCamera(spec, clock=clock, frames=frames, domain=domain)
@@ -112,18 +134,20 @@ def mock_rig(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> Ri
 
 
 def bridge_server_rig(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> Rig:
-    from mqe_core.runtime.bridge_server import BridgeServer, BridgeServerCamera, BridgeServerRobot
+    """A connection to the server at `args.host`, whose arm `start` moves to its start pose. ValueError without a host or a goal;
+    RuntimeError where the server does not answer, or speaks another version.
+    """
+    from mqe_core.runtime.bridge_server import CAMERA_TOPIC, PORT, BridgeServer, BridgeServerCamera, BridgeServerRobot
     from mqe_core.runtime.safe_robot import SafeRobot
 
-    if args.task is not None or args.seed is not None or args.episodes is not None or args.domain is not None:
-        raise ValueError("--task, --seed, --episodes and --domain belong to the other backends")
     if args.host is None or goal is None:
         raise ValueError("--backend bridge-server needs --host, where the server runs, and --goal, an image of the real scene")
     clock = MonotonicClock()
-    server = BridgeServer(args.host, args.port, spec=spec, camera_topic=args.camera_topic)
+    port = PORT if args.port is None else args.port
+    server = BridgeServer(args.host, port, clock=clock)
     return Rig(
-        name=f"bridge_data_robot server at {args.host}:{args.port}",
-        robot=SafeRobot(BridgeServerRobot(spec, clock=clock, server=server), spec, clock),
+        name=f"bridge_data_robot server at {args.host}:{port}",
+        robot=SafeRobot(BridgeServerRobot(spec, server=server), spec, clock),
         camera=BridgeServerCamera(server),
         clock=clock,
         goal=goal.image,
@@ -132,6 +156,7 @@ def bridge_server_rig(args: argparse.Namespace, spec: RobotSpec, goal: Goal | No
         steps=round(_BRIDGE_SECONDS * spec.control.control_hz),
         score=None,
         close=server.close,
+        start=lambda: server.initialise(spec, CAMERA_TOPIC if args.camera_topic is None else args.camera_topic),
     )
 
 

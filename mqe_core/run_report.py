@@ -53,7 +53,7 @@ class RunReport:
             )
 
     def summary(self, name: str, score: tuple[float, float] | None) -> dict[str, object]:
-        """What happened, for people and for summary.json."""
+        """What happened, for people and for summary.json; `score` is (score, highest score). Needs a step or more."""
         began, late, latency, distance = zip(*self._results)
         seconds = began[-1] - began[0]
         return {
@@ -73,7 +73,8 @@ class RunReport:
         }
 
 
-def one_line(summary: dict) -> str:
+def one_line(summary: dict[str, object]) -> str:
+    """`RunReport.summary` as one line for the terminal; what was not measured is left out."""
     parts = [f"{summary['name']}: {summary['steps']} steps"]
     if summary["mean_hz"] is not None:
         parts[0] += f" at {summary['mean_hz']:.2f} Hz"

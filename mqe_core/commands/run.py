@@ -10,6 +10,7 @@ mqe run --backend bridge-server --host ROBOT --policy FILE --goal cup.png    a r
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 
@@ -43,14 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mock.add_argument(
         "--episodes", metavar="STORE", type=Path, help="episode store whose frames the camera shows"
     )
-    mock.add_argument("--episode", type=int, default=0, help="which of its episodes (default: %(default)s)")
+    mock.add_argument("--episode", type=int, help="which of its episodes (default: 0)")
     mock.add_argument(
         "--domain", choices=("sim", "real"), help="what those frames show (default: what the store states)"
     )
     bridge = parser.add_argument_group("bridge-server")
     bridge.add_argument("--host", help="where the server runs")
-    bridge.add_argument("--port", type=int, default=5556, help="its port (default: %(default)s)")
-    bridge.add_argument("--camera-topic", default="/blue/image_raw", help="the camera it is initialised with (default: %(default)s)")
+    bridge.add_argument("--port", type=int, help="its port (default: 5556)")
+    bridge.add_argument("--camera-topic", help="the camera it is initialised with (default: /blue/image_raw)")
     bridge.add_argument("--table-height", type=float, metavar="M", help="as in the launch (default: table_height_m in ~/.mqe/config.yaml)")
 
 
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     """Run `mqe run`."""
     from mqe_core.bundle import PolicyBundle
     from mqe_core.goals import check_camera, find_goal, read_goal
-    from mqe_core.rigs import RIGS
+    from mqe_core.rigs import RIGS, check_arguments
     from mqe_core.run_report import RunReport, one_line
     from mqe_core.runtime.control_loop import ControlLoop
     from mqe_core.runtime.policy import OnnxPolicy
@@ -69,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
     from mqe_core.spec import load_robot_spec, with_table_height
     from mqe_core.user_files import goal_folders, measured_table_height
 
+    check_arguments(args)
+    if args.seconds is not None and not (math.isfinite(args.seconds) and args.seconds > 0):
+        raise ValueError(f"--seconds must be a number greater than 0, got {args.seconds}")
     spec = load_robot_spec(args.robot)
-    if args.seconds is not None and not args.seconds > 0:
-        raise ValueError(f"--seconds must be greater than 0, got {args.seconds}")
     policy = OnnxPolicy(PolicyBundle.open(args.policy, spec, threads=args.threads))
     goal = read_goal(find_goal(args.goal, goal_folders())) if args.goal is not None else None
     if goal is not None:
@@ -79,20 +81,20 @@ def run(args: argparse.Namespace) -> int:
         check_camera(goal, spec.camera.name)
     if args.backend == "bridge-server":
         spec = with_table_height(spec, measured_table_height(args.table_height))
-    elif args.host is not None or args.table_height is not None:
-        raise ValueError("--host and --table-height belong to --backend bridge-server")
     rig = RIGS[args.backend](args, spec, goal)
     recorder = None
     try:
         check_domain(policy.domain, rig.camera_domain, f"the camera of the backend {args.backend}")
-        if args.out is not None:
-            recorder = RunRecorder(args.out, rig.goal)
         robot = rig.robot if isinstance(rig.robot, SafeRobot) else SafeRobot(rig.robot, spec, rig.clock)
         side = PolicySide(policy, spec, rig.clock, gripper=policy.gripper_rule())
         side.set_goal(rig.goal, rig.goal_domain)
         loop = ControlLoop(robot, rig.camera, side, rig.clock, spec.control.control_hz)
         steps = rig.steps if args.seconds is None else max(1, round(args.seconds * spec.control.control_hz))
+        if args.out is not None:
+            recorder = RunRecorder(args.out, rig.goal)
         report = RunReport(spec, loop, robot, recorder)
+        if rig.start is not None:  # a real arm moves from here on: nothing is refused any more that could have been before
+            rig.start()
         loop.run(steps, report.note)
         score = rig.score() if rig.score is not None else None
         summary = report.summary(rig.name, score)

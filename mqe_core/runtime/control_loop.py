@@ -54,7 +54,7 @@ class ControlLoop:
 
     def step(self) -> StepResult:
         """Wait for the next deadline and do one tick. What cannot be done holds the arm; a broken robot
-        raises RuntimeError.
+        or camera raises RuntimeError.
         """
         if self._start is None:
             self._start = self._clock.now()

@@ -131,7 +131,7 @@ class Camera(Protocol):
     """A source of frames."""
 
     def read(self) -> Frame | None:
-        """The newest frame, or None while there is none; never a made-up image."""
+        """The newest frame, or None while there is none; never a made-up image. RuntimeError where it has stopped delivering."""
 
     def close(self) -> None:
         """Release the device."""

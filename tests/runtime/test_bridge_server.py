@@ -1,4 +1,6 @@
-"""Promise: an arm behind a bridge_data_robot server is driven by that server's own protocol, never twice for one step, and never by a pickle."""
+"""Promise: an arm behind a bridge_data_robot server is driven by that server's own protocol, never twice for one step, never by a pickle, and
+not moved for a run that is refused.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from mqe_core.runtime import bridge_server
 from mqe_core.runtime.bridge_server import BridgeServer, BridgeServerCamera, BridgeServerRobot, handshake
 from mqe_core.runtime.robot import Command, MonotonicClock
 from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.runtime.safety_rules import MOTORS, STALE_STATE, TRANSLATION_STEP
+from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE_STATE, TRANSLATION_STEP
 from mqe_core.spec import RobotSpec
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -41,7 +43,8 @@ def connect(spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     links: list[BridgeServer] = []
 
     def start(fake: FakeBridgeServer) -> BridgeServer:
-        links.append(BridgeServer("127.0.0.1", fake.port, spec=spec))
+        links.append(BridgeServer("127.0.0.1", fake.port, clock=MonotonicClock()))
+        links[-1].initialise(spec)
         return links[-1]
 
     yield start
@@ -53,7 +56,7 @@ def connect(spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 def robot(fake: FakeBridgeServer, connect, spec: RobotSpec) -> SafeRobot:
     clock = MonotonicClock()
     sudden = replace(spec, control=replace(spec.control, max_joint_acceleration_rad_per_s2=1e3))  # large turns there and back
-    return SafeRobot(BridgeServerRobot(spec, clock=clock, server=connect(fake)), sudden, clock)
+    return SafeRobot(BridgeServerRobot(spec, server=connect(fake)), sudden, clock)
 
 
 @pytest.fixture
@@ -102,7 +105,7 @@ def test_turns_of_a_moving_arm_let_the_targets_drift_apart_but_slowly(connect, s
     fake = FakeBridgeServer(follows=True)
     fake.observing_s = 0.08  # as the published server's
     try:
-        robot = SafeRobot(BridgeServerRobot(spec, clock=MonotonicClock(), server=connect(fake)), spec, MonotonicClock())
+        robot = SafeRobot(BridgeServerRobot(spec, server=connect(fake)), spec, MonotonicClock())
         for k in range(8):  # as quick as a policy may, there and back
             time.sleep(spec.control.period_s)
             pose = robot.observe().target_pose
@@ -152,6 +155,56 @@ def test_a_step_without_an_answer_is_the_end_and_never_repeated(fake: FakeBridge
     assert step_pose(robot, spec).refused is not None and len(fake.steps) == 2
 
 
+@pytest.mark.parametrize("reply", [{"status": 2}, {"success": False, "message": "Invalid payload"}, [1], "text", {"status": np.ones(2)}])
+def test_a_step_that_is_not_confirmed_is_the_end(
+    fake: FakeBridgeServer, step, robot: SafeRobot, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch, reply: object
+) -> None:
+    original = fake._answer
+    monkeypatch.setattr(fake, "_answer", lambda request: (original(request), reply)[1] if request.get("key") == "step_action" else original(request))
+    refused = step((0.01, 0.0, 0.0))
+    assert refused.refused == MOTORS and "may still be carried out" in refused.detail and len(fake.steps) == 1
+    with pytest.raises(RuntimeError, match="target is not known any more"):
+        robot.observe()
+    assert step_pose(robot, spec).refused is not None and len(fake.steps) == 1
+
+
+def test_a_step_that_is_interrupted_is_the_end(step, robot: SafeRobot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BridgeServer, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        step((0.01, 0.0, 0.0))
+    with pytest.raises(RuntimeError, match="target is not known any more"):
+        robot.observe()
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_an_arm_that_cannot_be_observed_while_its_command_is_judged_is_not_driven(
+    fake: FakeBridgeServer, connect, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    robot = SafeRobot(BridgeServerRobot(spec, server=connect(fake)), spec, MonotonicClock())
+    target = robot.observe().target_pose
+
+    def judge(command: Command, *_) -> Command:  # takes longer than an observation lasts, in which the server fails
+        time.sleep(0.06)
+        fake.observing_s = 1.2 if silent else 0.0
+        monkeypatch.setattr(fake, "_answer", lambda request: [1])
+        return replace(command, joints=spec.neutral_joints, refused=None)
+
+    monkeypatch.setattr(robot._filter, "filter", judge)
+    refused = robot.send(Command(target, 1.0, time.monotonic(), "test", 1, spec.base_frame))
+    assert refused.refused == JOINT_STATE and fake.steps == []
+
+
+def test_a_picture_that_is_none_is_said_like_any_cameras_failure(fake: FakeBridgeServer, connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    camera, original = BridgeServerCamera(connect(fake)), fake._answer
+    monkeypatch.setattr(fake, "_answer", lambda request: {**original(request), "full_image": b"no JPEG"})
+    time.sleep(0.06)
+    with pytest.raises(RuntimeError, match="not a readable JPEG"):
+        camera.read()
+
+
 def step_pose(robot: SafeRobot, spec: RobotSpec) -> Command:
     """A command that asks nothing of the robot first."""
     pose = make_pose(DOWN, np.array([0.3, 0.0, 0.15]))
@@ -178,7 +231,7 @@ def test_another_version_and_nobody_are_refused_with_the_reason(connect, spec: R
     finally:
         fake.close()
     with pytest.raises(RuntimeError, match="no bridge_data_robot server answers"):
-        BridgeServer("127.0.0.1", 9, spec=spec)
+        BridgeServer("127.0.0.1", 9, clock=MonotonicClock())
 
 
 class Bomb:
@@ -193,7 +246,7 @@ def test_a_hostile_reply_is_refused_and_not_executed(
     link = connect(fake)
     monkeypatch.setattr(fake, "_answer", lambda request: reply)
     time.sleep(0.06)
-    with pytest.raises(ValueError):
+    with pytest.raises(RuntimeError):
         link.observation()
     assert "executed" not in capsys.readouterr().out
 
@@ -204,16 +257,42 @@ def test_bytes_that_are_no_frame_are_refused(fake: FakeBridgeServer, connect, mo
     calls = iter([original, lambda _: b"nonsense"])  # the request as it is, the reply garbled
     monkeypatch.setattr(bridge_server.lz4.frame, "compress", lambda data: next(calls)(data))
     time.sleep(0.06)
-    with pytest.raises(ValueError, match="no LZ4 frame"):
+    with pytest.raises(RuntimeError, match="no LZ4 frame"):
         link.observation()
 
 
-def test_mqe_run_drives_it(
-    fake: FakeBridgeServer, make_bundle, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture
+@pytest.fixture
+def run_arguments(fake: FakeBridgeServer, make_bundle, spec: RobotSpec, tmp_path: Path) -> Callable[[str], list[str]]:
+    """`mqe run` on the fake's arm with policy and goal of one domain, but for the table's height."""
+
+    def build(domain: str) -> list[str]:
+        goal = tmp_path / f"{domain}.png"
+        scene = {"task": "place1", "seed": 0} if domain == "sim" else {}
+        write_goal(goal, np.zeros((48, 64, 3), np.uint8), camera=spec.camera.name, domain=domain, capture_pose=[0.3, 0, 0.15, 0, 0, 0, 1], **scene)
+        arguments = ["run", "--backend", "bridge-server", "--host", "127.0.0.1", "--port", str(fake.port), "--goal", str(goal)]
+        return [*arguments, "--policy", str(make_bundle(domain=domain))]
+
+    return build
+
+
+def test_no_arm_is_moved_for_a_run_that_is_refused(
+    fake: FakeBridgeServer, run_arguments, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    write_goal(tmp_path / "cup.png", np.zeros((48, 64, 3), np.uint8), camera=spec.camera.name, domain="real", capture_pose=[0.3, 0, 0.15, 0, 0, 0, 1])
-    arguments = ["run", "--backend", "bridge-server", "--host", "127.0.0.1", "--port", str(fake.port), "--goal", str(tmp_path / "cup.png")]
-    arguments += ["--policy", str(make_bundle(domain="real")), "--seconds", "2"]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    for domain, more, reason in (
+        ("sim", [], "camera of the backend bridge-server shows real images"),
+        ("real", ["--out", str(tmp_path / "full")], "already holds something"),
+        ("real", ["--out", str(tmp_path / "full" / "file" / "below")], "file"),
+        ("real", ["--seconds", "inf"], "--seconds"),
+    ):
+        assert main([*run_arguments(domain), "--table-height", "0", *more]) == 1
+        assert reason in capsys.readouterr().err
+    assert [request for request in fake.requests if request["type"] == "act"] == []
+
+
+def test_mqe_run_drives_it(fake: FakeBridgeServer, run_arguments, capsys: pytest.CaptureFixture) -> None:
+    arguments = [*run_arguments("real"), "--seconds", "2"]
     assert main(arguments) == 1 and "--table-height" in capsys.readouterr().err
     assert main([*arguments, "--table-height", "0"]) == 0
     assert len(fake.steps) >= 8 and all(0.0 < action[0] <= 0.02 for action in fake.steps)

@@ -36,7 +36,8 @@ def bridge_server(spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """A connection to a server whose arm follows its target in real time."""
     monkeypatch.setattr("mqe_core.runtime.bridge_server._REST_S", 0.02)  # the fake is at its start pose at once
     fake = FakeBridgeServer(follows=True)
-    server = BridgeServer("127.0.0.1", fake.port, spec=spec)
+    server = BridgeServer("127.0.0.1", fake.port, clock=MonotonicClock())
+    server.initialise(spec)
     yield server
     server.close()
     fake.close()
@@ -53,7 +54,7 @@ def rig(request: pytest.FixtureRequest, spec: RobotSpec, clock: Clock) -> Iterat
     elif request.param == "bridge server":
         wall = MonotonicClock()
         server = request.getfixturevalue("bridge_server")
-        yield Rig(SafeRobot(BridgeServerRobot(spec, clock=wall, server=server), spec, wall), wall, spec)
+        yield Rig(SafeRobot(BridgeServerRobot(spec, server=server), spec, wall), wall, spec)
     elif request.param == "mock":
         robot = make_robot("mock", spec, clock=clock)
         yield Rig(robot, clock, spec)

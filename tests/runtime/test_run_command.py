@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 import yaml
 
 from mqe_core.cli import main
+from mqe_core.commands.run import add_arguments
 from mqe_core.images import encode_png
 from mqe_core.replay import episode_frames
+from mqe_core.rigs import RIGS, check_arguments
+from mqe_core.runtime.bridge_server import CAMERA_TOPIC, PORT
 
 
 def write_goal(folder: Path, domain: str, **keys) -> Path:
@@ -141,13 +145,31 @@ def test_the_mock_shows_the_goal_itself_where_there_are_no_episodes(make_bundle,
     )
 
 
-def test_arguments_of_the_other_backend_are_refused(make_bundle, synthetic_store, capsys) -> None:
-    policy = str(make_bundle())
+def test_arguments_that_say_nothing_are_refused(make_bundle, tmp_path, capsys) -> None:
+    policy, goal = str(make_bundle()), write_goal(tmp_path, "sim", task="place1", seed=6)
     for arguments, reason in (
         (["--backend", "mock"], "--episodes"),
-        (["--backend", "mock", "--episodes", str(synthetic_store), "--seed", "1"], "belong to --backend sim"),
-        (["--backend", "sim", "--episodes", str(synthetic_store)], "belong to --backend mock"),
+        (["--backend", "mock", "--goal", str(goal), "--episode", "1"], "--episodes STORE, which is missing"),
+        (["--backend", "mock", "--goal", str(goal), "--domain", "real"], "--episodes STORE, which is missing"),
         (["--backend", "sim", "--seconds", "0"], "--seconds"),
     ):
         assert main(["run", "--policy", policy, *arguments]) == 1
         assert reason in capsys.readouterr().err
+
+
+def test_arguments_of_another_backend_are_refused_by_every_one() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert str(PORT) in (text := parser.format_help()) and CAMERA_TOPIC in text
+    for group in parser._action_groups:
+        for action in group._group_actions if group.title in RIGS else ():
+            value = {int: "1", float: "0"}.get(action.type, "sim")
+            given = ["--policy", "p", action.option_strings[0], value]
+            for backend in RIGS:
+                args = parser.parse_args([*given, "--backend", backend])
+                if backend == group.title:
+                    check_arguments(args)
+                else:
+                    with pytest.raises(ValueError, match=f"{action.option_strings[0]} belongs to --backend {group.title}"):
+                        check_arguments(args)
+    check_arguments(parser.parse_args(["--policy", "p"]))

@@ -81,6 +81,9 @@ class WidowXRobot:
         )
 
     def send(self, command: Command) -> Command:
+        """Make the command's joints (rad) the motors' goal, and its gripper the force loop's; returns it as it is, at once. ValueError where
+        it has no joints, or this arm was opened with `drive` off.
+        """
         if command.joints is None:
             raise ValueError("a command without joints reached the backend; send it through make_robot's SafeRobot")
         if not self._drive:
