@@ -1,9 +1,13 @@
-"""Promise: a goal is taken where the arm is out of the way, by the robot's camera, and never over another one; one that is sent is found by
-the graph, wherever that was started.
+"""Promise: a goal is taken where the arm is out of the way, by the robot's camera, and never over another one; however that ends, a real arm
+is parked, or said to stay up. A goal that is sent is found by the graph, wherever that was started.
 """
 
 from __future__ import annotations
 
+import builtins
+import io
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,10 @@ from mqe_core.cli import main
 from mqe_core.commands import up
 from mqe_core.data.episode_store import Episode, EpisodeWriter
 from mqe_core.goals import check_camera, read_goal
+from mqe_core.runtime import robot
+from mqe_core.runtime.loopback import LoopbackRobot
+from mqe_core.runtime.robot import Command, Frame, MotorHealth, RobotState
+from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.spec import RobotSpec
 
 
@@ -61,6 +69,139 @@ def test_a_pose_out_of_reach_is_refused_before_the_arm_moves(real_store: Path, h
 def test_on_a_real_arm_the_tables_height_is_needed(home: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["goal", "capture", "cup", "--camera", "0", "--yes"]) == 1
     assert "--table-height METRES" in capsys.readouterr().err
+
+
+class Lab(LoopbackRobot):
+    """An arm that sleeps, its camera and its clock, which passes only in waits. `at(height, event)`: what happens once the hand is sent so high."""
+
+    def __init__(self, spec: RobotSpec) -> None:
+        self.time, self.moved, self.opened, self.healthy = 100.0, False, False, True
+        self._event: tuple[float, Callable[[], None]] | None = None
+        self.shows: Callable[[], Frame | None] = lambda: Frame(self.time, np.full((48, 64, 3), 90, np.uint8), "real")
+        super().__init__(spec, clock=self, start_joints=spec.sleep_joints)
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep_until(self, t: float) -> None:
+        self.time = max(self.time, t)
+
+    def at(self, height: float, event: Callable[[], None]) -> None:
+        self._event = (height, event)
+
+    def observe(self) -> RobotState:
+        state = super().observe()
+        return state if self.healthy else overloaded(state)
+
+    def send(self, command: Command) -> Command:
+        self.moved = True
+        sent = super().send(command)
+        if self._event is not None and command.pose[2, 3] > self._event[0]:
+            (_, event), self._event = self._event, None
+            event()
+        return sent
+
+    def read(self) -> Frame | None:
+        return self.shows()
+
+    @property
+    def asleep(self) -> bool:
+        return bool(np.abs(super().observe().joints - self._spec.sleep_joints).max() < 0.05)
+
+
+def overloaded(state: RobotState) -> RobotState:
+    return replace(state, health=MotorHealth(ok=False, reason="shoulder: hardware error 32 (overload)"))
+
+
+@pytest.fixture
+def lab(home: Path, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """`mqe goal capture` on a real arm, as far as the command can tell, at a terminal where Enter is pressed."""
+    lab = Lab(spec)
+    monkeypatch.setattr(robot, "MonotonicClock", lambda: lab)
+    monkeypatch.setattr(robot, "make_camera", lambda name, spec, **_: lab)
+    monkeypatch.setattr(robot, "make_robot", lambda name, spec, clock: SafeRobot(lab, spec, clock))
+    monkeypatch.setattr("sys.stdin", terminal("\n"))
+    return lab
+
+
+def terminal(typed: str) -> io.StringIO:
+    stdin = io.StringIO(typed)
+    stdin.isatty = lambda: True
+    return stdin
+
+
+def interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def fail(reason: str) -> Callable:
+    def failing(*_) -> None:
+        raise RuntimeError(reason)
+
+    return failing
+
+
+dead_camera = fail("camera stopped delivering images")
+
+
+CAPTURE = ["goal", "capture", "cup", "--camera", "0", "--table-height", "-0.02"]
+
+
+def test_a_real_arm_is_parked_when_the_goal_is_taken(lab: Lab, home: Path) -> None:
+    assert main(CAPTURE) == 0 and lab.moved and lab.asleep
+    assert read_goal(home / "goals" / "cup.png").domain == "real"
+
+
+def test_without_a_terminal_no_arm_moves(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    for stdin in (io.StringIO("\n"), None):
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert main(CAPTURE) == 1 and not lab.moved
+        assert "--yes" in capsys.readouterr().err
+    assert main([*CAPTURE, "--yes"]) == 0
+
+
+def test_before_a_camera_that_shows_nothing_no_arm_moves(lab: Lab, capsys: pytest.CaptureFixture) -> None:
+    for shows, reason in ((dead_camera, "stopped delivering"), (lambda: None, "no new image")):
+        lab.shows = shows
+        assert main(CAPTURE) == 1 and not lab.moved
+        assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["end of input", "Ctrl-C", "dead camera", "frozen camera"])
+def test_an_arm_is_parked_where_the_goal_is_given_up(lab: Lab, home: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    if end == "end of input":
+        monkeypatch.setattr("sys.stdin", terminal(""))
+    elif end == "Ctrl-C":
+        monkeypatch.setattr(builtins, "input", interrupt)
+    else:
+        frame = lab.read()
+        monkeypatch.setattr(builtins, "input", lambda _: setattr(lab, "shows", dead_camera if end == "dead camera" else lambda: frame))
+    assert main(CAPTURE) == (130 if end == "Ctrl-C" else 1)
+    assert lab.moved and lab.asleep and not (home / "goals").exists()
+
+
+STOPS = {
+    "Ctrl-C": (interrupt, "held (Ctrl-C)"),
+    "fault": (lambda lab: setattr(lab, "healthy", False), "fault (motors: shoulder: hardware error 32 (overload))"),
+    "error": (fail("the driver is gone"), "held (the driver is gone)"),
+}
+
+
+@pytest.mark.parametrize("event", STOPS)
+def test_an_arm_that_stops_on_the_way_stays_and_that_is_said(lab: Lab, event: str, capsys: pytest.CaptureFixture) -> None:
+    stop, state = STOPS[event]
+    lab.at(0.1, lambda: stop(lab))
+    assert main(CAPTURE) == (130 if event == "Ctrl-C" else 1)
+    said = capsys.readouterr()
+    assert f"the arm is {state}: it stays where it is, under torque" in said.err and "parking" not in said.out
+    assert not lab.asleep
+
+
+def test_ctrl_c_while_it_parks_holds_the_arm(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(builtins, "input", lambda _: lab.at(0.1, interrupt))
+    assert main(CAPTURE) == 130 and not lab.asleep
+    said = capsys.readouterr()
+    assert "parking the arm" in said.out and "the arm is held (Ctrl-C): it stays where it is, under torque" in said.err
 
 
 def test_a_goal_of_another_camera_is_refused(real_store: Path, home: Path) -> None:

@@ -6,8 +6,8 @@ mqe goal show cup_in_bowl
 mqe goal send cup_in_bowl --timeout 60
 
 `capture` opens the gripper, moves the arm to where it is not in the way, waits until the scene is as it shall become, writes a PNG and its
-YAML into ~/.mqe/goals, and parks a real arm. For the sim: mqe sim goal. The backend `hardware` needs the ROS workspace sourced and its
-driver running.
+YAML into ~/.mqe/goals, and parks a real arm, as it does where the scene is given up (Ctrl-C) or the camera fails. Ctrl-C while the arm moves
+holds it where it is, under torque. For the sim: mqe sim goal. The backend `hardware` needs the ROS workspace sourced and its driver running.
 
 `send` asks the policy of the graph in this ROS domain (ROS_DOMAIN_ID), follows the goal, and ends as it does: exit code 0 only where it was
 reached. Ctrl-C cancels the goal. In the sim, take a goal of the scene that the graph was started with.
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mqe_core.runtime.arm_side import ArmSide
-    from mqe_core.runtime.robot import Clock
+    from mqe_core.runtime.robot import Camera, Clock, Frame
 
 _CAPTURE_M = (0.3, 0.0, 0.15)  # bridge_data_robot's goal pose, tool straight down (bridge_data_v2, experiments/eval.py)
 _SETTLE_S = 1.0
+_NO_IMAGE_S = 5.0  # without a new image, after which the camera counts as dead
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +76,10 @@ def _capture(args: argparse.Namespace) -> int:
     spec = load_robot_spec(args.robot)
     if args.backend == "hardware":
         spec = with_table_height(spec, measured_table_height(args.table_height))
+    elif args.table_height is not None:
+        raise ValueError("--table-height belongs to --backend hardware")
+    if not (args.yes or (sys.stdin is not None and sys.stdin.isatty())):
+        raise ValueError("there is no terminal on which to press Enter when the scene is arranged; arrange it before, and give --yes")
     state = [*args.pose, 0.0, 0.0, 0.0, 1.0]
     joints = inverse_kinematics(spec, state_to_pose(np.array(state)), spec.neutral_joints)
     if joints is None:
@@ -82,44 +87,76 @@ def _capture(args: argparse.Namespace) -> int:
     clock = MonotonicClock()
     camera = make_camera("opencv", spec, clock=clock, device=args.camera) if args.backend == "hardware" else _replay(spec, clock, args.camera)
     try:
+        _new_image(camera, clock, clock.now())  # a camera that shows nothing is found before the arm moves
         robot = make_robot(args.backend, spec, clock=clock)
+        side = ArmSide(robot, clock)
         try:
-            side = ArmSide(robot, clock)
             _go_on(side, clock, lambda: side.go_to(joints, "moving to the capture pose", gripper=1.0))
             if not args.yes:
-                input("arrange the scene as it shall become, stand back, and press Enter ")
-            frame = camera.read()
-            # A driver may hold older images back; the one after a second is of now.
-            end = clock.now() + _SETTLE_S
-            while frame is None or clock.now() < end:
-                clock.sleep_until(clock.now() + 0.02)
-                frame = camera.read()
-            if args.backend == "hardware":
-                _go_on(side, clock, side.park)  # motors that keep their torque would hold the arm up for hours
+                _wait_for_enter()
+            frame = _new_image(camera, clock, clock.now() + _SETTLE_S)
+            goal = write_goal(path, frame.image, camera=spec.camera.name, domain=frame.domain, capture_pose=state)
+            print(f"{goal.path}: {frame.image.shape[1]}x{frame.image.shape[0]}, {goal.domain}; look at it, then: goal:={args.name}", flush=True)
         finally:
-            robot.close()
+            try:
+                if args.backend == "hardware":
+                    _put_down(side, clock)
+            finally:
+                robot.close()
     finally:
         camera.close()
-    goal = write_goal(path, frame.image, camera=spec.camera.name, domain=frame.domain, capture_pose=state)
-    print(f"{goal.path}: {frame.image.shape[1]}x{frame.image.shape[0]}, {goal.domain}; look at it, then: goal:={args.name}")
     return 0
 
 
+def _wait_for_enter() -> None:
+    try:
+        input("arrange the scene as it shall become, stand back, and press Enter ")
+    except EOFError:
+        raise RuntimeError("the input ended before Enter was pressed: no goal was taken") from None
+
+
+def _new_image(camera: Camera, clock: Clock, since: float) -> Frame:
+    """An image taken at `since` (s of the clock, now or soon) or later, whatever older ones its driver holds back. RuntimeError where none comes."""
+    while (frame := camera.read()) is None or frame.stamp < since:
+        if clock.now() > since + _NO_IMAGE_S:
+            raise RuntimeError(f"the camera has given no new image for {_NO_IMAGE_S:g} s")
+        clock.sleep_until(clock.now() + 0.02)
+    return frame
+
+
 def _go_on(side: ArmSide, clock: Clock, start: Callable[[], None]) -> None:
-    """A motion of the arm's own to its end; RuntimeError where it stops on the way."""
+    """A motion of the arm's own to its end and to rest. RuntimeError where it stops on the way; whatever ends it before, the arm is held."""
     from mqe_core.runtime.arm_side import READY
 
-    start()
     try:
+        start()
         while side.moves_itself:
             clock.sleep_until(clock.now() + side.robot.spec.control.period_s)
             side.tick()
-    except KeyboardInterrupt:
-        side.hold("Ctrl-C")
+        if side.state == READY:
+            clock.sleep_until(clock.now() + _SETTLE_S)
+    except BaseException as error:
+        side.hold("Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error))
         raise
     if side.state != READY:
         raise RuntimeError(f"the arm stopped: {side.reason}")
-    clock.sleep_until(clock.now() + _SETTLE_S)
+
+
+def _put_down(side: ArmSide, clock: Clock) -> None:
+    """Park the arm: motors that keep their torque would hold it up for hours. One that is held or in fault is left alone, and that is said."""
+    from mqe_core.runtime.arm_side import FAULT, HELD
+
+    try:
+        if side.state not in (HELD, FAULT):
+            print("parking the arm; Ctrl-C holds it where it is", flush=True)
+            _go_on(side, clock, side.park)
+    finally:
+        if side.state in (HELD, FAULT):
+            sys.stderr.write(
+                f"the arm is {side.state} ({side.reason}): it stays where it is, under torque, and nothing watches it any more. Clear its way "
+                "and run this again, which moves on from there and parks it at the end; or support it by hand and switch its power off "
+                "(docs/hardware.md)\n"
+            )
 
 
 def _replay(spec, clock, store: str):
