@@ -84,6 +84,8 @@ class SafeRobot:
 
     def rebase(self) -> None:
         """Make the measured pose the target: after the arm was moved by something other than sends (a hand, a
-        scene's reset).
+        scene's reset). RuntimeError where the arm cannot be observed, or does not take the target.
         """
-        self._robot.send(self._filter.rebase(self._robot.observe()))
+        sent = self._robot.send(self._filter.rebase(self._robot.observe()))
+        if sent.refused is not None:
+            raise RuntimeError(f"the target was not re-based: {sent.refused}: {sent.detail}")

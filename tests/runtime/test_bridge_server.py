@@ -168,6 +168,13 @@ def test_a_step_that_is_not_confirmed_is_the_end(
     assert step_pose(robot, spec).refused is not None and len(fake.steps) == 1
 
 
+def test_a_target_that_the_server_does_not_confirm_is_not_said_to_be_re_based(fake: FakeBridgeServer, step, robot: SafeRobot) -> None:
+    step((0.03, 0.0, 0.0))
+    fake.silent = True
+    with pytest.raises(RuntimeError, match="may still be carried out"):
+        robot.rebase()
+
+
 def test_a_step_that_is_interrupted_is_the_end(step, robot: SafeRobot, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_) -> None:
         raise KeyboardInterrupt
