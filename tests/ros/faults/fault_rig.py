@@ -5,11 +5,13 @@ Times are taken on the joint commands that reach the driver, not on what a node 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -101,6 +103,9 @@ class Rig:
         self.parameters = dict(parameters or {})
         self.processes: dict[str, subprocess.Popen] = {}
         self._modes: dict[str, object] = {}
+        self._counts: dict[str, Counter[str]] = {}  # by the relay, of each mode
+        if relay:
+            client.node.create_subscription(String, "/fault_relay/counts", self._hear_counts, 10)
         write_swinging_policy(folder / "swinging.onnx")
         write_goal(folder / "swing.png")
         self.driver = FakeDriver(folder)
@@ -180,7 +185,17 @@ class Rig:
         return self.set_mode("/fake_xs_sdk/fault", mode)
 
     def line(self, mode: str) -> float:
+        self._counts.pop(mode, None)
         return self.set_mode("/fault_relay/mode", mode)
+
+    def done_to_the_line(self, mode: str) -> Counter[str]:
+        """What the relay says that it did since it was told this mode."""
+        return self._counts.get(mode, Counter())
+
+    def _hear_counts(self, message: String) -> None:
+        counts = json.loads(message.data)
+        mode = counts.pop("mode")
+        self._counts[mode] = Counter(counts)
 
     def motions(self, since: float) -> np.ndarray:
         """(n,) monotonic s of the joint commands after `since` that asked for another position than the one before."""
