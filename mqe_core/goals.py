@@ -82,9 +82,11 @@ def read_goal(path: str | Path) -> Goal:
     if meaning["domain"] == "sim":
         require(isinstance(meaning["task"], str) and meaning["task"] != "", "task", "a task's name")
         require(type(meaning["seed"]) is int and meaning["seed"] >= 0, "seed", "a whole number from 0")
+    image = images.read(path)
+    require_picture(image, str(path))
     return Goal(
         path,
-        images.read(path),
+        image,
         meaning["camera"],
         meaning["domain"],
         tuple(map(float, pose)),
@@ -96,9 +98,10 @@ def read_goal(path: str | Path) -> Goal:
 def write_goal(
     path: Path, image: np.ndarray, *, camera: str, domain: str, capture_pose: Sequence[float], task: str | None = None, seed: int | None = None
 ) -> Goal:
-    """Write `path` (.png) and the YAML beside it; task and seed for a simulated scene. ValueError for another suffix."""
+    """Write `path` (.png) and the YAML beside it; task and seed for a simulated scene. ValueError for another suffix or an image of nothing."""
     if path.suffix != ".png":
         raise ValueError(f"{path}: a goal image is a .png")
+    require_picture(image, "the image")
     meaning = {
         "camera": camera,
         "resize_rule": images.RESIZE_RULE,
@@ -110,6 +113,12 @@ def write_goal(
     path.write_bytes(images.encode_png(image))
     path.with_suffix(".yaml").write_text(yaml.safe_dump(meaning, sort_keys=False), encoding="utf-8")
     return read_goal(path)
+
+
+def require_picture(image: np.ndarray, what: str) -> None:
+    """ValueError where the image `what` shows nothing that an arm could be driven to."""
+    if (even := images.why_no_picture(image)) is not None:
+        raise ValueError(f"{what} shows no goal: {even}")
 
 
 def check_camera(goal: Goal, camera: str) -> None:

@@ -28,6 +28,8 @@ _ENCODINGS = {
     "rgba8": (4, [0, 1, 2]),
     "bgra8": (4, [2, 1, 0]),
 }
+_MIN_CONTRAST = 4.0  # grey levels of 255, standard deviation; BridgeData's images have 40 and more
+_CONTRAST_STRIDE = 4  # of the pixels that it is measured on
 # What Pillow raises on damaged bytes, depending on where the damage lies.
 _UNREADABLE = (
     OSError,
@@ -82,6 +84,12 @@ def squash_resize(image: np.ndarray, size: int) -> np.ndarray:
     if image.shape[:2] == (size, size):
         return image
     return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def why_no_picture(image: np.ndarray) -> str | None:
+    """Why the `(H, W, 3) uint8` image shows nothing: it is of one even colour. None where it may be a picture."""
+    contrast = float(image[::_CONTRAST_STRIDE, ::_CONTRAST_STRIDE].std((0, 1)).max())
+    return f"one even colour (contrast {contrast:.1f} of 255): is the lens covered, the light off?" if contrast < _MIN_CONTRAST else None
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:

@@ -23,11 +23,13 @@ from mqe_core.runtime.robot import Command, Frame, MotorHealth, RobotState
 from mqe_core.runtime.safe_robot import SafeRobot
 from mqe_core.spec import RobotSpec
 
+PICTURE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
 
 @pytest.fixture
 def real_store(tmp_path: Path) -> Path:
-    """Two frames of one colour, said to be of a real camera."""
-    frames = [np.full((32, 32, 3), 90, np.uint8)] * 2
+    """Two frames that are the same, said to be of a real camera."""
+    frames = [PICTURE] * 2
     with EpisodeWriter(tmp_path / "store", image_size=32, source="test", domain="real") as writer:
         writer.add(Episode("one", np.zeros((2, 7)), np.zeros((1, 7)), {0: frames}))
     return tmp_path / "store"
@@ -48,7 +50,7 @@ def test_a_captured_goal_says_what_it_is_and_is_found_again(
 ) -> None:
     assert capture(real_store, "--pose", "0.25", "0.05", "0.2") == 0
     goal = read_goal(home / "goals" / "cup.png")
-    assert (goal.domain, goal.camera, goal.image.shape) == ("real", spec.camera.name, (32, 32, 3)) and (goal.image == 90).all()
+    assert (goal.domain, goal.camera, goal.image.shape) == ("real", spec.camera.name, (32, 32, 3)) and (goal.image == PICTURE).all()
     assert goal.capture_pose == (0.25, 0.05, 0.2, 0.0, 0.0, 0.0, 1.0)
     assert main(["goal", "show", "cup"]) == 0 and main(["goal", "list"]) == 0
     said = capsys.readouterr().out
@@ -77,7 +79,7 @@ class Lab(LoopbackRobot):
     def __init__(self, spec: RobotSpec) -> None:
         self.time, self.moved, self.opened, self.healthy = 100.0, False, False, True
         self._event: tuple[float, Callable[[], None]] | None = None
-        self.shows: Callable[[], Frame | None] = lambda: Frame(self.time, np.full((48, 64, 3), 90, np.uint8), "real")
+        self.shows: Callable[[], Frame | None] = lambda: Frame(self.time, PICTURE, "real")
         super().__init__(spec, clock=self, start_joints=spec.sleep_joints)
 
     def now(self) -> float:

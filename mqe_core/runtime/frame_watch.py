@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mqe_core.images import why_no_picture
 from mqe_core.runtime.robot import Frame
 from mqe_core.spec import RobotSpec
 
@@ -13,10 +14,8 @@ WRONG_SHAPE = "wrong_shape"  # its sides have another ratio than the camera's
 NO_PICTURE = "no_picture"  # one even colour: a covered lens, a camera that sees nothing
 FROZEN_FRAME = "frozen_frame"  # the arm has moved, the picture has not: a driver that repeats itself
 
-_MIN_CONTRAST = 4.0  # grey levels of 255, standard deviation; BridgeData's images have 40 and more
 _SHAPE_TOLERANCE = 0.05  # of the ratio of the sides
 _VISIBLE_MOTION_M = 0.01  # so far a hand cannot move without changing a pixel of its picture
-_STRIDE = 4  # of the pixels that contrast is measured on
 
 
 class FrameWatch:
@@ -47,9 +46,8 @@ class FrameWatch:
         # Square: from a store, whose frames are squashed already.
         if height != width and abs(ratio / expected - 1.0) > _SHAPE_TOLERANCE:
             return WRONG_SHAPE, f"{width}x{height}; the camera {self._camera.name} has sides as {self._camera.width_px}x{self._camera.height_px}"
-        contrast = float(frame.image[::_STRIDE, ::_STRIDE].std((0, 1)).max())
-        if contrast < _MIN_CONTRAST:
-            return NO_PICTURE, f"one even colour (contrast {contrast:.1f} of 255): is the lens covered, the light off?"
+        if (even := why_no_picture(frame.image)) is not None:
+            return NO_PICTURE, even
         if frozen:
             return FROZEN_FRAME, "the arm moves, the picture does not"
         return None

@@ -91,7 +91,7 @@ def video_device(tmp_path: Path) -> Path:
 def real_arguments(make_bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Arguments with a policy and a goal of real images."""
     goal = tmp_path_factory.mktemp("goal") / "cup.png"
-    goal.write_bytes(encode_png(np.full((24, 32, 3), 90, np.uint8)))
+    goal.write_bytes(encode_png(np.random.default_rng(0).integers(60, 120, (24, 32, 3), dtype=np.uint8)))
     goal.with_suffix(".yaml").write_text(
         f"camera: {load_robot_spec().camera.name}\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\n"
     )

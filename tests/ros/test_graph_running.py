@@ -24,6 +24,7 @@ from action_msgs.srv import CancelGoal
 from rcl_interfaces.msg import Log
 from rclpy.action import get_action_names_and_types
 from ros_helpers import STEP_M, STEPS_TO_GOAL, Client, Goal
+from sensor_msgs.msg import Image
 
 from mqe_bringup.graph import build_graph
 from mqe_bringup.process import node
@@ -279,8 +280,9 @@ def test_a_command_that_breaks_a_rule_is_refused_by_name_and_moves_nothing(homed
         (ReachGoal.Goal(goal_file="corner", timeout_s=0.0), "timeout_s must be greater than 0"),
         (ReachGoal.Goal(timeout_s=1.0), "give a goal_image or a goal_file"),
         (ReachGoal.Goal(goal_file="nowhere", timeout_s=1.0), "known goals: corner.png"),
+        (ReachGoal.Goal(goal_image=Image(encoding="rgb8", height=4, width=4, step=12, data=bytes(48)), timeout_s=1.0), "shows no goal"),
     ],
-    ids=["timeout", "nothing", "unknown"],
+    ids=["timeout", "nothing", "unknown", "black"],
 )
 def test_a_goal_that_cannot_be_pursued_fails_with_the_reason(
     arm: Client, request_: ReachGoal.Goal, reason: str

@@ -275,7 +275,8 @@ def run_arguments(fake: FakeBridgeServer, make_bundle, spec: RobotSpec, tmp_path
     def build(domain: str) -> list[str]:
         goal = tmp_path / f"{domain}.png"
         scene = {"task": "place1", "seed": 0} if domain == "sim" else {}
-        write_goal(goal, np.zeros((48, 64, 3), np.uint8), camera=spec.camera.name, domain=domain, capture_pose=[0.3, 0, 0.15, 0, 0, 0, 1], **scene)
+        picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        write_goal(goal, picture, camera=spec.camera.name, domain=domain, capture_pose=[0.3, 0, 0.15, 0, 0, 0, 1], **scene)
         arguments = ["run", "--backend", "bridge-server", "--host", "127.0.0.1", "--port", str(fake.port), "--goal", str(goal)]
         return [*arguments, "--policy", str(make_bundle(domain=domain))]
 

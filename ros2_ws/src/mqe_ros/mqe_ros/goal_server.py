@@ -12,7 +12,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 from rclpy.task import Future
 
-from mqe_core.goals import check_camera, find_goal, read_goal
+from mqe_core.goals import check_camera, find_goal, read_goal, require_picture
 from mqe_core.runtime.robot import check_domain
 from mqe_interfaces.action import ReachGoal
 from mqe_ros import convert, services
@@ -139,6 +139,7 @@ class GoalServer:
             raise ValueError(f"timeout_s must be greater than 0, got {request.timeout_s}")
         if request.goal_image.height > 0:
             image = convert.image_to_array(request.goal_image)
+            require_picture(image, "goal_image")
             name, domain = "(image)", self._domain  # a message does not say what it shows: the camera's
         elif request.goal_file:
             goal = read_goal(find_goal(request.goal_file, self._folders))
