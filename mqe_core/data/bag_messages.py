@@ -77,8 +77,10 @@ def messages(file: Path, topics: Sequence[str]) -> Iterator[Received]:
 
 
 def _where_it_ends(byte: int, size: int, error: Exception) -> str:
-    if byte >= size:
-        return "ends early: it was never closed, as where its recorder was killed, or not copied whole; what was written until then is whole"
+    from mcap.exceptions import RecordLengthLimitExceeded
+
+    if byte >= size or isinstance(error, RecordLengthLimitExceeded):
+        return "ends early: it breaks off, as where its recorder was killed or it was not copied whole; what stands before that is whole"
     return f"ends early: damaged before byte {byte:,} of {size:,} ({type(error).__name__}: {error}); nothing after that is read"
 
 

@@ -77,10 +77,10 @@ def test_a_recording_that_ends_early_is_said(recorded, capsys: pytest.CaptureFix
     code, summary = replay(capsys, bag, "--policy", policy)
     assert code == 0 and summary["commands"] == 4 and summary["incomplete"][0].startswith(f"{file} ends early")
     assert main(["replay", str(bag), "--policy", str(policy)]) == 0
-    assert capsys.readouterr().out.startswith(f"{file} ends early: it was never closed")
+    assert capsys.readouterr().out.startswith(f"{file} ends early: it breaks off")
     file.write_bytes(content[: len(content) // 2])
     assert main(["replay", str(bag), "--policy", str(policy)]) == 1
-    assert f"holds no command with its image and goal; {file} ends early" in capsys.readouterr().err
+    assert f"holds no command with its image and goal; {file} ends early: it breaks off" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def test_a_bag_whose_recorder_was_killed_gives_what_it_holds(walk, spec: RobotSp
     assert 100 < store.num_episodes <= 400
     (skipped,) = store.metadata["skipped"]
     assert skipped["name"].endswith("bag/bag.mcap") and skipped["episodes"] is None
-    assert skipped["reason"].startswith("ends early: it was never closed")
+    assert skipped["reason"].startswith("ends early: it breaks off")
 
 
 def test_a_bag_that_is_cut_is_said_to_end_early(walk, spec: RobotSpec, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_bag_that_is_cut_is_said_to_end_early(walk, spec: RobotSpec, tmp_path:
     store = import_episodes(open_source(tmp_path / "long"), tmp_path / "store", image_size=16, source_name="bag")
     assert 100 < store.num_episodes < 300
     assert [(entry["name"], entry["episodes"]) for entry in store.metadata["skipped"]] == [("long/long.mcap", None)]
-    with pytest.raises(ValueError, match=r"no whole message of a policy node in /diagnostics; short/short.mcap ends early"):
+    with pytest.raises(ValueError, match=r"no whole message of a policy node in /diagnostics; short/short.mcap ends early: it breaks off"):
         import_episodes(open_source(tmp_path / "short"), tmp_path / "store2", image_size=16, source_name="bag")
 
 
