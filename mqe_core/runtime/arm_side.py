@@ -63,13 +63,16 @@ class ArmSide:
         self.reason = ""
         self._clock = clock
         self._newest: Command | None = None
-        self._heard = -np.inf
+        self._heard = -np.inf  # a command that was sent
+        self._ignored = -np.inf  # one that came during a motion of its own
         self._own: OwnMotion | None = None
 
     def receive(self, command: Command) -> Command:
         """Judge and send one command now. Its stamp is of this side's clock: when it was received, whatever the sender wrote."""
         if self.state in (HELD, FAULT) or self._own is not None:
-            cause = self._own.name if self._own is not None else self.state
+            cause = self.state
+            if self._own is not None:
+                cause, self._ignored = self._own.name, command.stamp
             result = replace(command, refused=cause, detail=f"the arm is {cause}: {self.reason}")
         else:
             result = self._send(command)
@@ -150,7 +153,11 @@ class ArmSide:
         name = self._own.name
         command = self._own.next_command(arm, now)
         if command is None:
-            self._end(READY, "")
+            # Whoever sent the arm there would not expect it to set off again by itself.
+            if now - self._ignored <= self.robot.spec.control.max_command_age_s:
+                self._end(HELD, f"{name} is done; resume lets the commands that come in move the arm again")
+            else:
+                self._end(READY, "")
             return
         result = self._send(command)
         if result.refused == TOO_SOON:  # the policy's last command came just before; the next tick is a period away

@@ -143,6 +143,17 @@ def test_ctrl_c_cancels_the_goal(start_graph: Callable[..., Supervisor], client:
     assert code == 1 and "timeout: the time is up" in said
 
 
+def test_home_and_resume_tell_that_a_goal_is_in_force(start_graph: Callable[..., Supervisor], client: Client) -> None:
+    start_graph(goal="corner")
+    client.wait(lambda: client.newest("/arm/status").state == ArmStatus.MOVING, "a motion")
+    code, said, complained = mqe("arm", "home")
+    assert code == 0 and said.splitlines()[-1].startswith("home, and held, as commands keep coming in"), complained
+    client.wait(lambda: client.newest("/arm/status").state == ArmStatus.HELD, "the hold")
+    code, said, _ = mqe("arm", "resume")
+    assert code == 0 and said.splitlines()[-1] == "the goal corner is in force: the arm moves on"
+    client.wait(lambda: client.newest("/arm/status").state == ArmStatus.MOVING, "a motion")
+
+
 def test_without_a_graph_each_says_so_soon() -> None:
     environment = {**os.environ, "ROS_DOMAIN_ID": "101"}  # conftest.py gives none to this one
     began = time.monotonic()
@@ -153,7 +164,8 @@ def test_without_a_graph_each_says_so_soon() -> None:
         assert (code, said, complained.count("\n")) == (1, "", 1), complained
         command, missing = " ".join(name.split()[:2]), "policy_node" if "goal" in name else "arm_node"
         assert complained.startswith(f"mqe {command}: ")
-        assert f"no {missing} answers in ROS domain 101: start a graph (mqe up goal:=NAME), or set ROS_DOMAIN_ID" in complained
+        remedy = "cut the arm's power" if name == "arm hold" else "start a graph (mqe up goal:=NAME)"
+        assert f"no {missing} answers in ROS domain 101: {remedy}, or set ROS_DOMAIN_ID" in complained
     assert "the arm may not be holding" in ended["arm hold"][2]
 
 
@@ -196,7 +208,13 @@ def test_elsewhere_the_progress_is_a_line_now_and_then_and_at_each_change(monkey
         shown.show(feedback(steps))
     arm.append(ArmStatus(state=ArmStatus.HELD, reason="operator"))
     shown.show(feedback(4))
-    assert screen.getvalue() == "running, 4.0 steps to the goal, command 1\nthe arm is held: operator; running, 4.0 steps to the goal, command 4\n"
+    arm.append(ArmStatus(state=ArmStatus.READY, refused="path", reason="path: the way to (1, 2, 3) mm …"))
+    shown.show(feedback(5))
+    assert screen.getvalue().splitlines() == [
+        "running, 4.0 steps to the goal, command 1",
+        "the arm is held: operator; running, 4.0 steps to the goal, command 4",
+        "the arm refuses: path; running, 4.0 steps to the goal, command 5",
+    ]
 
 
 def test_a_policy_node_that_falls_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

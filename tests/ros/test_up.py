@@ -87,8 +87,28 @@ def test_a_node_that_dies_ends_the_rest_and_is_named(mock: subprocess.Popen) -> 
     victim = next(pid for pid in pids if b"camera_node" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(victim, signal.SIGKILL)
     _, said = mock.communicate(timeout=PATIENCE_S)
-    assert mock.returncode == 1 and "camera_node ended with exit code -9" in said
+    assert mock.returncode == 1 and "camera_node ended with exit code -9; the arm holds where it is" in said
     assert alive(pids) == set()
+
+
+def test_a_recorder_that_dies_ends_nothing_else(
+    constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client, tmp_path: Path
+) -> None:
+    arguments = (f"policy:={constant_policy}", f"camera:={synthetic_store}", "goal:=corner", f"record:={tmp_path / 'bag'}")
+    up = start("backend:=mock", *arguments)
+    try:
+        client.wait(lambda: up.poll() is not None or client.heard["/policy/command"], "the first command")
+        victim = next(pid for pid in children(up.pid) if b"record_node" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(victim, signal.SIGKILL)
+        client.spin(1.0)
+        client.heard["/policy/command"].clear()
+        client.wait(lambda: up.poll() is not None or client.heard["/policy/command"], "a command")
+        assert up.poll() is None
+    finally:
+        up.send_signal(signal.SIGINT)
+        said = up.communicate(timeout=PATIENCE_S)[1]
+    assert "mqe up: record_node ended with exit code -9; the graph goes on without it" in said
+    assert up.returncode == 1  # it did fail
 
 
 def test_a_second_graph_in_the_same_domain_is_refused_before_it_speaks(mock: subprocess.Popen) -> None:

@@ -165,7 +165,6 @@ def test_homing_goes_up_first_and_ends_at_neutral(side, command, clock, robot, s
         positions.append(report.arm.target_pose[:3, 3])
         if not side.moves_itself:
             break
-        assert side.receive(command(report.arm)).refused == "homing"
     assert side.state == READY
     neutral = forward_kinematics(spec, spec.neutral_joints)
     np.testing.assert_allclose(robot.observe().target_pose, neutral, atol=2e-3)
@@ -175,6 +174,17 @@ def test_homing_goes_up_first_and_ends_at_neutral(side, command, clock, robot, s
     assert rising.any()
     sideways = np.linalg.norm(np.array(positions)[:, :2] - positions[0][:2], axis=1)
     assert (sideways[rising] < 1e-3).all()  # while below the clearance height it only rises
+
+
+def test_after_homing_the_arm_does_not_set_off_by_commands_that_came_all_the_while(side, command, clock, robot) -> None:
+    assert step(side, command, clock).refused is None
+    side.home()
+    while side.moves_itself:
+        clock.advance(0.2)
+        report = side.tick()
+        refused = side.receive(command(report.arm)).refused
+    assert refused == "held" and side.state == HELD and side.reason.startswith("homing is done")
+    side.resume()
     assert step(side, command, clock).refused is None  # the policy's session goes on
 
 

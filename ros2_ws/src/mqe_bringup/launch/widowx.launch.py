@@ -17,6 +17,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from mqe_bringup.graph import ARGUMENTS, END_S, Process, build_graph
+from mqe_bringup.last_hold import hold_the_arm
 from mqe_ros.only_arm import require_no_graph
 
 
@@ -38,8 +39,17 @@ def _start(context: LaunchContext) -> list:
     return [*banner, *environment, *(_action(process) for process in graph.processes)]
 
 
+def _hold(context: LaunchContext, name: str) -> list:
+    if not context.is_shutdown and context.locals.event.returncode != 0:  # else this end was asked for
+        return [LogInfo(msg=f"{name} ended: {hold_the_arm(name)}")]
+    return []
+
+
 def _action(process: Process) -> ExecuteProcess:
-    end = Shutdown(reason=f"{process.name} ended")  # one process missing is no robot
+    if process.is_needed:  # one process missing is no robot
+        end = [OpaqueFunction(function=_hold, args=[process.name]), Shutdown(reason=f"{process.name} ended")]
+    else:
+        end = [LogInfo(msg=f"{process.name} ended; the graph goes on without it")]
     if process.package is None:
         return ExecuteProcess(cmd=process.command, name=process.name, output="screen", on_exit=end)
     parameters = {

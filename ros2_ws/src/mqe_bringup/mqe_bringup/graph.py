@@ -162,7 +162,7 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     banner.append(f"camera: {camera.description}")
     record = _record_folder(arguments["record"])
     if record is not None:
-        processes.append(node("record_node", {"folder": str(record)}))
+        processes.append(node("record_node", {"folder": str(record)}, is_needed=False))
         banner.append(f"recording to {record}")
     if dry_run:
         banner.append("DRY RUN: commands are judged, none is sent to the motors")

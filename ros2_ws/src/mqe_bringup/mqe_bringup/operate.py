@@ -69,6 +69,12 @@ class Operator:
             self._stop_wanted = False
             raise KeyboardInterrupt
 
+    def listen_for(self, done: Callable[[], object]) -> None:
+        """Until `done()`, or for five control periods: what is published by then is there."""
+        end = time.monotonic() + 1.0
+        while not done() and time.monotonic() < end:
+            self.listen_or_stop()
+
     def wait(self, done: Callable[[], object], otherwise: str, timeout_s: float = _PATIENCE_S) -> None:
         """Listen until `done()`; RuntimeError with `otherwise` where that takes longer than `timeout_s` seconds."""
         end = time.monotonic() + timeout_s
@@ -77,10 +83,10 @@ class Operator:
                 raise RuntimeError(otherwise)
             self.listen_or_stop()
 
-    def find(self, there: Callable[[], object], name: str) -> None:
+    def find(self, there: Callable[[], object], name: str, otherwise: str = "start a graph (mqe up goal:=NAME)") -> None:
         """Wait for the node `name`; RuntimeError with the remedy where none is in this ROS domain."""
         domain = os.environ.get("ROS_DOMAIN_ID", "0")
-        self.wait(there, f"no {name} answers in ROS domain {domain}: start a graph (mqe up goal:=NAME), or set ROS_DOMAIN_ID to its domain")
+        self.wait(there, f"no {name} answers in ROS domain {domain}: {otherwise}, or set ROS_DOMAIN_ID to its domain")
 
     def hear(self, topic: Topic) -> list:
         """A list that what is published on `topic` is appended to, from now on."""
@@ -91,7 +97,8 @@ class Operator:
     def connect(self, service: str) -> Client:
         """The client of one of arm_node's services, which is there."""
         client = self.node.create_client(Trigger, service)
-        self.find(client.service_is_ready, "arm_node")
+        remedy = {"otherwise": "cut the arm's power"} if service == services.HOLD else {}
+        self.find(client.service_is_ready, "arm_node", **remedy)
         return client
 
     def trigger(self, client: Client) -> str:
@@ -122,7 +129,13 @@ def _hold(operator: Operator, connect: Callable[[], Client]) -> int:
 
 
 def resume(operator: Operator) -> int:
+    from mqe_ros import topics
+
+    policy: list[PolicyStatus] = operator.hear(topics.POLICY_STATUS)
     _say(operator.trigger(operator.connect(services.RESUME)))
+    operator.listen_for(lambda: policy)
+    if policy and policy[-1].state != policy[-1].IDLE:
+        _say(f"the goal {policy[-1].goal} is in force: the arm moves on")
     return 0
 
 
@@ -142,6 +155,9 @@ def home(operator: Operator) -> int:
         _hold(operator, lambda: brake)
         return _INTERRUPTED
     ended = _after_homing(states)
+    if ended.state == ended.HELD and ended.reason.startswith("homing is done"):
+        _say("home, and held, as commands keep coming in: mqe arm resume lets them move the arm again")
+        return 0
     if ended.state != ended.READY:
         raise RuntimeError(f"the arm is not home: {_state(ended)}")
     _say("home")
@@ -162,11 +178,9 @@ def status(operator: Operator) -> int:
 
     arm, poses, policy = (operator.hear(topic) for topic in (topics.ARM_STATUS, topics.EE_POSE, topics.POLICY_STATUS))
     operator.find(lambda: arm, "arm_node")
-    end = time.monotonic() + 1.0  # five periods
-    while not (poses and policy) and time.monotonic() < end:
-        operator.listen_or_stop()
+    operator.listen_for(lambda: poses and policy)
     hand = poses[-1].pose.position if poses else None
-    _say(f"arm     {_state(arm[-1])}{', DRY RUN' if arm[-1].dry_run else ''}")
+    _say(f"arm     {_state(arm[-1])}{', DRY RUN: nothing moves' if arm[-1].dry_run else ''}")
     _say(f"hand    {'its pose is not known' if hand is None else f'at ({hand.x:.3f}, {hand.y:.3f}, {hand.z:.3f}) m'}")
     _say(f"policy  {_pursuit(policy[-1]) if policy else 'says nothing: policy_node is not active, or not there'}")
     return 0
@@ -211,7 +225,7 @@ def send(operator: Operator, goal: str, timeout_s: str) -> int:
         pursuit.say("canceling the goal")
         operator.ask(handle.cancel_goal_async, "policy_node's answer to the cancellation")
         result = pursuit.end(handle.get_result_async, _PATIENCE_S)
-    pursuit.say(f"{_outcome(result)} ({result.steps} commands, {result.seconds:.1f} s{_distance(result.steps_to_goal)})")
+    pursuit.say(f"{pursuit.hindrance()}{_outcome(result)} ({result.steps} commands, {result.seconds:.1f} s{_distance(result.steps_to_goal)})")
     if result.outcome == ReachGoal.Result.REACHED:
         return 0
     return _INTERRUPTED if interrupted else 1
@@ -247,7 +261,7 @@ class _Pursuit:
     def show(self, message: object) -> None:
         """A feedback message."""
         said, self._heard = message.feedback, time.monotonic()
-        state = (said.state, self._hindrance())
+        state = (said.state, self.hindrance())
         if not self._terminal and state == self._state and self._heard - self._shown < _LINE_S:
             return
         self._shown, self._state = self._heard, state
@@ -266,10 +280,14 @@ class _Pursuit:
             self._open_line = False
         _say(text)
 
-    def _hindrance(self) -> str:
+    def hindrance(self) -> str:
         """What policy_node does not know: it goes on while the arm refuses everything."""
         arm = self._arm[-1] if self._arm else None
-        return f"the arm is {_state(arm)}; " if arm is not None and arm.state in (arm.HELD, arm.FAULT) else ""
+        if arm is None:
+            return ""
+        if arm.state in (arm.HELD, arm.FAULT):
+            return f"the arm is {_state(arm)}; "
+        return f"the arm refuses: {arm.refused}; " if arm.refused else "DRY RUN; " if arm.dry_run else ""
 
     def _listen(self) -> None:
         self._operator.listen_or_stop()

@@ -27,6 +27,7 @@ class Process:
     parameters: Mapping[str, bool | int | float | str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()  # of the module
     remappings: Mapping[str, str] = field(default_factory=dict)
+    is_needed: bool = True  # whether the graph ends with it
 
     @property
     def command(self) -> list[str]:
@@ -45,9 +46,9 @@ class Process:
         return command
 
 
-def node(executable: str, parameters: Mapping[str, bool | int | float | str]) -> Process:
+def node(executable: str, parameters: Mapping[str, bool | int | float | str], is_needed: bool = True) -> Process:
     """A node of mqe_ros, named as its executable."""
-    return Process(executable, "mqe_ros.start", "mqe_ros", executable, parameters=parameters, arguments=(executable,))
+    return Process(executable, "mqe_ros.start", "mqe_ros", executable, parameters, (executable,), is_needed=is_needed)
 
 
 def installed_executable(package: str, executable: str) -> Path:

@@ -31,6 +31,7 @@ class Supervisor:
         self._environment = {**environment, **os.environ}
         self._log_folder = log_folder
         self._children: dict[str, subprocess.Popen] = {}
+        self._unneeded: set[str] = set()  # whose end does not end the graph
 
     def start(self, processes: Sequence[Process]) -> None:
         parent = os.getpid()
@@ -56,6 +57,8 @@ class Supervisor:
             )
             if output is not None:
                 output.close()
+            if not process.is_needed:
+                self._unneeded.add(process.name)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -63,15 +66,20 @@ class Supervisor:
         return {name: child.pid for name, child in self._children.items()}
 
     def ended(self) -> tuple[str, int] | None:
-        """(name, exit code) of a process that ended by itself; None while all run."""
+        """(name, exit code) of a process that ended by itself and that the graph needs; None while all of those run."""
         for name, child in self._children.items():
-            if child.poll() is not None:
+            if name not in self._unneeded and child.poll() is not None:
                 return name, child.returncode
         return None
 
-    def wait(self, stopping: Callable[[], bool]) -> tuple[str, int] | None:
-        """Until a process ends (its name and exit code) or `stopping()` is true (None)."""
+    def wait(self, stopping: Callable[[], bool], tell: Callable[[str], None]) -> tuple[str, int] | None:
+        """Until a needed process ends (its name and exit code) or `stopping()` is true (None); what else ended is told, once."""
+        told: set[str] = set()
         while not stopping():
+            for name in self._unneeded - told:
+                if (code := self._children[name].poll()) is not None:
+                    tell(f"{name} ended with exit code {code}; the graph goes on without it")
+                    told.add(name)
             ended = self.ended()
             if ended is not None:
                 return ended

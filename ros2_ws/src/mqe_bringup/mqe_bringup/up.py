@@ -10,6 +10,7 @@ import sys
 def run(texts: list[str]) -> int:
     """Start, wait, stop. 0 after Ctrl-C or SIGTERM with every process ended cleanly; 1 where one failed."""
     from mqe_bringup.graph import build_graph, parse_arguments
+    from mqe_bringup.last_hold import hold_the_arm
     from mqe_bringup.supervisor import Supervisor
     from mqe_ros.only_arm import require_no_graph
 
@@ -28,11 +29,12 @@ def run(texts: list[str]) -> int:
     supervisor = Supervisor(graph.environment)
     try:
         supervisor.start(graph.processes)
-        ended = supervisor.wait(lambda: stop_requested)
+        ended = supervisor.wait(lambda: stop_requested, lambda text: sys.stderr.write(f"mqe up: {text}\n"))
+        held = "" if ended is None else hold_the_arm(ended[0])
     finally:
         codes = supervisor.stop()
     if ended is not None:
-        sys.stderr.write(f"mqe up: {ended[0]} ended with exit code {ended[1]}; the others were stopped\n")
+        sys.stderr.write(f"mqe up: {ended[0]} ended with exit code {ended[1]}; {held}; the others were stopped\n")
         return 1
     # A child that was still starting when the signal came dies of it; that is a clean end as well.
     failed = {name: code for name, code in codes.items() if code not in (0, -signal.SIGINT)}

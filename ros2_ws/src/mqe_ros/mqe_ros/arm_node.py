@@ -182,6 +182,7 @@ class ArmNode(ControlNode):
         with self._lock:
             self._side.hold()
             self._publish_status()
+        self.get_logger().info("held")
         response.success, response.message = True, "holding the last sent target until /arm/resume (mqe arm resume)"
         return response
 
@@ -204,6 +205,7 @@ class ArmNode(ControlNode):
             except RuntimeError as error:
                 response.success, response.message = False, str(error)
             self._publish_status()
+        self.get_logger().info(response.message)
         return response
 
     def _tick(self) -> None:

@@ -80,6 +80,7 @@ class PolicyNode(ManagedNode):
         self.deadline_misses = 0
         self._goal_name = ""  # in force, or last in force
         self._sequence = 0
+        self._is_waiting = False
         self._latency_s: float | None = None
         self._leave_at = -math.inf
 
@@ -233,7 +234,14 @@ class PolicyNode(ManagedNode):
         if going_on and not reason and goal.result is None:
             self._publish_command(goal, decision, inputs)
         self._publish_status(PolicyStatus.WAITING if reason else PolicyStatus.RUNNING, reason, goal)
+        self._tell_waiting(reason)
         self._forget(goal)
+
+    def _tell_waiting(self, reason: str) -> None:
+        """A line on the terminal when it begins, and when it is over."""
+        if bool(reason) != self._is_waiting:
+            self._is_waiting = bool(reason)
+            self.get_logger().info(f"waiting: {reason}" if reason else "running")
 
     def _apply(self, goal: GoalRun) -> None:
         """Make the goal the policy's, or end it where it cannot be or need not be pursued any longer."""
