@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,49 +60,18 @@ def read_goal(path: str | Path) -> Goal:
         meaning = yaml.safe_load(meaning_path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{meaning_path}: not valid YAML: {error}") from error
-    if not isinstance(meaning, dict):
-        raise ValueError(f"{meaning_path}: expected a mapping of keys, got {type(meaning).__name__}")
-    needed = set(_REQUIRED) | (set(_SIM) if meaning.get("domain") == "sim" else set())
-    if set(meaning) != needed:
-        missing, unknown = sorted(needed - set(meaning)), sorted(set(meaning) - needed)
-        raise ValueError(f"{meaning_path}: missing keys {missing}, unknown keys {unknown}")
-
-    def require(ok: bool, key: str, expected: str) -> None:
-        if not ok:
-            raise ValueError(f"{meaning_path}: {key}: expected {expected}, got {meaning[key]!r}")
-
-    require(meaning["domain"] in ("sim", "real"), "domain", "sim or real")
-    require(meaning["resize_rule"] == images.RESIZE_RULE, "resize_rule", images.RESIZE_RULE)
-    require(isinstance(meaning["camera"], str) and meaning["camera"] != "", "camera", "a camera's name")
-    pose = meaning["capture_pose"]
-    require(
-        isinstance(pose, list) and len(pose) == 7 and all(_is_finite(v) for v in pose),
-        "capture_pose",
-        "7 numbers",
-    )
-    if meaning["domain"] == "sim":
-        require(isinstance(meaning["task"], str) and meaning["task"] != "", "task", "a task's name")
-        require(type(meaning["seed"]) is int and meaning["seed"] >= 0, "seed", "a whole number from 0")
-    image = images.read(path)
-    require_picture(image, str(path))
-    return Goal(
-        path,
-        image,
-        meaning["camera"],
-        meaning["domain"],
-        tuple(map(float, pose)),
-        meaning.get("task"),
-        meaning.get("seed"),
-    )
+    return _goal(path, images.read(path), meaning)
 
 
 def write_goal(
     path: Path, image: np.ndarray, *, camera: str, domain: str, capture_pose: Sequence[float], task: str | None = None, seed: int | None = None
 ) -> Goal:
-    """Write `path` (.png) and the YAML beside it; task and seed for a simulated scene. ValueError for another suffix or an image of nothing."""
+    """Write `path` (.png) and the YAML beside it; task and seed for a simulated scene.
+
+    ValueError, and nothing written, for what could not be read again.
+    """
     if path.suffix != ".png":
         raise ValueError(f"{path}: a goal image is a .png")
-    require_picture(image, "the image")
     meaning = {
         "camera": camera,
         "resize_rule": images.RESIZE_RULE,
@@ -109,10 +79,11 @@ def write_goal(
         "capture_pose": [float(value) for value in capture_pose],  # Bridge state: x, y, z in m, roll, pitch, yaw in rad, gripper (1 = open)
         **({} if task is None else {"task": task, "seed": seed}),
     }
+    png = images.encode_png(image)
+    goal = _goal(path, image, meaning)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(images.encode_png(image))
-    path.with_suffix(".yaml").write_text(yaml.safe_dump(meaning, sort_keys=False), encoding="utf-8")
-    return read_goal(path)
+    _write_both(path, png, yaml.safe_dump(meaning, sort_keys=False).encode())
+    return goal
 
 
 def require_picture(image: np.ndarray, what: str) -> None:
@@ -146,6 +117,61 @@ def find_goal(name: str, folders: Sequence[Path]) -> Path:
     raise FileNotFoundError(
         f"no goal {name!r}: not a file, and not in {places}; known goals: {', '.join(known) or 'none'}"
     )
+
+
+def _goal(path: Path, image: np.ndarray, meaning: object) -> Goal:
+    """The goal of this image and what its YAML holds; ValueError where one of them is wrong."""
+    file = path.with_suffix(".yaml")
+    if not isinstance(meaning, dict):
+        raise ValueError(f"{file}: expected a mapping of keys, got {type(meaning).__name__}")
+    needed = _REQUIRED + (_SIM if meaning.get("domain") == "sim" else ())
+    missing, unknown = [key for key in needed if key not in meaning], [str(key) for key in meaning if key not in needed]
+    if missing or unknown:
+        domain = f" of the domain {meaning['domain']}" if "domain" in meaning else ""
+        wrong = [f"{what} {', '.join(keys)}" for what, keys in (("misses", missing), ("has the unknown", unknown)) if keys]
+        raise ValueError(f"{file}: a goal{domain} has the keys {', '.join(needed)}; this one {' and '.join(wrong)}")
+
+    def require(ok: bool, key: str, expected: str) -> None:
+        if not ok:
+            raise ValueError(f"{file}: {key}: expected {expected}, got {meaning[key]!r}")
+
+    require(meaning["domain"] in ("sim", "real"), "domain", "sim or real")
+    require(meaning["resize_rule"] == images.RESIZE_RULE, "resize_rule", images.RESIZE_RULE)
+    require(isinstance(meaning["camera"], str) and meaning["camera"] != "", "camera", "a camera's name")
+    pose = meaning["capture_pose"]
+    require(
+        isinstance(pose, list) and len(pose) == 7 and all(_is_finite(v) for v in pose),
+        "capture_pose",
+        "7 numbers",
+    )
+    if meaning["domain"] == "sim":
+        require(isinstance(meaning["task"], str) and meaning["task"] != "", "task", "a task's name")
+        require(type(meaning["seed"]) is int and meaning["seed"] >= 0, "seed", "a whole number from 0")
+    require_picture(image, str(path))
+    return Goal(
+        path,
+        image,
+        meaning["camera"],
+        meaning["domain"],
+        tuple(map(float, pose)),
+        meaning.get("task"),
+        meaning.get("seed"),
+    )
+
+
+def _write_both(path: Path, png: bytes, meaning: bytes) -> None:
+    """Both files or none; a crash may leave none, never one goal's picture with another one's meaning."""
+    places = {path.with_suffix(".yaml"): meaning, path: png}  # in this order: without its PNG there is no goal
+    new = [place.with_name(f".{place.name}.partial-{os.getpid()}") for place in places]
+    try:
+        for file, content in zip(new, places.values()):
+            file.write_bytes(content)
+        path.unlink(missing_ok=True)
+        for file, place in zip(new, places):
+            file.replace(place)
+    finally:
+        for file in new:
+            file.unlink(missing_ok=True)
 
 
 def _is_finite(value: object) -> bool:

@@ -63,6 +63,14 @@ def test_a_goal_is_not_replaced_by_accident(real_store: Path, home: Path, capsys
     assert capture(real_store, "--force") == 0
 
 
+def test_a_store_of_the_sim_shows_no_scene_to_make_a_goal_of(
+    synthetic_store: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(robot, "make_robot", lambda *_, **__: pytest.fail("an arm was connected"))
+    assert capture(synthetic_store) == 1
+    assert "mqe sim goal --task" in capsys.readouterr().err and not home.exists()
+
+
 def test_a_pose_out_of_reach_is_refused_before_the_arm_moves(real_store: Path, home: Path, capsys: pytest.CaptureFixture) -> None:
     assert capture(real_store, "--pose", "1", "0", "0.2") == 1
     assert "does not reach" in capsys.readouterr().err and not (home / "goals").exists()
@@ -163,7 +171,10 @@ def test_without_a_terminal_no_arm_moves(lab: Lab, monkeypatch: pytest.MonkeyPat
 
 
 def test_before_a_camera_that_shows_nothing_no_arm_moves(lab: Lab, capsys: pytest.CaptureFixture) -> None:
-    for shows, reason in ((dead_camera, "stopped delivering"), (lambda: None, "no new image")):
+    def black() -> Frame:
+        return Frame(lab.time, np.zeros((48, 64, 3), np.uint8), "real")
+
+    for shows, reason in ((dead_camera, "stopped delivering"), (lambda: None, "no new image"), (black, "the camera shows no goal: one even")):
         lab.shows = shows
         assert main(CAPTURE) == 1 and not lab.moved
         assert reason in capsys.readouterr().err

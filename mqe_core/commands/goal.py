@@ -63,7 +63,7 @@ def _capture(args: argparse.Namespace) -> int:
     import numpy as np
 
     from mqe_core.geometry import state_to_pose
-    from mqe_core.goals import write_goal
+    from mqe_core.goals import require_picture, write_goal
     from mqe_core.kinematics import inverse_kinematics
     from mqe_core.runtime.arm_side import ArmSide
     from mqe_core.runtime.robot import MonotonicClock, make_camera, make_robot
@@ -87,7 +87,7 @@ def _capture(args: argparse.Namespace) -> int:
     clock = MonotonicClock()
     camera = make_camera("opencv", spec, clock=clock, device=args.camera) if args.backend == "hardware" else _replay(spec, clock, args.camera)
     try:
-        _new_image(camera, clock, clock.now())  # a camera that shows nothing is found before the arm moves
+        require_picture(_new_image(camera, clock, clock.now()).image, "the camera")  # one that shows nothing is found before the arm moves
         robot = make_robot(args.backend, spec, clock=clock)
         side = ArmSide(robot, clock)
         try:
@@ -163,7 +163,13 @@ def _replay(spec, clock, store: str):
     from mqe_core.replay import store_domain
     from mqe_core.runtime.robot import make_camera
 
-    return make_camera("mock", spec, clock=clock, episodes=store, domain=store_domain(Path(store)))
+    domain = store_domain(Path(store))
+    if domain == "sim":
+        raise ValueError(
+            f"{store} shows the sim, where a goal belongs to a scene: make one with mqe sim goal --task TASK --seed N --out NAME.png, or give "
+            "a store of real images"
+        )
+    return make_camera("mock", spec, clock=clock, episodes=store, domain=domain)
 
 
 def _list(_: argparse.Namespace) -> int:
