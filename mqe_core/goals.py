@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,12 @@ def write_goal(
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_both(path, png, yaml.safe_dump(meaning, sort_keys=False).encode())
     return goal
+
+
+def check_name(name: str) -> None:
+    """ValueError where a goal may not be called `name`: it becomes a file's name in the user's folder."""
+    if re.fullmatch(r"[A-Za-z0-9_-]+", name) is None:
+        raise ValueError(f"a goal's name is made of letters (a to z), digits, - and _, got {name!r}; its folder is given with --out DIR")
 
 
 def require_picture(image: np.ndarray, what: str) -> None:

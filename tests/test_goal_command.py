@@ -41,8 +41,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def capture(store: Path, *more: str) -> int:
-    return main(["goal", "capture", "cup", "--backend", "mock", "--camera", str(store), "--yes", *more])
+def capture(store: Path, *more: str, name: str = "cup") -> int:
+    return main(["goal", "capture", name, "--backend", "mock", "--camera", str(store), "--yes", *more])
 
 
 def test_a_captured_goal_says_what_it_is_and_is_found_again(
@@ -61,6 +61,26 @@ def test_a_goal_is_not_replaced_by_accident(real_store: Path, home: Path, capsys
     assert capture(real_store) == 0 and capture(real_store) == 1
     assert "--force" in capsys.readouterr().err
     assert capture(real_store, "--force") == 0
+
+
+@pytest.mark.parametrize("name", ["../r2", "a b/c", "", "cup.png", "cup\n", "tasse-é"])
+def test_a_goals_name_is_a_name_and_no_path(real_store: Path, home: Path, name: str, capsys: pytest.CaptureFixture) -> None:
+    assert capture(real_store, name=name) == 1
+    assert "made of letters" in capsys.readouterr().err and not home.exists()
+
+
+def test_a_shipped_goal_is_hidden_only_on_request_and_the_list_says_so(
+    real_store: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert capture(real_store, name="place") == 1
+    assert "comes with this project" in capsys.readouterr().err and not home.exists()
+    assert capture(real_store, "--out", str(tmp_path / "elsewhere"), name="place") == 0
+    assert capture(real_store, "--force", name="place") == 0
+    capsys.readouterr()
+    assert main(["goal", "list"]) == 0
+    mine, shipped = (line for line in capsys.readouterr().out.splitlines() if line.split()[0] == "place")
+    hides = home / "goals" / "place.png"
+    assert mine.endswith(f" {hides}") and shipped.endswith(f"mqe_bringup/goals/place.png (hidden by {hides})")
 
 
 def test_a_store_of_the_sim_shows_no_scene_to_make_a_goal_of(

@@ -35,7 +35,7 @@ _NO_IMAGE_S = 5.0  # without a new image, after which the camera counts as dead
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="goal_command", required=True, metavar="ACTION")
     capture = actions.add_parser("capture", help="take a goal image")
-    capture.add_argument("name", metavar="NAME", help="of the goal: NAME.png and NAME.yaml")
+    capture.add_argument("name", metavar="NAME", help="of the goal, letters, digits, - and _: NAME.png and NAME.yaml")
     capture.add_argument("--backend", choices=("hardware", "mock"), default="hardware", help="whose arm (default: %(default)s)")
     capture.add_argument("--camera", metavar="DEVICE", required=True, help="video device, such as /dev/video0 or 0; with mock an episode store")
     capture.add_argument(
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     capture.add_argument("--table-height", type=float, metavar="M", help="hardware: as in the launch (default: table_height_m in ~/.mqe/config.yaml)")
     capture.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
     capture.add_argument("--out", type=Path, metavar="DIR", help="folder (default: ~/.mqe/goals)")
-    capture.add_argument("--force", action="store_true", help="replace a goal of that name")
+    capture.add_argument("--force", action="store_true", help="replace a goal of that name, or hide a shipped one")
     capture.add_argument("--yes", action="store_true", help="take the picture at once, without waiting for Enter")
     actions.add_parser("list", help="your goals and those that come with this project")
     show = actions.add_parser("show", help="what a goal is")
@@ -63,16 +63,21 @@ def _capture(args: argparse.Namespace) -> int:
     import numpy as np
 
     from mqe_core.geometry import state_to_pose
-    from mqe_core.goals import require_picture, write_goal
+    from mqe_core.goals import check_name, require_picture, write_goal
     from mqe_core.kinematics import inverse_kinematics
     from mqe_core.runtime.arm_side import ArmSide
     from mqe_core.runtime.robot import MonotonicClock, make_camera, make_robot
     from mqe_core.spec import load_robot_spec, with_table_height
-    from mqe_core.user_files import goal_folder, measured_table_height
+    from mqe_core.user_files import goal_folders, measured_table_height
 
-    path = (args.out or goal_folder()) / f"{args.name}.png"
+    check_name(args.name)
+    own, *shipped = goal_folders()
+    folder = args.out or own
+    path = folder / f"{args.name}.png"
     if path.exists() and not args.force:
         raise ValueError(f"{path} exists already; choose another name, or replace it with --force")
+    if folder.resolve() == own.resolve() and any((other / path.name).exists() for other in shipped) and not args.force:
+        raise ValueError(f"{args.name} is a goal that comes with this project, which yours would hide; choose another name, or hide it with --force")
     spec = load_robot_spec(args.robot)
     if args.backend == "hardware":
         spec = with_table_height(spec, measured_table_height(args.table_height))
@@ -176,11 +181,13 @@ def _list(_: argparse.Namespace) -> int:
     from mqe_core.goals import read_goal
     from mqe_core.user_files import goal_folders
 
+    first: dict[str, Path] = {}  # of each name, where it is found
     for folder in goal_folders():
         for path in sorted(folder.glob("*.png")) if folder.is_dir() else ():
+            hides = first.setdefault(path.name, path)
             try:
                 goal = read_goal(path)
-                print(f"{goal.name:24} {goal.domain:5} {goal.task or '':16} {path}")
+                print(f"{goal.name:24} {goal.domain:5} {goal.task or '':16} {path}" + ("" if hides == path else f" (hidden by {hides})"))
             except (ValueError, FileNotFoundError) as error:
                 sys.stderr.write(f"{error}\n")
     return 0
