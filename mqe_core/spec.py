@@ -268,6 +268,7 @@ _POSITIVE = {
     "gripper_still_m", "health_period_s", "max_motor_temperature_c",
     "width_px", "height_px", "rate_hz", "fx_px", "fy_px", "bar_offset_m", "fingers_offset_m", "ee_offset_m",
 }  # fmt: skip
+_LOWEST_TABLE_M = -0.5  # of a measured one: an arm does not reach farther below its mounting plane, and who gives -18 means millimetres
 
 
 def load_robot_spec(path_or_name: str | Path = "widowx250s") -> RobotSpec:
@@ -294,11 +295,13 @@ def load_robot_spec(path_or_name: str | Path = "widowx250s") -> RobotSpec:
 
 def with_table_height(spec: RobotSpec, height_m: float) -> RobotSpec:
     """The same robot on a table whose surface is `height_m` above its base's mounting plane. ValueError where that cannot be."""
-    if not math.isfinite(height_m):
-        raise ValueError(f"the table's height must be a finite number of metres, got {height_m}")
-    lowered = dataclasses.replace(spec, workspace=dataclasses.replace(spec.workspace, table_height_m=float(height_m)))
-    _check_ranges(lowered, "the table's height")
-    return lowered
+    top = float(spec.workspace.high_m[2])
+    if not _LOWEST_TABLE_M <= height_m < top:
+        raise ValueError(
+            f"the table's height above the arm's mounting plane must be from {_LOWEST_TABLE_M:g} m (lower, the arm does not reach it) to below "
+            f"{top:g} m (the workspace's top), got {height_m:g}: is it in metres?"
+        )
+    return dataclasses.replace(spec, workspace=dataclasses.replace(spec.workspace, table_height_m=float(height_m)))
 
 
 def _build(cls: type, content: object, file: str, where: str):

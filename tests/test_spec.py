@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mqe_core.spec import load_robot_spec
+from mqe_core.spec import load_robot_spec, with_table_height
 
 
 @pytest.fixture
@@ -126,3 +126,10 @@ def test_broken_yaml_names_the_file(tmp_path):
     path.write_text("name: [", encoding="utf-8")
     with pytest.raises(ValueError, match=r"robot\.yaml: not valid YAML"):
         load_robot_spec(path)
+
+
+@pytest.mark.parametrize("height", [-18.0, -5.0, -0.51, 0.25, 20.0, float("nan"), float("inf"), -float("inf")])
+def test_a_table_that_the_arm_cannot_stand_at_is_refused(height: float) -> None:
+    with pytest.raises(ValueError, match=f"must be from -0.5 m .* to below 0.25 m .*, got {height:g}: is it in metres"):
+        with_table_height(load_robot_spec(), height)
+    assert with_table_height(load_robot_spec(), -0.018).workspace.table_height_m == -0.018

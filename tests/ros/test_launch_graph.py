@@ -221,10 +221,14 @@ def test_a_real_arm_needs_the_height_of_its_table(
     arguments = {"backend": "hardware", "policy": str(make_bundle(domain="real")), "camera": "none"}
     with pytest.raises(ValueError, match="table_height_m: METRES"):
         build_graph(arguments)
-    assert by_name(build_graph({**arguments, "table_height": "-0.02"}))["arm_node"].parameters["table_height_m"] == -0.02
+    built = build_graph({**arguments, "table_height": "-0.02"})
+    assert by_name(built)["arm_node"].parameters["table_height_m"] == -0.02
+    assert "table: 20 mm below the arm's mounting plane" in built.banner
     (tmp_path / "config.yaml").write_text("table_height_m: 0.01\n")
     monkeypatch.setenv("MQE_HOME", str(tmp_path))
-    assert by_name(build_graph(arguments))["arm_node"].parameters["table_height_m"] == 0.01
-    for wrong in ("high", "nan", "0.5"):
+    built = build_graph(arguments)
+    assert by_name(built)["arm_node"].parameters["table_height_m"] == 0.01
+    assert "table: 10 mm above the arm's mounting plane" in built.banner
+    for wrong in ("high", "nan", "0.5", "-5"):
         with pytest.raises(ValueError, match="table"):
             build_graph({**arguments, "table_height": wrong})

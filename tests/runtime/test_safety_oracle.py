@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mqe_core.spec import RobotSpec, load_robot_spec, with_table_height
+from mqe_core.spec import RobotSpec, load_robot_spec
 
 pytest.importorskip("pybullet")
 sys.path.insert(0, str(Path(__file__).parent))
@@ -129,7 +129,7 @@ def loosened(spec: RobotSpec, what: str) -> RobotSpec:
     if what == "workspace":
         return replace(spec, workspace=replace(spec.workspace, low_m=np.full(3, -1.0), high_m=np.ones(3)))
     if what == "table":
-        return with_table_height(spec, -1.0)
+        return replace(spec, workspace=replace(spec.workspace, table_height_m=-1.0))
     if what == "velocity":
         return replace(spec, joints=tuple(replace(joint, velocity_rad_per_s=100.0) for joint in spec.joints))
     if what == "position":

@@ -139,7 +139,7 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     height = _table_height(arguments["table_height"], backend)
     if height is not None:
         arm["table_height_m"] = with_table_height(spec, height).workspace.table_height_m
-        banner.append(f"table: {1000 * height:.0f} mm above the arm's mounting plane")
+        banner.append(f"table: {1000 * abs(height):.0f} mm {'below' if height < 0 else 'above'} the arm's mounting plane")
     processes.append(node("arm_node", {**arm, "address": address} if backend == "sim" else arm))
     if camera.process is not None:
         processes.append(camera.process)
