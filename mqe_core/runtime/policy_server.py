@@ -40,6 +40,7 @@ class PolicyServer:
     """
 
     def __init__(self, bundle: PolicyBundle, address: str, keys: Path | None) -> None:
+        wire.check_port(address)
         if keys is None and not is_local(address):
             raise ValueError(
                 f"{address} can be reached from other machines, and without keys by anybody there; make keys (mqe serve --make-keys) "
@@ -53,10 +54,10 @@ class PolicyServer:
         try:
             wire.prepare(self._socket)
             if keys is not None:
+                secure_server(self._socket, keys)  # looks for the files first
                 self._authenticator = ThreadAuthenticator(self._context)
                 self._authenticator.start()
                 self._authenticator.configure_curve(domain="*", location=str(keys / "clients"))
-                secure_server(self._socket, keys)
             self._socket.bind(address)
         except zmq.ZMQError as error:
             self.close()

@@ -32,6 +32,7 @@ class RemotePolicy:
     """
 
     def __init__(self, address: str, *, keys: Path | None, reply_timeout_s: float = 0.1, connect_timeout_s: float = 5.0) -> None:
+        wire.check_port(address)
         self.late = 0  # answers that came after their time
         self._address, self._timeout_s = address, reply_timeout_s
         self._id = 0

@@ -37,6 +37,13 @@ def prepare(socket: zmq.Socket) -> None:
     socket.set(zmq.HEARTBEAT_TIMEOUT, _DEAD_PEER_MS)
 
 
+def check_port(address: str) -> None:
+    """ValueError where the port of a tcp://HOST:PORT is none: ZeroMQ would take 99999 for another one. `*` is any free one, to bind to."""
+    port = address.rpartition(":")[2]
+    if address.startswith("tcp://") and port != "*" and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ValueError(f"{address}: expected tcp://HOST:PORT with a port from 1 to 65535")
+
+
 def pack(kind: str, **fields: object) -> bytes:
     """One message. The fields must be those of its kind."""
     assert set(fields) == set(_KINDS[kind]), (kind, sorted(fields))

@@ -254,9 +254,17 @@ def test_this_machine_alone_is_local(address: str) -> None:
     assert is_local(address)
 
 
-def test_missing_keys_name_the_remedy(bundle: PolicyBundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("port", ["99999", "65536", "0", "-1", "http", ""])
+def test_a_port_that_is_none_is_not_taken_for_another_one(port: str, bundle: PolicyBundle) -> None:
+    for begin in (lambda address: PolicyServer(bundle, address, None), lambda address: RemotePolicy(address, keys=None)):
+        with pytest.raises(ValueError, match="with a port from 1 to 65535"):
+            begin(f"tcp://127.0.0.1:{port}")
+
+
+def test_missing_keys_name_the_remedy_and_nothing_else(bundle: PolicyBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(FileNotFoundError, match="mqe serve --make-keys"):
         PolicyServer(bundle, ANY, tmp_path)
+    assert caplog.records == []
 
 
 @pytest.fixture(scope="module")
