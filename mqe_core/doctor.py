@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mqe_core.ros_domain import ros_domain
 from mqe_core.spec import RobotSpec
 from mqe_core.user_files import SHIPPED
 
@@ -128,6 +129,11 @@ def _ros() -> Iterator[Finding]:
     fast = chosen == "rmw_fastrtps_cpp"
     remedy = "" if fast else "the images' profile is for Fast DDS only; unset RMW_IMPLEMENTATION, or look after large messages yourself"
     yield Finding(OK if fast else WARN, f"RMW {chosen}", remedy)
+    try:
+        ros_domain()
+    except ValueError as error:
+        yield Finding(FAIL, "the ROS domain is none", str(error))
+        return
     domain = os.environ.get("ROS_DOMAIN_ID")
     local = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") in ("LOCALHOST", "OFF") or os.environ.get("ROS_LOCALHOST_ONLY") == "1"
     alone = domain is not None or local

@@ -85,6 +85,10 @@ def test_a_domain_that_is_shared_by_default_is_said(monkeypatch: pytest.MonkeyPa
     assert any("another graph can command this arm" in finding.remedy for finding in doctor._ros())
     monkeypatch.setenv("ROS_DOMAIN_ID", "7")
     assert not any("another graph" in finding.remedy for finding in doctor._ros())
+    monkeypatch.setenv("ROS_DOMAIN_ID", "102")
+    assert [finding.remedy for finding in doctor._ros() if finding.level == FAIL] == [
+        "ROS_DOMAIN_ID must be a whole number from 0 to 101, got '102': set another one, or unset it"
+    ]
 
 
 def test_the_commands_exit_code_is_the_verdict(

@@ -30,6 +30,7 @@ FOUNDATION = (
     "golden_images",
     "goals",
     "progress",
+    "ros_domain",
     "safe_pickle",
     "statistics",
     "user_files",

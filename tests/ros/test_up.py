@@ -118,6 +118,15 @@ def test_a_second_graph_in_the_same_domain_is_refused_before_it_speaks(mock: sub
     assert mock.poll() is None
 
 
+@pytest.mark.parametrize("domain", ["abc", "-1", "102"])
+def test_a_domain_that_is_none_is_refused_in_one_line(domain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    up = start("backend:=mock")
+    said = up.communicate(timeout=PATIENCE_S)[1]
+    assert (up.returncode, said.count("\n")) == (1, 1), said
+    assert said.startswith("mqe up: ROS_DOMAIN_ID must be a whole number from 0 to 101")
+
+
 def test_nothing_outlives_a_killed_mqe_up(mock: subprocess.Popen) -> None:
     pids = children(mock.pid)
     mock.kill()

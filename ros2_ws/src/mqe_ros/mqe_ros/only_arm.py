@@ -14,13 +14,15 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from mqe_core.ros_domain import HIGHEST, ros_domain
 from mqe_ros import topics
 
 _LISTEN_S = 1.0  # discovery, and a few periods of its status
 
 
 def require_no_graph() -> None:
-    """`require_only_arm` in a program that is no ROS node."""
+    """`require_only_arm` in a program that is no ROS node. ValueError also where its ROS domain is none."""
+    ros_domain()
     context = Context()
     rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -51,5 +53,5 @@ def require_only_arm(context: Context | None = None) -> None:
     if heard:
         raise ValueError(
             f"another arm_node runs in ROS domain {os.environ.get('ROS_DOMAIN_ID', '0')}, and both would follow every command: "
-            f"stop it, or give this graph a ROS_DOMAIN_ID of its own (0 to 101)"
+            f"stop it, or give this graph a ROS_DOMAIN_ID of its own (0 to {HIGHEST})"
         )
