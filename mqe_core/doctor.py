@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from mqe_core.ros_domain import ros_domain
-from mqe_core.spec import RobotSpec
-from mqe_core.user_files import SHIPPED
+from mqe_core.spec import RobotSpec, say_table_height, with_table_height
+from mqe_core.user_files import SHIPPED, configured_table_height
 
 SERIAL_DEVICE = Path("/dev/ttyDXL")  # the udev name of the arm's U2D2 in the Interbotix installation
 DRIVER_MODULE = "interbotix_xs_modules"
@@ -54,6 +54,7 @@ def examine(spec: RobotSpec, policy: Path, source: str, device: str | None) -> I
         _python,
         _packages,
         lambda: _policy(spec, policy, source),
+        lambda: _table(spec),
         _ros,
         lambda: _shared_memory(Path("/dev/shm")),
         _wake_ups,
@@ -114,6 +115,21 @@ def _policy(spec: RobotSpec, path: Path, source: str) -> Iterator[Finding]:
     if domain == "sim":
         remedy = "only for a real arm: train one on real images, and name it, `policy: FILE` in ~/.mqe/config.yaml (docs/hardware.md)"
         yield Finding(WARN if SERIAL_DEVICE.exists() else OK, "that policy runs in the sim; real cameras refuse it", remedy)
+
+
+def _table(spec: RobotSpec) -> Iterator[Finding]:
+    try:
+        height = configured_table_height()
+        if height is not None:
+            with_table_height(spec, height)
+    except ValueError as error:
+        yield Finding(FAIL, "the table's height in ~/.mqe/config.yaml", str(error))
+        return
+    if height is not None:
+        yield Finding(OK, f"table: {say_table_height(height)}")
+        return
+    remedy = "only for a real arm, which does not start without: measure, and put `table_height_m: METRES` into ~/.mqe/config.yaml (docs/hardware.md)"
+    yield Finding(WARN if SERIAL_DEVICE.exists() else OK, "the height of your table is not known", remedy)
 
 
 def _ros() -> Iterator[Finding]:

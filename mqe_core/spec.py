@@ -304,6 +304,11 @@ def with_table_height(spec: RobotSpec, height_m: float) -> RobotSpec:
     return dataclasses.replace(spec, workspace=dataclasses.replace(spec.workspace, table_height_m=float(height_m)))
 
 
+def say_table_height(height_m: float) -> str:
+    """For people: "20 mm below the arm's mounting plane"."""
+    return f"{1000 * abs(height_m):.0f} mm {'below' if height_m < 0 else 'above'} the arm's mounting plane"
+
+
 def _build(cls: type, content: object, file: str, where: str):
     """Build dataclass `cls` from a mapping with exactly its fields; `where` is the dotted key so far."""
     if not isinstance(content, dict):

@@ -17,7 +17,9 @@ from mqe_core.user_files import policy_in_use, shipped_policy
 def test_it_looks_at_everything_and_each_complaint_has_a_remedy(make_bundle, spec: RobotSpec) -> None:
     findings = list(doctor.examine(spec, make_bundle(), "given", None))
     said = " ".join(finding.what for finding in findings)
-    for what in ("Python", "onnxruntime", "ms an action", "rclpy", "RMW", "ROS domain", "/dev/shm", "wake-ups", "real-time", "arm's driver", "disk"):
+    looks = ["Python", "onnxruntime", "ms an action", "table", "rclpy", "RMW"]
+    looks += ["ROS domain", "/dev/shm", "wake-ups", "real-time", "arm's driver", "disk"]
+    for what in looks:
         assert what in said
     assert all(finding.remedy for finding in findings if finding.level != OK)
 
@@ -57,6 +59,22 @@ def test_where_no_policy_came_with_the_installation_one_has_to_be_named(spec: Ro
     (finding,) = doctor._policy(spec, *policy_in_use(None, tmp_path / "nowhere.onnx"))
     assert finding.level == WARN and "~/.mqe/config.yaml" in finding.remedy
     assert shipped_policy().is_file()
+
+
+def test_a_table_whose_height_is_not_known_is_said_and_matters_where_an_arm_is(
+    spec: RobotSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MQE_HOME", str(tmp_path))
+    monkeypatch.setattr(doctor, "SERIAL_DEVICE", tmp_path / "ttyDXL")
+    (unknown,) = doctor._table(spec)
+    assert unknown.level == OK and "`table_height_m: METRES`" in unknown.remedy
+    doctor.SERIAL_DEVICE.touch()  # an arm is there
+    assert [finding.level for finding in doctor._table(spec)] == [WARN]
+    (tmp_path / "config.yaml").write_text("table_height_m: -0.018\n")
+    assert list(doctor._table(spec)) == [Finding(OK, "table: 18 mm below the arm's mounting plane")]
+    (tmp_path / "config.yaml").write_text("table_height_m: -18\n")
+    (wrong,) = doctor._table(spec)
+    assert wrong.level == FAIL and "is it in metres?" in wrong.remedy
 
 
 def test_too_little_or_no_shared_memory_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from mqe_core.goals import Goal, check_camera, find_goal, read_goal
 from mqe_core.runtime.keys import key_folder
 from mqe_core.runtime.remote import RemotePolicy
 from mqe_core.runtime.robot import check_domain
-from mqe_core.spec import RobotSpec, load_robot_spec, with_table_height
+from mqe_core.spec import RobotSpec, load_robot_spec, say_table_height, with_table_height
 from mqe_core.user_files import SHIPPED, SHIPPED_POLICY, goal_folder, measured_table_height, policy_in_use, user_folder
 
 END_S = 15.0  # patience with a process that was told to end, before a harder signal: an arm parks
@@ -139,7 +139,7 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     height = _table_height(arguments["table_height"], backend)
     if height is not None:
         arm["table_height_m"] = with_table_height(spec, height).workspace.table_height_m
-        banner.append(f"table: {1000 * abs(height):.0f} mm {'below' if height < 0 else 'above'} the arm's mounting plane")
+        banner.append(f"table: {say_table_height(height)}")
     processes.append(node("arm_node", {**arm, "address": address} if backend == "sim" else arm))
     if camera.process is not None:
         processes.append(camera.process)
