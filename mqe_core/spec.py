@@ -275,15 +275,16 @@ def load_robot_spec(path_or_name: str | Path = "widowx250s") -> RobotSpec:
     """Load a robot by the name of a shipped file (`widowx250s`) or by a path to a YAML file.
 
     Raises ValueError naming the file and the key when a key is unknown, missing, of the wrong type or out of range,
-    and FileNotFoundError listing the shipped names when there is no such file.
+    and FileNotFoundError with what was looked for and the shipped names when there is no such file.
     """
     path = Path(path_or_name)
+    folder = importlib.resources.files("mqe_robot_configs")
     if not path.suffix:
-        folder = importlib.resources.files("mqe_robot_configs")
         path = Path(str(folder / f"{path_or_name}.yaml"))
-        if not path.is_file():
-            shipped = sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml"))
-            raise FileNotFoundError(f"no robot named {path_or_name!r}; shipped: {', '.join(shipped)}, or give a path to a .yaml")
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml")))
+        what = f"no robot named {path_or_name!r}" if not Path(path_or_name).suffix else f"there is no robot file {path.absolute()}"
+        raise FileNotFoundError(f"{what}; give a path to a .yaml, or the name of a shipped one: {shipped}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

@@ -133,3 +133,9 @@ def test_a_table_that_the_arm_cannot_stand_at_is_refused(height: float) -> None:
     with pytest.raises(ValueError, match=f"must be from -0.5 m .* to below 0.25 m .*, got {height:g}: is it in metres"):
         with_table_height(load_robot_spec(), height)
     assert with_table_height(load_robot_spec(), -0.018).workspace.table_height_m == -0.018
+
+
+def test_a_robot_file_that_is_not_there_is_named_with_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"no robot file {tmp_path}/widowx250s.yaml; give .* the name of a shipped one: widowx250s"):
+        load_robot_spec("widowx250s.yaml")

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="what a goal is")
     show.add_argument("name", metavar="NAME")
     send = actions.add_parser("send", help="have a running graph (mqe up) pursue a goal, in place of the one in force")
-    send.add_argument("goal", metavar="NAME|FILE", help="a goal's name (mqe goal list), or its PNG")
+    send.add_argument("goal", metavar="NAME|FILE", help="a goal's name (mqe goal list), or a PNG with its YAML beside it")
     send.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds until it ends as timeout (default: %(default)g)")
 
 
