@@ -169,6 +169,11 @@ def test_without_a_graph_each_says_so_soon() -> None:
     assert "the arm may not be holding" in ended["arm hold"][2]
 
 
+def test_a_ros_domain_that_is_none_is_refused_in_one_line() -> None:
+    code, said, complained = mqe("arm", "hold", env={**os.environ, "ROS_DOMAIN_ID": "abc"})
+    assert (code, said, complained.count("\n")) == (1, "", 1) and "ROS_DOMAIN_ID" in complained
+
+
 class Screen(io.StringIO):
     def __init__(self, terminal: bool) -> None:
         super().__init__()

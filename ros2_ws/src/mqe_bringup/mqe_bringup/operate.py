@@ -6,7 +6,6 @@ What a hold does not need is imported where it is needed.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import signal
 import sys
@@ -20,6 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
+from mqe_core.ros_domain import ros_domain
 from mqe_ros import services
 from mqe_ros.asking import answer
 
@@ -40,9 +40,12 @@ _INTERRUPTED = 130  # the exit code that shells give
 
 
 class Operator:
-    """A node that asks the graph's nodes; a context. Ctrl-C and SIGTERM count between two rounds of listening."""
+    """A node that asks the graph's nodes; a context. Ctrl-C and SIGTERM count between two rounds of listening. ValueError where
+    ROS_DOMAIN_ID is none.
+    """
 
     def __init__(self) -> None:
+        ros_domain()  # ValueError before rclpy finds its own words
         self._stop_wanted = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._want_stop)
@@ -85,8 +88,7 @@ class Operator:
 
     def find(self, there: Callable[[], object], name: str, otherwise: str = "start a graph (mqe up goal:=NAME)") -> None:
         """Wait for the node `name`; RuntimeError with the remedy where none is in this ROS domain."""
-        domain = os.environ.get("ROS_DOMAIN_ID", "0")
-        self.wait(there, f"no {name} answers in ROS domain {domain}: {otherwise}, or set ROS_DOMAIN_ID to its domain")
+        self.wait(there, f"no {name} answers in ROS domain {ros_domain()}: {otherwise}, or set ROS_DOMAIN_ID to its domain")
 
     def hear(self, topic: Topic) -> list:
         """A list that what is published on `topic` is appended to, from now on."""
