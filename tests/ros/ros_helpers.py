@@ -137,18 +137,22 @@ class Goal:
         from mqe_interfaces.action import ReachGoal
 
         self.client = client
-        self.feedback: list[ReachGoal.Feedback] = []
         self.action = ActionClient(client.node, ReachGoal, "/reach_goal")
         client.wait(self.action.server_is_ready, "the action server's discovery")
-        hear = lambda message: self.feedback.append(message.feedback)  # noqa: E731
-        self.handle = client.answer(lambda: self.action.send_goal_async(request, feedback_callback=hear), "the answer to a goal", only_newest=True)
+
+        def ask() -> object:
+            self.feedback = feedback = []  # of this asking only: an earlier one's goal may be in force for a moment
+            return self.action.send_goal_async(request, feedback_callback=lambda message: feedback.append(message.feedback))
+
+        self.handle = client.answer(ask, "the answer to a goal", only_newest=True)
         assert self.handle.accepted
+        self._asked = [self.handle.get_result_async()]  # at once: a node that ends answers nobody who asks later
 
     def moving(self) -> None:
         self.client.wait(lambda: self.feedback and self.feedback[-1].steps >= 2, "a motion")
 
     def result(self):
-        return self.client.answer(self.handle.get_result_async, "the end of a goal").result
+        return self.client.answer(lambda: self._asked.pop() if self._asked else self.handle.get_result_async(), "the end of a goal").result
 
     def cancel(self) -> None:
         self.client.answer(self.handle.cancel_goal_async, "the answer to a cancellation")
