@@ -43,11 +43,13 @@ class Cabinet:
             bullet.changeDynamics(self.body, link, lateralFriction=world.variation.friction(0.7))
         # Bullet drives a joint with a motor unless told otherwise; one of velocity 0 and bounded force is dry friction.
         bullet.setJointMotorControl2(self.body, 0, bullet.VELOCITY_CONTROL, targetVelocity=0.0, force=_FRICTION_N)
+        world.may_sleep(self.body)
         self.set_open(open_m)
 
     def set_open(self, open_m: float) -> None:
         """Put the drawer there, at rest. For building scenes only."""
         self._world.bullet.resetJointState(self.body, 0, open_m, 0.0)
+        self._world.wake(self.body)
 
     @property
     def open_m(self) -> float:

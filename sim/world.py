@@ -18,6 +18,7 @@ from mqe_sim.variation import Variation
 _TABLE_SIZE_M = (2.0, 2.4, 0.04)  # its top is z = 0, the plane the base stands on
 _TABLE_RGBA = (0.70, 0.60, 0.47, 1.0)
 _GRAVITY = 9.81
+_CONTACT_MARGIN_M = 0.005  # Bullet's own 20 mm would keep everything awake that lies so near to a moving hand
 _REST_LINEAR_M_PER_S, _REST_ANGULAR_RAD_PER_S = 0.005, 0.1
 
 
@@ -26,7 +27,7 @@ class World:
 
     def __init__(self, spec: RobotSpec, renderer: str = "tiny") -> None:
         """`renderer`: tiny (PyBullet's own, on the CPU; what results are judged with) or egl (OpenGL without a window)."""
-        self.spec = spec
+        self.spec, self._renderer = spec, renderer
         self.bullet = connect(renderer)
         self.variation = Variation()  # of the next scene; see make_task
         self.reset()
@@ -36,9 +37,13 @@ class World:
         bullet = self.bullet
         bullet.resetSimulation()
         bullet.setGravity(0, 0, -_GRAVITY)
-        bullet.setPhysicsEngineParameter(fixedTimeStep=1.0 / PHYSICS_HZ, numSolverIterations=60, deterministicOverlappingPairs=1)
-        half = [s / 2 for s in _TABLE_SIZE_M]
-        self.table = self.add_box(half, [0.4, 0.0, -half[2]], rgba=_TABLE_RGBA, mass_kg=0.0, friction=0.8)
+        bullet.setPhysicsEngineParameter(
+            fixedTimeStep=1.0 / PHYSICS_HZ,
+            numSolverIterations=60,
+            contactBreakingThreshold=_CONTACT_MARGIN_M,
+            deterministicOverlappingPairs=1,
+        )
+        self.table = self._add_table()
         self.arm = Arm(bullet, self.spec)
         self.arm.reset(self.spec.neutral_joints, 1.0)
         self._steps = 0
@@ -88,19 +93,32 @@ class World:
         arm = self.arm
         return ArmState(self.time_s, arm.joints(), arm.gripper(), arm.gripper_effort_n(), arm.target_joints, arm.target_gripper)
 
-    def add_box(self, half_m, position_m, *, rgba, mass_kg: float, friction: float, yaw_rad: float = 0.0) -> int:
-        """A box body; returns its id."""
-        bullet = self.bullet
-        (box,) = self.variation.painted([Part(tuple(2 * h for h in half_m), rgba=tuple(rgba))])
-        body = bullet.createMultiBody(
-            self.variation.mass_kg(mass_kg),
-            bullet.createCollisionShape(bullet.GEOM_BOX, halfExtents=list(half_m)),
-            bullet.createVisualShape(bullet.GEOM_BOX, halfExtents=list(half_m), rgbaColor=list(box.rgba), specularColor=[0, 0, 0]),
-            list(position_m),
-            bullet.getQuaternionFromEuler([0, 0, yaw_rad]),
-        )
-        self._set_friction(body, friction)
+    def _add_table(self) -> int:
+        """Felt as a box; TinyRenderer draws its top alone, since it fills the whole picture anew for every face behind it (half of a frame's time)."""
+        bullet, half_m = self.bullet, [s / 2 for s in _TABLE_SIZE_M]
+        (top,) = self.variation.painted([Part(_TABLE_SIZE_M, rgba=_TABLE_RGBA)])
+        look = {"rgbaColor": list(top.rgba), "specularColor": [0, 0, 0]}
+        if self._renderer == "tiny":
+            x, y, z = half_m
+            corners = [[-x, -y, z], [x, -y, z], [x, y, z], [-x, y, z]]
+            face = {"vertices": corners, "indices": [0, 1, 2, 0, 2, 3], "normals": [[0, 0, 1]] * 4}
+            visual = bullet.createVisualShape(bullet.GEOM_MESH, **face, **look)
+        else:  # Bullet's OpenGL renderer crashes on a mesh made of vertices
+            visual = bullet.createVisualShape(bullet.GEOM_BOX, halfExtents=half_m, **look)
+        body = bullet.createMultiBody(0.0, bullet.createCollisionShape(bullet.GEOM_BOX, halfExtents=half_m), visual, [0.4, 0.0, -half_m[2]])
+        self._set_friction(body, 0.8)
         return body
+
+    def may_sleep(self, body: int) -> None:
+        """Spare the solver this body while it rests: from `settle`, or two seconds of Bullet's own judgement, until something awake touches it."""
+        self._activation(body, self.bullet.ACTIVATION_STATE_ENABLE_SLEEPING)
+
+    def wake(self, body: int) -> None:
+        """End a body's sleep, as whoever moves it by hand has to."""
+        self._activation(body, self.bullet.ACTIVATION_STATE_WAKE_UP)
+
+    def _activation(self, body: int, state: int) -> None:
+        self.bullet.changeDynamics(body, -1, activationState=state)
 
     def add_body(self, parts: Sequence[Part], position_m, *, mass_kg: float, friction: float, yaw_rad: float = 0.0) -> int:
         """A free body of several parts, its frame at `position_m`; returns its id."""
@@ -123,6 +141,7 @@ class World:
             bullet.getQuaternionFromEuler([0, 0, yaw_rad]),
         )
         self._set_friction(body, friction)
+        self.may_sleep(body)
         return body
 
     def add_mark(self, size_m, position_m, *, rgba) -> int:
@@ -150,6 +169,7 @@ class World:
         """Move a body, upright and at rest. For building scenes only, never while a policy runs."""
         self.bullet.resetBasePositionAndOrientation(body, list(position_m), [0, 0, 0, 1])
         self.bullet.resetBaseVelocity(body, [0, 0, 0], [0, 0, 0])
+        self.wake(body)
 
     def at_rest(self, body: int) -> bool:
         """Whether a body's velocities are below what solver noise leaves on a resting one."""
@@ -157,11 +177,14 @@ class World:
         return bool(np.linalg.norm(linear) < _REST_LINEAR_M_PER_S and np.linalg.norm(angular) < _REST_ANGULAR_RAD_PER_S)
 
     def settle(self, bodies, limit_s: float = 2.0) -> None:
-        """Step until all `bodies` rest, at most `limit_s` simulated seconds."""
+        """Step until all `bodies` rest, at most `limit_s` simulated seconds; those that do sleep from now on (`may_sleep`)."""
         end = self.time_s + limit_s
         self.advance_to(self.time_s + 0.1)
         while self.time_s < end and not all(self.at_rest(body) for body in bodies):
             self.advance_to(self.time_s + 0.05)
+        for body in bodies:
+            if self.at_rest(body):
+                self._activation(body, self.bullet.ACTIVATION_STATE_SLEEP)
 
     def settle_arm(self, limit_s: float = 2.0) -> None:
         """Step until the arm is still, at most `limit_s` simulated seconds."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mqe_core.geometry import rotation_angle
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.geometry import TOOL_DOWN, make_pose, rotation_angle
+from mqe_core.kinematics import forward_kinematics, inverse_kinematics
 from mqe_core.spec import load_robot_spec
 from mqe_sim.arm import PHYSICS_HZ
 from mqe_sim.collect import run_oracle
 from mqe_sim.scene import make_scene
 from mqe_sim.tasks import make_task
+from mqe_sim.urdf import Part
 from mqe_sim.world import World
 
 SPEC = load_robot_spec()
@@ -55,7 +56,7 @@ def test_nothing_but_the_gear_between_the_fingers_is_held_by_a_constraint(world)
 
 @pytest.mark.parametrize("turn, seen", [(0.0, 0.0), (0.3, 0.3), (-0.7, -0.7), (np.pi / 2 + 0.2, 0.2), (1.0, 1.0 - np.pi / 2)])
 def test_the_yaw_of_a_box_is_known_up_to_quarter_turns(world, turn, seen):
-    box = world.add_box([0.02] * 3, [0.3, 0.0, 0.02], rgba=(1, 0, 0, 1), mass_kg=0.05, friction=0.8, yaw_rad=turn)
+    box = world.add_body([Part((0.04, 0.04, 0.04))], [0.3, 0.0, 0.02], mass_kg=0.05, friction=0.8, yaw_rad=turn)
     assert world.yaw(box) == pytest.approx(seen, abs=1e-9)
 
 
@@ -87,7 +88,7 @@ def test_the_camera_projects_points_where_the_spec_s_pinhole_does(world):
     camera = SPEC.camera
     for xy in ([0.25, 0.05], [0.35, -0.05], [0.25, -0.06]):  # clear of the arm at its neutral pose
         point = np.array([*xy, 0.05])
-        body = world.add_box([0.006] * 3, point, rgba=(1, 0, 0, 1), mass_kg=0, friction=0.5)
+        body = world.add_body([Part((0.012, 0.012, 0.012), rgba=(1.0, 0.0, 0.0, 1.0))], point, mass_kg=0.0, friction=0.5)
         x, y, z = camera.rotation.T @ (point - camera.position_m)
         expected = np.array([camera.fx_px * x / z + camera.cx_px, camera.fy_px * y / z + camera.cy_px]) / 2
         image = world.render(camera.width_px // 2, camera.height_px // 2).astype(int)
@@ -95,6 +96,38 @@ def test_the_camera_projects_points_where_the_spec_s_pinhole_does(world):
         assert len(rows) > 10
         np.testing.assert_allclose([columns.mean(), rows.mean()], expected, atol=2.0)
         world.bullet.removeBody(body)
+
+
+def test_the_table_looks_like_the_box_it_is(world):
+    picture = world.render(128, 96)
+    bullet = world.bullet
+    half_m = [1.0, 1.2, 0.02]
+    colour = bullet.getVisualShapeData(world.table)[0][7]
+    visual = bullet.createVisualShape(bullet.GEOM_BOX, halfExtents=half_m, rgbaColor=colour, specularColor=[0, 0, 0])
+    bullet.removeBody(world.table)
+    bullet.createMultiBody(0.0, -1, visual, [0.4, 0.0, -half_m[2]])
+    np.testing.assert_array_equal(world.render(128, 96), picture)
+
+
+def test_a_thing_sleeps_once_settled_and_wakes_when_pushed_or_moved(world):
+    """Sleep spares time and changes nothing: what is pushed moves, and what is put into the air falls."""
+    pushed, moved = (
+        world.add_body([Part((0.03, 0.03, 0.03))], [x, y, 0.016], mass_kg=0.05, friction=0.5) for x, y in ((0.30, 0.0), (0.30, 0.20))
+    )
+    world.settle([pushed, moved])
+    world.advance_to(world.time_s + 0.1)
+    at = world.position(pushed)
+    world.advance_to(world.time_s + 1.0)
+    np.testing.assert_array_equal(world.position(pushed), at)  # not even the solver's noise
+    joints = world.arm.joints()
+    for y in (-0.05, 0.05):  # down beside it, then through where it stands
+        joints = inverse_kinematics(SPEC, make_pose(TOOL_DOWN, np.array([0.30, y, 0.03])), joints)
+        world.command(joints, 0.0)
+        world.advance_to(world.time_s + 1.5)
+    assert world.position(pushed)[1] > at[1] + 0.03
+    world.place_body(moved, [0.30, 0.20, 0.10])
+    world.advance_to(world.time_s + 1.0)
+    assert world.position(moved)[2] == pytest.approx(0.015, abs=0.002)
 
 
 def test_unknown_tasks_and_negative_seeds_are_refused(world):
