@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.config import key
 from mqe_core.learning.goal_sampling import GoalMixture
+from mqe_core.learning.landmarks import WIDTH
 from mqe_core.learning.networks import ENCODERS, MeanActor, PairEncoder
 from mqe_core.learning.observations import ObservationSpec
 
@@ -32,9 +33,14 @@ class ActorConfig:
     actor_goal_current: float = key(0.0, "probability that an actor goal is the frame itself")
     actor_goal_trajectory: float = key(1.0, "probability that it is a later frame of the episode, uniformly")
     actor_goal_scene: float = key(0.0, "probability that it is the end of this episode or of one recorded later in the same scene")
+    actor_goals_crossed: bool = key(False, "train each row towards the goals of other rows, too, that come later in its scene (eq. 15 has all pairs)")
+    actor_fusion: str = key("early", "how the policy sees images: both as six channels (early), or each alone and then side by side", choices=("early", "late"))
+    landmark_weight: float = key(0.0, "weight of predicting, beside the action, where the hand is and where the gripper next opens or closes")
     actor_goal_random: float = key(0.0, "probability that it is any frame of the data")
 
     def __post_init__(self) -> None:
+        if self.landmark_weight < 0.0:
+            raise ValueError(f"landmark_weight must not be negative, got {self.landmark_weight}")
         if self.alpha < 0.0:
             raise ValueError(f"alpha must not be negative, got {self.alpha}")
         if self.actor_components < 1 or not self.actor_std > 0.0:
@@ -50,6 +56,10 @@ class Agent(nn.Module):
     """Networks and the loss of one batch. `discount` is that of what `steps_to_goal` is made from, None where there is none."""
 
     discount: float | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image_encoder: nn.Module | None = None  # frozen, in front of an agent that was trained on its features; see features.py
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The scalar that one optimiser step descends, and detached scalar metrics by name."""
@@ -79,6 +89,9 @@ class PolicyModule(nn.Module):
         self.agent = agent
 
     def forward(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor | None]:
+        encoder = self.agent.image_encoder
+        if encoder is not None:
+            observation, goal = encoder(observation), encoder(goal)
         return self.agent.deployed(observation, goal)
 
 
@@ -89,6 +102,7 @@ class ActionDistribution:
     logits: Tensor  # (B, K)
     means: Tensor  # (B, K, A), before clipping
     std: float
+    landmarks: Tensor | None = None  # (B, 7), where the policy predicts them
 
     @property
     def mode(self) -> Tensor:
@@ -112,45 +126,59 @@ class ActionHead(nn.Module):
         self.components, self.std = config.actor_components, config.actor_std
         # One network for means and weights; a single component needs no weight.
         weights = self.components if self.components > 1 else 0
-        outputs = self.components * action_dim + weights
+        self.landmarks = WIDTH if config.landmark_weight > 0.0 else 0
+        outputs = self.components * action_dim + weights + self.landmarks
         self.network = MeanActor(in_features, config.hidden_dims, outputs, config.actor_layer_norm)
         if weights:
             with torch.no_grad():  # components that begin alike would stay alike
-                self.network.head.bias[weights:].uniform_(-0.5, 0.5)
+                self.network.head.bias[weights : outputs - self.landmarks].uniform_(-0.5, 0.5)
 
     def forward(self, features: Tensor) -> ActionDistribution:
         out = self.network(features)
+        landmarks = None
+        if self.landmarks:
+            out, landmarks = out[:, : -self.landmarks], out[:, -self.landmarks :]
         if self.components == 1:
-            return ActionDistribution(torch.zeros_like(out[:, :1]), out[:, None], self.std)
-        return ActionDistribution(out[:, : self.components], out[:, self.components :].unflatten(-1, (self.components, -1)), self.std)
+            return ActionDistribution(torch.zeros_like(out[:, :1]), out[:, None], self.std, landmarks)
+        means = out[:, self.components :].unflatten(-1, (self.components, -1))
+        return ActionDistribution(out[:, : self.components], means, self.std, landmarks)
 
 
 class GoalActor(nn.Module):
-    """The policy: distribution over actions of observation and goal, seen together by an encoder of its own."""
+    """The policy: distribution over actions of observation and goal, seen by an encoder of its own."""
 
     def __init__(self, config: ActorConfig, observation: ObservationSpec, action_dim: int, statistics: StateStatistics) -> None:
         super().__init__()
-        self.encoder = PairEncoder(config.encoder, observation, statistics, config.encoder_bfloat16)
+        self.encoder = PairEncoder(config.encoder, observation, statistics, config.encoder_bfloat16, config.actor_fusion)
         self.head = ActionHead(config, self.encoder.out_features, action_dim)
 
-    def forward(self, observations: Tensor, goals: Tensor) -> ActionDistribution:
-        return self.head(self.encoder(observations, goals))
+    def forward(self, observations: Tensor, goals: Tensor, pairs: Tensor | None = None) -> ActionDistribution:
+        """Of every observation with its goal, or of the ``pairs (P, 2)`` of them."""
+        return self.head(self.encoder(observations, goals, pairs))
 
 
 def actor_loss(
-    chosen: ActionDistribution, actions: Tensor, q: Tensor | None, *, alpha: float, q_weight: float = 1.0
+    config: ActorConfig, chosen: ActionDistribution, batch: Batch, q: Tensor | None = None, q_weight: float = 1.0
 ) -> tuple[Tensor, Metrics]:
-    """DDPG+BC: ``-q_weight * mean(q) / mean|q| - alpha * mean log_prob(actions)``.
+    """DDPG+BC over the batch's pairs: ``-q_weight * mean(q) / mean|q| - alpha * mean log_prob(actions)``, and the landmarks' squared error.
 
-    ``actions (B, A)``; ``q (B,)`` is the value of the clipped mode, None where there is no Q term.
+    ``chosen`` is the policy's answer to each of the P pairs; ``q (P,)`` the value of its clipped mode, None where there is no Q term.
+    Every row weighs the same in the means, however many goals it meets.
     """
-    bc_loss = -chosen.log_prob(actions).mean()
-    loss = alpha * bc_loss
-    error = (chosen.mode - actions).square().mean()
+    (row, _), weights = batch.rows_and_goals, batch.pair_weights
+    actions = batch.actions[row]
+    bc_loss = -(chosen.log_prob(actions) * weights).sum()
+    loss = config.alpha * bc_loss
+    error = ((chosen.mode - actions).square().mean(-1) * weights).sum()
     metrics = {"bc_loss": bc_loss.detach(), "action_mse": error.detach()}
     if q is not None:
-        loss = loss - q_weight * q.mean() / (q.abs().mean().detach() + 1e-6)
-        metrics["q_mean"] = q.mean().detach()
+        q_mean = (q * weights).sum()
+        loss = loss - q_weight * q_mean / ((q.abs() * weights).sum().detach() + 1e-6)
+        metrics["q_mean"] = q_mean.detach()
+    if chosen.landmarks is not None:
+        landmark_loss = ((chosen.landmarks - batch.landmarks[row]).square().mean(-1) * weights).sum()
+        loss = loss + config.landmark_weight * landmark_loss
+        metrics["landmark_mse"] = landmark_loss.detach()
     return loss, metrics
 
 

@@ -37,8 +37,11 @@ class Augmentation:
     padding: int = 3  # pixels
     colour: float = 0.0  # strength: brightness and contrast +-colour, tint +-colour/2
 
-    def __call__(self, rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
-        """``(keys, B, H, W, 3) uint8`` -> the same shape. Draws from ``rng`` in the same order whatever the coin says."""
+    def __call__(self, rng: np.random.Generator, images: np.ndarray, alike: np.ndarray | None = None) -> np.ndarray:
+        """``(keys, B, H, W, 3) uint8`` -> the same shape. Draws from ``rng`` in the same order whatever the coin says.
+
+        Rows of one number in ``alike (B,)`` get the same change.
+        """
         keys, rows = images.shape[:2]
         apply = rng.random() < self.probability
         offsets = rng.integers(0, 2 * self.padding + 1, size=(rows, 2))
@@ -46,6 +49,9 @@ class Augmentation:
         tint = 1.0 + rng.uniform(-self.colour / 2, self.colour / 2, (rows, 3)).astype(np.float32)
         if not apply:
             return images
+        if alike is not None:
+            _, first, same = np.unique(alike, return_index=True, return_inverse=True)
+            offsets, brightness, contrast, tint = (values[first][same] for values in (offsets, brightness, contrast, tint))
         flat = images.reshape(keys * rows, *images.shape[2:])
         flat = random_crop(flat, np.tile(offsets, (keys, 1)), self.padding)
         if self.colour > 0.0:

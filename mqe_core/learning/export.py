@@ -70,7 +70,7 @@ def export_run(
     """
     agent, config, metadata = load_run(run, checkpoint)
     observation = metadata["observation"]
-    if observation["kind"] != "pixels":
+    if observation["kind"] == "state":
         raise ValueError(
             f"{run} was trained on {observation['kind']} observations; a policy bundle takes camera images: "
             "train with --observation pixels"

@@ -74,6 +74,10 @@ class TransitionIndex:
         last_valid_before_end = np.searchsorted(self.indices, ends, side="left") - 1
         return self.indices[np.maximum(last_valid_before_end, 0)][stretch_of]
 
+    def scene(self, frames: np.ndarray) -> np.ndarray:
+        """The number of each frame's scene, in the store's order."""
+        return self._scene[frames]
+
     def draw(self, rng: np.random.Generator, count: int, scenes: int = 0) -> np.ndarray:
         """``count`` valid frames, uniformly with replacement; with ``scenes`` from the scenes of so many of such frames, equally from each.
 
@@ -115,6 +119,16 @@ class TransitionIndex:
         if mixture.current > 0.0:
             goals = np.where(rng.random(t.shape) < mixture.current, t, goals)
         return goals
+
+
+    def crossed_pairs(self, rows: GoalIndices) -> np.ndarray:
+        """``(P, 2)``: rows, and rows whose actor goal comes later in the first one's scene, each picture once; the own goal always."""
+        own = np.arange(len(rows.observation))
+        goals, first, same = np.unique(rows.actor_goal, return_index=True, return_inverse=True)
+        later = (self._scene[rows.observation][:, None] == self._scene[goals]) & (rows.observation[:, None] < goals)
+        later[own, same] = True
+        row, goal = np.nonzero(later)
+        return np.stack([row, first[goal]], axis=1)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class ImageEncoder(nn.Module):
         self, convolutions: nn.Module, channels: int, image_size: int, out_features: int, layer_norm: bool, bfloat16: bool = False
     ) -> None:
         super().__init__()
-        self.bfloat16 = bfloat16
+        self.bfloat16, self.channels = bfloat16, channels
         self.convolutions = convolutions
         with torch.no_grad():
             flat = convolutions(torch.zeros(1, channels, image_size, image_size)).numel()
@@ -183,6 +183,18 @@ def strided_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def patch_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
+    """Encoder for CPUs without bfloat16: patches of 4x4 pixels, then 3x3 convolutions, the first of stride 2 (64 -> 8 pixels)."""
+    layers: list[nn.Module] = [Centre()]
+    for index, width in enumerate(widths):
+        convolution = nn.Conv2d(channels, width, 4, stride=4) if index == 0 else nn.Conv2d(channels, width, 3, stride=3 - min(index, 2), padding=1)
+        nn.init.kaiming_uniform_(convolution.weight, nonlinearity="relu")
+        nn.init.zeros_(convolution.bias)
+        layers += [convolution, nn.ReLU(inplace=True)]
+        channels = width
+    return nn.Sequential(*layers)
+
+
 class FilmedEncoder(nn.Module):
     """An image encoder steered by a vector: FiLM, ``x * (1 + scale) + shift`` per channel after each of its outer convolutions.
 
@@ -205,6 +217,7 @@ class FilmedEncoder(nn.Module):
 
 ENCODERS = {  # name: (convolutions, widths, features after the dense layer, LayerNorm there)
     "impala_small": (impala_convolutions, (16, 32, 32), 512, False),
+    "patch": (patch_convolutions, (64, 64, 64), 256, True),
     "strided": (strided_convolutions, (32, 32, 64, 64), 256, True),
     "strided_small": (strided_convolutions, (16, 32, 32, 32), 256, True),
 }
@@ -219,25 +232,36 @@ def make_image_encoder(name: str, channels: int, image_size: int, bfloat16: bool
 
 
 class PairEncoder(nn.Module):
-    """Features of an observation and a goal seen together, ``(B, ...), (B, ...) -> (B, out_features)``.
+    """Features of observations and goals, ``(B, ...), (G, ...) -> (P, out_features)`` for P pairs of them.
 
-    Images enter one encoder as six channels; states are standardised and stand side by side.
+    ``fusion`` "early": the two images of a pair enter one encoder as six channels. "late", and always for states: each is encoded once, by the
+    same encoder, and the features of a pair stand side by side.
     """
 
-    def __init__(self, name: str, observation: ObservationSpec, statistics: tuple[Tensor, Tensor] | None, bfloat16: bool = False) -> None:
+    def __init__(
+        self, name: str, observation: ObservationSpec, statistics: tuple[Tensor, Tensor] | None, bfloat16: bool = False, fusion: str = "early"
+    ) -> None:
         super().__init__()
-        self.pixels = observation.kind == "pixels"
-        if self.pixels:
+        self.early = observation.kind == "pixels" and fusion == "early"
+        if self.early:
             self.encoder = make_image_encoder(name, 6, observation.image_size, bfloat16)
             self.out_features = self.encoder.out_features
         else:
-            self.encoder = make_encoder(name, observation, statistics)
+            self.encoder = make_encoder(name, observation, statistics, bfloat16)
             self.out_features = 2 * self.encoder.out_features
 
-    def forward(self, observations: Tensor, goals: Tensor) -> Tensor:
-        if self.pixels:
-            return self.encoder(torch.cat([observations, goals], dim=-1))
-        return torch.cat([self.encoder(observations), self.encoder(goals)], dim=-1)
+    def forward(self, observations: Tensor, goals: Tensor, pairs: Tensor | None = None) -> Tensor:
+        """``pairs (P, 2)``: numbers of an observation and of a goal; None: the first with the first, and so on."""
+        if pairs is None:
+            if self.early:
+                return self.encoder(torch.cat([observations, goals], dim=-1))
+            return torch.cat([self.encoder(observations), self.encoder(goals)], dim=-1)
+        row, column = pairs.unbind(1)
+        if self.early:
+            return self.encoder(torch.cat([observations[row], goals[column]], dim=-1))
+        used, column = column.unique(return_inverse=True)
+        features, goal_features = self.encoder(torch.cat([observations, goals[used]])).split([len(observations), len(used)])
+        return torch.cat([features[row], goal_features[column]], dim=-1)
 
 
 def make_encoder(
@@ -246,9 +270,9 @@ def make_encoder(
     """Encoder of one observation: the named one for images, standardisation for states."""
     if observation.kind == "pixels":
         return make_image_encoder(name, 3, observation.image_size, bfloat16)
-    if observation.kind == "state":
+    if observation.kind in ("state", "features"):
         return StateEncoder(*(statistics or (torch.zeros(observation.state_dim), torch.ones(observation.state_dim))))
-    raise ValueError(f"unknown observation kind {observation.kind!r}: expected 'pixels' or 'state'")
+    raise ValueError(f"unknown observation kind {observation.kind!r}: expected 'pixels', 'state' or 'features'")
 
 
 def xavier_init(module: nn.Module) -> None:

@@ -22,7 +22,7 @@ DECODE_CHUNK = 512
 
 @dataclass(frozen=True)
 class ObservationSpec:
-    """What an observation is: ``kind`` "pixels" with ``image_size`` (square, RGB), or "state" with ``state_dim``."""
+    """What an observation is: ``kind`` "pixels" with ``image_size`` (square, RGB), "state" with ``state_dim``, or "features" of pixels with both."""
 
     kind: str
     image_size: int = 0

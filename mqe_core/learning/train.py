@@ -23,6 +23,8 @@ from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.learning import config as configuration
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.checkpoint import MetricsTable, load_checkpoint, save_checkpoint, write_atomically
+from mqe_core.learning.features import encoder_of, load_encoder, save_encoder
+from mqe_core.learning.networks import ImageEncoder
 from mqe_core.learning.observations import ActionScale, ObservationSpec
 from mqe_core.learning.trainer import RunConfig, Trainer, make_config
 
@@ -53,7 +55,8 @@ def train(
     kept = read_metadata(out) if resume else None if init is None else read_metadata(init)
     if resume and not checkpoint.exists() and kept.get("init"):  # interrupted before its first checkpoint
         init = Path(kept["init"]["path"])
-    trainer = Trainer(store, config, progress, scale=None if kept is None else action_scale(kept))
+    encoder = _frozen_encoder(config, out, resume)
+    trainer = Trainer(store, config, progress, scale=None if kept is None else action_scale(kept), encoder=encoder)
     if init is not None:
         _take_weights(trainer, init)
     if resume and checkpoint.exists():
@@ -64,6 +67,21 @@ def train(
         metadata = describe_run(store, data, trainer, init)
         write_atomically(out / "metadata.json", (json.dumps(metadata, indent=1) + "\n").encode())
     return _loop(trainer, out, progress)
+
+
+def _frozen_encoder(config: RunConfig, out: Path, resume: bool) -> ImageEncoder | None:
+    """The encoder of ``features_of``, copied into the run folder ``out``; None where the configuration names none."""
+    source = config.train.features_of
+    if not source:
+        return None
+    if resume:
+        return load_encoder(out)
+    agent, its_config, metadata = load_run(source)
+    if metadata["observation"]["kind"] != "pixels":
+        raise ValueError(f"{source} was not trained from pixels: features_of needs the run that trained the encoder")
+    encoder = encoder_of(agent, source)
+    save_encoder(encoder, its_config.agent.encoder, metadata["observation"]["image_size"], out)
+    return encoder
 
 
 def _take_weights(trainer: Trainer, init: Path) -> None:
@@ -195,6 +213,8 @@ def load_run(run_dir: str | Path, checkpoint: str = "latest") -> tuple[nn.Module
         raise ValueError(f"the checkpoint in {run_dir} does not fit the networks of this version: train again ({error})") from error
     for parameter, mean in zip(agent.parameters(), state.get("average", ())):  # empty unless average_decay is on
         parameter.data.copy_(mean)
+    if spec.kind == "features":
+        agent.image_encoder = load_encoder(run_dir)
     return agent.eval(), config, {**metadata, "step": state["step"]}
 
 

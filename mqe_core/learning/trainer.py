@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ from mqe_core.learning.augmentation import Augmentation
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.checkpoint import MetricMeans
 from mqe_core.learning.config import key
+from mqe_core.learning.features import FeatureObservations
 from mqe_core.learning.goal_sampling import TransitionIndex
+from mqe_core.learning.landmarks import landmarks
+from mqe_core.learning.networks import ImageEncoder
 from mqe_core.learning.observations import ActionScale, PixelObservations, StateObservations, fit_action_scale
 
 logger = logging.getLogger(__name__)
@@ -31,6 +35,8 @@ class TrainConfig:
 
     agent: str = key("mqe", "algorithm", choices=tuple(AGENTS))
     observation: str = key("auto", "pixels, state, or auto: pixels where the store holds images", choices=("auto", "pixels", "state"))
+    features_of: str = key("", "run folder whose image encoder, frozen, makes the observations (it was trained from pixels); empty: none")
+    feature_copies: int = key(1, "copies of those features, all but the first of images shifted by up to augment_padding; rows draw theirs")
     camera: int = key(0, "index of the camera to learn from")
     steps: int = key(1_000_000, "updates in total")
     batch_size: int = key(256, "rows per update; every row meets the goals of all rows")
@@ -52,12 +58,14 @@ class TrainConfig:
     device: str = key("auto", "cpu, cuda, or auto: cuda where there is one", choices=("auto", "cpu", "cuda"))
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
+        for name in ("steps", "batch_size", "log_every", "checkpoint_every", "feature_copies"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("warmup_steps", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera", "batch_scenes"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.features_of and self.observation == "state":
+            raise ValueError("features_of needs images: leave observation at auto or pixels")
         if not 0.0 <= self.average_decay < 1.0:
             raise ValueError(f"average_decay must lie in [0, 1), got {self.average_decay}")
         if not self.learning_rate > 0:
@@ -102,8 +110,10 @@ def keys_for(agent: str, values: dict[str, Any]) -> dict[str, Any]:
 class Trainer:
     """Everything that changes during a run: networks, optimiser, random state, step; ``update`` moves it by one batch."""
 
-    def __init__(self, store: EpisodeStore, config: RunConfig, progress: bool = True, scale: ActionScale | None = None) -> None:
-        """``scale``: of the actions; fitted to the data where it is not given."""
+    def __init__(
+        self, store: EpisodeStore, config: RunConfig, progress: bool = True, scale: ActionScale | None = None, encoder: ImageEncoder | None = None
+    ) -> None:
+        """``scale``: of the actions; fitted to the data where it is not given. ``encoder``: the frozen one of ``features_of``."""
         self.config = config
         train = config.train
         if train.threads:
@@ -116,7 +126,13 @@ class Trainer:
         self.means = MetricMeans()
 
         statistics = None
-        if train.observation == "pixels" or (train.observation == "auto" and store.num_cameras > 0):
+        if encoder is not None:
+            cache, padding = Path(train.features_of) / "features", train.augment_padding
+            self.observations = FeatureObservations(
+                store, train.camera, encoder, cache, copies=train.feature_copies, padding=padding, progress=progress
+            )
+            statistics = tuple(torch.from_numpy(array) for array in self.observations.statistics())
+        elif train.observation == "pixels" or (train.observation == "auto" and store.num_cameras > 0):
             self.observations = PixelObservations(store, train.camera, train.image_memory_mb, progress)
         else:
             self.observations = StateObservations(store)
@@ -128,6 +144,7 @@ class Trainer:
         self.validation_transitions = TransitionIndex(valid & held_out, *ends) if held_out.any() else None
         self.action_scale = scale or fit_action_scale(store.actions[self.transitions.indices])
         self.actions = self.action_scale.normalise(np.nan_to_num(store.actions))  # NaN only at frames that are never drawn
+        self.landmarks = landmarks(store) if config.agent.landmark_weight > 0.0 else None
         self.augmentation = Augmentation(train.augment_probability, train.augment_padding, train.augment_colour)
         self.sampler = config.agent.sampler()
         self.agent = AGENTS[train.agent][0](config.agent, self.observations.spec, self.actions.shape[1], statistics)
@@ -140,10 +157,16 @@ class Trainer:
         train = self.config.train
         rows = self.sampler.sample(transitions, rng, train.batch_size, train.batch_scenes)
         keys = np.stack([rows.observation, rows.waypoint, rows.value_goal, rows.actor_goal])  # (4, B)
-        frames = self.observations.take(keys.reshape(-1))
+        if augment and train.feature_copies > 1 and self.observations.spec.kind == "features":
+            copies = rng.integers(train.feature_copies, size=train.batch_size)
+            frames = self.observations.take(keys.reshape(-1), np.tile(copies, len(keys)))
+        else:
+            frames = self.observations.take(keys.reshape(-1))
         frames = frames.reshape(*keys.shape, *frames.shape[1:])
         if augment and self.observations.spec.kind == "pixels":
-            frames = self.augmentation(rng, frames)
+            # Goals that are shared among the rows of a scene are shifted as it is.
+            alike = transitions.scene(rows.observation) if self.config.agent.actor_goals_crossed else None
+            frames = self.augmentation(rng, frames, alike)
         observations, waypoints, value_goals, actor_goals = torch.from_numpy(frames)
         return Batch(
             observations=observations,
@@ -153,6 +176,8 @@ class Trainer:
             value_goals=value_goals,
             at_value_goal=torch.from_numpy(rows.value_goal == rows.observation),
             actor_goals=actor_goals,
+            actor_pairs=torch.from_numpy(transitions.crossed_pairs(rows)) if self.config.agent.actor_goals_crossed else None,
+            landmarks=None if self.landmarks is None else torch.from_numpy(self.landmarks[rows.observation]),
         ).to(self.device)
 
     def restart_average(self) -> None:

@@ -196,3 +196,23 @@ def test_a_batch_of_few_scenes_still_draws_every_frame_equally() -> None:
     assert (np.abs(frequencies - law) <= 5 * np.sqrt(law / len(batches))).all()
     two = transitions.draw(rng, 400, scenes=2)
     assert set(two) <= set(np.flatnonzero(valid))
+
+
+def test_crossed_pairs_equal_the_obvious_version() -> None:
+    """Two scenes of two episodes: later goals of a row's own scene, each picture once, and its own goal whatever it is."""
+    ends = np.array([5, 9, 16, 20])
+    valid = np.ones(20, dtype=bool)
+    valid[ends - 1] = False
+    transitions = TransitionIndex(valid, ends, scene_ends=np.array([9, 20]))
+    mixture = GoalMixture(current=0.1, trajectory=0.3, random=0.1, scene=0.5)
+    rows = WaypointSampler(0.9, 0.5, 0.2, mixture).sample(transitions, np.random.default_rng(0), 40)
+    pairs = transitions.crossed_pairs(rows)
+    scene = [0 if frame < 9 else 1 for frame in range(20)]
+    expected = set()
+    for row, t in enumerate(rows.observation):
+        for goal in set(rows.actor_goal.tolist()):
+            if goal == rows.actor_goal[row] or (scene[goal] == scene[t] and goal > t):
+                expected.add((row, int(goal)))
+    assert {(int(row), int(rows.actor_goal[goal])) for row, goal in pairs} == expected
+    assert len(pairs) == len(expected), "each picture once"
+    assert len({int(column) for column in pairs[:, 1]}) == len(set(rows.actor_goal.tolist()))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mqe_core.learning.actor import ActionDistribution, actor_loss
+from mqe_core.learning.actor import ActionDistribution, ActorConfig, actor_loss
 from mqe_core.learning.agents.mqe import MQEAgent
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.networks import EnsembleMLP, SameMaxPool, make_image_encoder
@@ -96,7 +96,10 @@ def test_q_is_the_worst_member_at_the_clipped_action(tiny_config: Callable[..., 
 
 def test_actor_loss_by_hand() -> None:
     mean, actions = torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 1.0]])
-    loss, metrics = actor_loss(ActionDistribution(torch.zeros(1, 1), mean[:, None], 1.0), actions, torch.tensor([-2.0]), alpha=3.0, q_weight=0.5)
+    config, one = ActorConfig(alpha=3.0), {name: value[:1] for name, value in vars(make_batch()).items() if value is not None}
+    batch = Batch(**{**one, "actions": actions})
+    chosen = ActionDistribution(torch.zeros(1, 1), mean[:, None], 1.0)
+    loss, metrics = actor_loss(config, chosen, batch, torch.tensor([-2.0]), q_weight=0.5)
     bc = 0.5 * (0.25 + 1.0) + math.log(2 * math.pi)
     assert metrics["bc_loss"].item() == pytest.approx(bc)
     assert metrics["action_mse"].item() == pytest.approx(0.625)

@@ -27,8 +27,8 @@ class GCBCAgent(Agent):
         self.actor = GoalActor(config, observation, action_dim, state_statistics)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
-        chosen = self.actor(batch.observations, batch.actor_goals)
-        loss, metrics = actor_loss(chosen, batch.actions, None, alpha=self.config.alpha)
+        chosen = self.actor(batch.observations, batch.actor_goals, batch.actor_pairs)
+        loss, metrics = actor_loss(self.config, chosen, batch)
         return loss, named("actor", metrics)
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, None]:

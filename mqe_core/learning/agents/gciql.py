@@ -69,11 +69,12 @@ class GCIQLAgent(Agent):
         q = self.q(batch.observations, batch.value_goals, batch.actions)
         q_loss = (q - q_target).square().sum(0).mean()
 
-        chosen = self.actor(batch.observations, batch.actor_goals)
+        chosen = self.actor(batch.observations, batch.actor_goals, batch.actor_pairs)
+        row, column = batch.rows_and_goals
         chosen_q = functional_call(
-            self.q, frozen_parameters(self.q), (batch.observations, batch.actor_goals, chosen.mode.clamp(-1.0, 1.0))
+            self.q, frozen_parameters(self.q), (batch.observations[row], batch.actor_goals[column], chosen.mode.clamp(-1.0, 1.0))
         ).amin(0)
-        actor, metrics = actor_loss(chosen, batch.actions, chosen_q, alpha=config.alpha)
+        actor, metrics = actor_loss(config, chosen, batch, chosen_q)
         critic = {"value_loss": value_loss, "q_loss": q_loss, "value_mean": value.mean()}
         return value_loss + q_loss + actor, {**named("critic", {k: v.detach() for k, v in critic.items()}), **named("actor", metrics)}
 

@@ -146,11 +146,12 @@ class MQEAgent(Agent):
             invariance_weight=config.invariance_weight,
         )
 
-        chosen = self.actor(batch.observations, batch.actor_goals)
+        chosen = self.actor(batch.observations, batch.actor_goals, batch.actor_pairs)
         q = None
         if config.q_weight > 0.0:
-            q = self._action_value(observation_features.detach(), chosen.mode.clamp(-1.0, 1.0), psi_actor_goal)
-        actor, actor_metrics = actor_loss(chosen, batch.actions, q, alpha=config.alpha, q_weight=config.q_weight)
+            row, column = batch.rows_and_goals
+            q = self._action_value(observation_features.detach()[row], chosen.mode.clamp(-1.0, 1.0), psi_actor_goal[:, column])
+        actor, actor_metrics = actor_loss(config, chosen, batch, q, config.q_weight)
         return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
 
     def _action_value(self, observation_features: Tensor, actions: Tensor, psi_goal: Tensor) -> Tensor:

@@ -73,8 +73,9 @@ class TRAAgent(Agent):
         psi, psi_actor = goals.split(len(batch.actions), dim=1)
         alignment, critic = alignment_loss(phi, psi)
         size = phi.square().mean() + psi.square().mean()
-        chosen = self._choose(batch.observations, phi, psi_actor)
-        actor, metrics = actor_loss(chosen, batch.actions, None, alpha=config.alpha)
+        row, column = batch.rows_and_goals
+        chosen = self._choose(batch.observations[row], phi[:, row], psi_actor[:, column])
+        actor, metrics = actor_loss(config, chosen, batch)
         loss = config.alignment_weight * alignment + config.size_weight * size + actor
         return loss, {**named("critic", critic), **named("actor", metrics)}
 

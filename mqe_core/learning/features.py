@@ -1,0 +1,99 @@
+"""Observations as the features of a frozen image encoder, computed once for every frame of a store.
+
+An update on them costs a small part of one from pixels, so that several methods can be compared on one encoder. The run that brought the
+encoder about keeps the features in its folder, for the next run that asks; each run on them holds a copy of the encoder itself, as export
+puts it in front of the policy.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from mqe_core.data.episode_store import EpisodeStore
+from mqe_core.learning.augmentation import random_crop
+from mqe_core.learning.checkpoint import load_checkpoint, save_checkpoint
+from mqe_core.learning.networks import ImageEncoder, make_image_encoder
+from mqe_core.learning.observations import MIN_STATE_STD, ObservationSpec
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 512  # images encoded at a time
+ENCODER_FILE = "encoder.pt"  # in a run folder: its frozen encoder
+
+
+class FeatureObservations:
+    """One camera's images as features, ``take`` gives float32; ``copies`` after the first are of randomly shifted images."""
+
+    def __init__(
+        self, store: EpisodeStore, camera: int, encoder: ImageEncoder, cache: Path, *, copies: int = 1, padding: int = 0, progress: bool = True
+    ) -> None:
+        """``cache`` is a folder; what lies there from the same encoder, store, camera, copies and padding is used again."""
+        self.available = store.has_image(camera)
+        self.copies = copies
+        self.spec = ObservationSpec("features", image_size=store.image_size, state_dim=encoder.out_features)
+        path = Path(cache) / f"{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"
+        if not path.exists():
+            features = np.stack([_encode_all(store, camera, encoder, padding if copy else 0, copy, progress) for copy in range(copies)])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".partial.npy")
+            np.save(partial, features)
+            partial.replace(path)
+        self._features = np.load(path)  # (copies, N, D) float16
+
+    def take(self, indices: np.ndarray, copies: np.ndarray | int = 0) -> np.ndarray:
+        """``(n,)`` frame indices, and the copy of each (the plain one by default) -> ``(n, D) float32``."""
+        return self._features[copies, indices].astype(np.float32)
+
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation over all frames that have an image, each ``(D,) float32``."""
+        plain = self._features[0][self.available].astype(np.float32)
+        return plain.mean(0), np.maximum(plain.std(0), MIN_STATE_STD)
+
+
+def _encode_all(store: EpisodeStore, camera: int, encoder: ImageEncoder, padding: int, seed: int, progress: bool) -> np.ndarray:
+    """``(N, D) float16``; every image is shifted by up to ``padding`` pixels, all of an episode alike."""
+    frames = np.flatnonzero(store.has_image(camera))
+    features = np.zeros((store.num_frames, encoder.out_features), dtype=np.float16)
+    shifts = np.random.default_rng(seed).integers(0, 2 * padding + 1, size=(store.num_episodes, 2))
+    shifts = np.repeat(shifts, np.diff(store.episode_ends, prepend=0), axis=0)
+    with torch.no_grad(), tqdm(total=len(frames), desc="encoding images", unit="img", disable=not progress, leave=False) as bar:
+        for chunk in np.array_split(frames, range(CHUNK, len(frames), CHUNK)):
+            images = store.images(chunk, camera=camera)
+            if padding:
+                images = random_crop(images, shifts[chunk], padding)
+            features[chunk] = encoder(torch.from_numpy(images)).to(torch.float16).numpy()
+            bar.update(len(chunk))
+    return features
+
+
+def freeze(encoder: ImageEncoder) -> ImageEncoder:
+    """The encoder as it is deployed: in evaluation mode, without gradient."""
+    return encoder.eval().requires_grad_(False)
+
+
+def save_encoder(encoder: ImageEncoder, name: str, image_size: int, run: Path) -> None:
+    """Write a frozen encoder into a run folder."""
+    save_checkpoint(run / ENCODER_FILE, {"name": name, "image_size": image_size, "weights": encoder.state_dict()})
+
+
+def load_encoder(run: Path) -> ImageEncoder:
+    """The frozen encoder of a run folder that was trained on its features."""
+    saved = load_checkpoint(run / ENCODER_FILE)
+    encoder = make_image_encoder(saved["name"], 3, saved["image_size"])
+    encoder.load_state_dict(saved["weights"])
+    return freeze(encoder)
+
+
+def encoder_of(agent: nn.Module, run: str | Path) -> ImageEncoder:
+    """The encoder of single images that an agent trained from pixels; ValueError, naming its run, where it has none."""
+    candidates = [getattr(agent, "critic_encoder", None), getattr(getattr(getattr(agent, "actor", None), "encoder", None), "encoder", None)]
+    for encoder in candidates:
+        if isinstance(encoder, ImageEncoder) and encoder.channels == 3:
+            return freeze(encoder)
+    raise ValueError(f"{run} has no encoder of single images: train gcbc with actor_fusion=late, or mqe, from pixels")

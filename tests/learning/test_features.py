@@ -1,0 +1,85 @@
+"""A run on the features of a frozen encoder is a run like any other, and its bundle takes images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mqe_core.bundle import PolicyBundle
+from mqe_core.data.episode_store import EpisodeStore
+from mqe_core.golden_images import counter_image
+from mqe_core.learning.agents import AGENTS
+from mqe_core.learning.augmentation import random_crop
+from mqe_core.learning.export import export_run
+from mqe_core.learning.features import FeatureObservations, encoder_of
+from mqe_core.learning.train import action_scale, load_run, train
+from mqe_core.learning.trainer import RunConfig
+
+Config = Callable[..., RunConfig]
+ENCODER = {"agent": "gcbc", "encoder": "patch", "actor_fusion": "late", "actor_goals_crossed": True, "landmark_weight": 1.0}
+
+
+@pytest.fixture()
+def encoder_run(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> Path:
+    train(synthetic_store, tmp_path / "encoder", tiny_config(**ENCODER), progress=False)
+    return tmp_path / "encoder"
+
+
+@pytest.mark.parametrize("agent", sorted(AGENTS))
+def test_two_steps_and_resume_equal_four_steps(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, agent: str) -> None:
+    keys = {"agent": agent, "features_of": str(encoder_run), "feature_copies": 2, "actor_goals_crossed": True}
+    train(synthetic_store, tmp_path / "whole", tiny_config(steps=4, **keys), progress=False)
+    train(synthetic_store, tmp_path / "parts", tiny_config(steps=2, **keys), progress=False)
+    (encoder_run / "checkpoints" / "latest.pt").unlink()  # the run holds the encoder itself
+    train(synthetic_store, tmp_path / "parts", tiny_config(steps=4, **keys), resume=True, progress=False)
+    assert (tmp_path / "whole" / "metrics.csv").read_bytes() == (tmp_path / "parts" / "metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize("agent", sorted(AGENTS))
+def test_the_bundle_takes_images(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, agent: str, spec) -> None:
+    """The action of a bundle is that of the agent on the encoder's features, put together here by hand."""
+    run = tmp_path / "run"
+    train(synthetic_store, run, tiny_config(agent=agent, features_of=str(encoder_run)), progress=False)
+    bundle = export_run(run, tmp_path / "policy.onnx", spec)
+    assert bundle.contract.image_size == 32
+    observation, goal = (np.stack([counter_image(32, 10 * i + k) for k in range(3)]) for i in (1, 2))
+    encoder = encoder_of(load_run(encoder_run)[0], encoder_run)
+    trained, _, metadata = load_run(run)
+    with torch.no_grad():
+        action, _ = trained.deployed(*(encoder(torch.from_numpy(images)) for images in (observation, goal)))
+    scale = action_scale(metadata)
+    expected = scale.low + (action.numpy() + 1) / 2 * (scale.high - scale.low)
+    np.testing.assert_allclose(PolicyBundle.open(tmp_path / "policy.onnx").run(observation, goal)["action"], expected, atol=1e-4)
+
+
+def test_features_are_the_encoder_s_answers_and_are_kept(synthetic_store: Path, tmp_path: Path, encoder_run: Path) -> None:
+    store, encoder = EpisodeStore.open(synthetic_store), encoder_of(load_run(encoder_run)[0], encoder_run)
+    make = lambda: FeatureObservations(store, 0, encoder, tmp_path / "cache", copies=2, padding=2, progress=False)  # noqa: E731
+    features, frames = make(), np.array([0, 5, 30])
+    images = store.images(frames, camera=0)
+    with torch.no_grad():
+        np.testing.assert_allclose(features.take(frames), encoder(torch.from_numpy(images)).numpy(), atol=2e-3)
+        shifts = [[dy, dx] for dy in range(5) for dx in range(5)]
+        shifted = [encoder(torch.from_numpy(random_crop(images[:1], np.array([shift]), 2)))[0].numpy() for shift in shifts]
+    assert min(np.abs(features.take(frames[:1], np.array([1]))[0] - one).max() for one in shifted) < 2e-3
+    (kept,) = (tmp_path / "cache").glob("*.npy")
+    before = kept.stat().st_mtime_ns
+    np.testing.assert_array_equal(make().take(frames), features.take(frames))
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_what_has_no_encoder_of_single_images_is_refused(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config) -> None:
+    train(synthetic_store, tmp_path / "early", tiny_config(agent="gcbc"), progress=False)
+    with pytest.raises(ValueError, match="no encoder of single images: train gcbc with actor_fusion=late"):
+        train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(tmp_path / "early")), progress=False)
+    train(synthetic_store, tmp_path / "features", tiny_config(features_of=str(encoder_run)), progress=False)
+    with pytest.raises(ValueError, match="was not trained from pixels"):
+        train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(tmp_path / "features")), progress=False)
+    with pytest.raises(ValueError, match="not a run folder"):
+        train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(tmp_path / "nowhere")), progress=False)
+    with pytest.raises(ValueError, match="features_of needs images"):
+        tiny_config(features_of=str(encoder_run), observation="state")
