@@ -7,6 +7,7 @@ exported policy takes what a camera gives.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -97,10 +98,20 @@ class StateEncoder(nn.Module):
         return (states - self.mean) / self.std
 
 
+@functools.cache
+def has_bfloat16(device: str) -> bool:
+    """Whether a kind of device computes in bfloat16 itself."""
+    if device != "cpu":
+        return True
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return supported is not None and supported()
+
+
 class ImageEncoder(nn.Module):
     """Convolutions, flatten, one dense layer (and LayerNorm), GELU: ``(B, H, W, C) uint8 -> (B, out_features) float32``.
 
-    With ``bfloat16`` the encoder (nothing else) computes in bfloat16 while training; in evaluation mode it is always float32.
+    With ``bfloat16`` the encoder (nothing else) computes in bfloat16 while training, where the processor has it: one without emulates it, ten
+    times slower than float32. In evaluation mode it is always float32.
     """
 
     def __init__(
@@ -120,7 +131,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor, films: Sequence[Tensor] = ()) -> Tensor:
         """``films``: scale and shift ``(B, 2 * channels)`` after each outer convolution, or none; see FilmedEncoder."""
-        if self.bfloat16 and self.training:
+        if self.bfloat16 and self.training and has_bfloat16(images.device.type):
             with torch.autocast(images.device.type, dtype=torch.bfloat16):
                 return self._encode(images, films).to(torch.float32)
         return self._encode(images, films)
