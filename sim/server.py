@@ -24,7 +24,6 @@ from mqe_sim.arm import ArmState
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 
 STATE_HZ = 60.0
-CAMERA_HZ = 10.0
 _MAX_CATCH_UP_S = 0.25  # after a longer stall the world goes on from where it is instead of rushing
 _SILENCE_S = 2.0  # a client that hears nothing for so long reports a dead server
 _REPLY_TIMEOUT_MS = 15_000  # building or scoring a scene takes well under a second on an idle machine
@@ -37,13 +36,14 @@ class Server:
     """Owns the world and its sockets; `serve` runs until `stop` is called or a signal arrives."""
 
     def __init__(
-        self, spec: RobotSpec, address: str, task: str, seed: int, width: int, height: int, camera_hz: float,
+        self, spec: RobotSpec, address: str, task: str, seed: int, width: int, height: int, camera_hz: float | None = None,
         *, end_with_parent: bool = False,
     ) -> None:
         from mqe_sim.world import World  # here, so that clients of this module do not load PyBullet
 
+        """`camera_hz`: frames per second; as the spec's camera where not given."""
         _check_address(address)
-        self._spec, self._size, self._camera_period_s = spec, (width, height), 1.0 / camera_hz
+        self._spec, self._size, self._camera_period_s = spec, (width, height), 1.0 / (camera_hz or spec.camera.rate_hz)
         self._world = World(spec)
         self._context = zmq.Context()
         self._state = _bind(self._context, zmq.PUB, f"{address}.state")
@@ -286,7 +286,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
     parser.add_argument("--width", type=int, default=FRAME_WIDTH, help="pixels (default: %(default)s)")
     parser.add_argument("--height", type=int, default=FRAME_HEIGHT, help="pixels (default: %(default)s)")
-    parser.add_argument("--camera-hz", type=float, default=CAMERA_HZ, help="frames per second (default: %(default)s)")
+    parser.add_argument("--camera-hz", type=float, help="frames per second (default: the robot's camera's)")
     parser.add_argument("--end-with-parent", action="store_true", help="end when the process that started this one has ended")
     args = parser.parse_args(argv)
     try:

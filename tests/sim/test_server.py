@@ -50,6 +50,16 @@ def test_frames_are_new_and_of_the_sensor_s_view(scene):
     assert wait_for(lambda: scene.camera.read().stamp > first.stamp)
 
 
+def test_frames_come_as_often_as_the_robot_s_camera_s(scene):
+    """As fast as the machine allows: a busy one renders fewer, but never as few as half of them."""
+    stamps, end = [], time.monotonic() + 2.0
+    while time.monotonic() < end:
+        stamps.append(scene.camera.read().stamp)
+        time.sleep(0.004)
+    spans = np.diff(np.unique(stamps))
+    assert 0.9 / SPEC.camera.rate_hz < np.median(spans) < 2.0 / SPEC.camera.rate_hz
+
+
 def test_a_scene_can_be_replaced_and_scored(scene):
     client = scene._client
     before = client.goal()
