@@ -94,7 +94,7 @@ class World:
         return ArmState(self.time_s, arm.joints(), arm.gripper(), arm.gripper_effort_n(), arm.target_joints, arm.target_gripper)
 
     def _add_table(self) -> int:
-        """Felt as a box; TinyRenderer draws its top alone, since it fills the whole picture anew for every face behind it (half of a frame's time)."""
+        """Felt as a box; TinyRenderer draws its top alone, since it fills the picture anew for every face behind it (half of a frame's time)."""
         bullet, half_m = self.bullet, [s / 2 for s in _TABLE_SIZE_M]
         (top,) = self.variation.painted([Part(_TABLE_SIZE_M, rgba=_TABLE_RGBA)])
         look = {"rgbaColor": list(top.rgba), "specularColor": [0, 0, 0]}

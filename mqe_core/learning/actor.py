@@ -25,7 +25,7 @@ class ActorConfig:
 
     alpha: float = key(0.1, "weight of the behaviour-cloning term of the actor")
     hidden_dims: tuple[int, ...] = key((512, 512, 512), "hidden widths of every network behind an encoder")
-    encoder: str = key("impala_small", "image encoder: impala_small (official), or for CPUs strided or strided_small", choices=tuple(ENCODERS))
+    encoder: str = key("impala_small", "image encoder: impala_small (official), or for CPUs strided, strided_small, patch", choices=tuple(ENCODERS))
     encoder_bfloat16: bool = key(False, "train the image encoders in bfloat16 where the processor has it (about twice as fast)")
     actor_layer_norm: bool = key(False, "LayerNorm after the hidden layers of the policy (the official one has none)")
     actor_components: int = key(1, "Gaussians in the policy; with more than one, the mean of the most probable is the action")
@@ -34,7 +34,7 @@ class ActorConfig:
     actor_goal_trajectory: float = key(1.0, "probability that it is a later frame of the episode, uniformly")
     actor_goal_scene: float = key(0.0, "probability that it is the end of this episode or of one recorded later in the same scene")
     actor_goals_crossed: bool = key(False, "train each row towards the goals of other rows, too, that come later in its scene (eq. 15 has all pairs)")
-    actor_fusion: str = key("early", "how the policy sees images: both as six channels (early), or each alone and then side by side", choices=("early", "late"))
+    actor_fusion: str = key("early", "how the policy sees two images: as six channels, or each alone", choices=("early", "late"))
     landmark_weight: float = key(0.0, "weight of predicting, beside the action, where the hand is and where the gripper next opens or closes")
     actor_goal_random: float = key(0.0, "probability that it is any frame of the data")
 

@@ -7,6 +7,7 @@ puts it in front of the policy.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 
@@ -33,11 +34,11 @@ class FeatureObservations:
     def __init__(
         self, store: EpisodeStore, camera: int, encoder: ImageEncoder, cache: Path, *, copies: int = 1, padding: int = 0, progress: bool = True
     ) -> None:
-        """``cache`` is a folder; what lies there from the same encoder, store, camera, copies and padding is used again."""
+        """``cache`` is a folder; what lies there from the same weights, store, camera, copies and padding is used again."""
         self.available = store.has_image(camera)
         self.copies = copies
         self.spec = ObservationSpec("features", image_size=store.image_size, state_dim=encoder.out_features)
-        path = Path(cache) / f"{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"
+        path = Path(cache) / f"{_digest(encoder)}-{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"
         if not path.exists():
             features = np.stack([_encode_all(store, camera, encoder, padding if copy else 0, copy, progress) for copy in range(copies)])
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +55,14 @@ class FeatureObservations:
         """Mean and standard deviation over all frames that have an image, each ``(D,) float32``."""
         plain = self._features[0][self.available].astype(np.float32)
         return plain.mean(0), np.maximum(plain.std(0), MIN_STATE_STD)
+
+
+def _digest(encoder: nn.Module) -> str:
+    """Sixteen characters that say which weights these are: a run that goes on has other ones."""
+    digest = hashlib.sha256()
+    for name, value in sorted(encoder.state_dict().items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _encode_all(store: EpisodeStore, camera: int, encoder: ImageEncoder, padding: int, seed: int, progress: bool) -> np.ndarray:

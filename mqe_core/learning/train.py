@@ -55,7 +55,7 @@ def train(
     kept = read_metadata(out) if resume else None if init is None else read_metadata(init)
     if resume and not checkpoint.exists() and kept.get("init"):  # interrupted before its first checkpoint
         init = Path(kept["init"]["path"])
-    encoder = _frozen_encoder(config, out, resume)
+    encoder = _frozen_encoder(config, store, out, resume)
     trainer = Trainer(store, config, progress, scale=None if kept is None else action_scale(kept), encoder=encoder)
     if init is not None:
         _take_weights(trainer, init)
@@ -69,7 +69,7 @@ def train(
     return _loop(trainer, out, progress)
 
 
-def _frozen_encoder(config: RunConfig, out: Path, resume: bool) -> ImageEncoder | None:
+def _frozen_encoder(config: RunConfig, store: EpisodeStore, out: Path, resume: bool) -> ImageEncoder | None:
     """The encoder of ``features_of``, copied into the run folder ``out``; None where the configuration names none."""
     source = config.train.features_of
     if not source:
@@ -79,8 +79,11 @@ def _frozen_encoder(config: RunConfig, out: Path, resume: bool) -> ImageEncoder 
     agent, its_config, metadata = load_run(source)
     if metadata["observation"]["kind"] != "pixels":
         raise ValueError(f"{source} was not trained from pixels: features_of needs the run that trained the encoder")
+    size = metadata["observation"]["image_size"]
+    if size != store.image_size:
+        raise ValueError(f"the encoder of {source} takes images of {size} pixels, the data has {store.image_size}: import with --image-size {size}")
     encoder = encoder_of(agent, source)
-    save_encoder(encoder, its_config.agent.encoder, metadata["observation"]["image_size"], out)
+    save_encoder(encoder, its_config.agent.encoder, size, out)
     return encoder
 
 

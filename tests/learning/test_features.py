@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mqe_core.bundle import PolicyBundle
-from mqe_core.data.episode_store import EpisodeStore
+from mqe_core.data.episode_store import Episode, EpisodeStore, EpisodeWriter
 from mqe_core.golden_images import counter_image
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.augmentation import random_crop
@@ -70,6 +70,9 @@ def test_features_are_the_encoder_s_answers_and_are_kept(synthetic_store: Path, 
     before = kept.stat().st_mtime_ns
     np.testing.assert_array_equal(make().take(frames), features.take(frames))
     assert kept.stat().st_mtime_ns == before
+    with torch.no_grad():
+        encoder.norm.bias.add_(1.0)  # as in a run that went on
+    assert not np.allclose(make().take(frames), features.take(frames), atol=0.1)
 
 
 def test_what_has_no_encoder_of_single_images_is_refused(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config) -> None:
@@ -79,6 +82,11 @@ def test_what_has_no_encoder_of_single_images_is_refused(synthetic_store: Path, 
     train(synthetic_store, tmp_path / "features", tiny_config(features_of=str(encoder_run)), progress=False)
     with pytest.raises(ValueError, match="was not trained from pixels"):
         train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(tmp_path / "features")), progress=False)
+    with EpisodeWriter(tmp_path / "small", image_size=16, source="tests/learning/test_features.py", domain="sim") as writer:
+        frames = [np.zeros((16, 16, 3), np.uint8)] * 3
+        writer.add(Episode("one", np.zeros((3, 7)), np.zeros((2, 7)), {0: frames}, ()))
+    with pytest.raises(ValueError, match="takes images of 32 pixels, the data has 16"):
+        train(tmp_path / "small", tmp_path / "run", tiny_config(features_of=str(encoder_run)), progress=False)
     with pytest.raises(ValueError, match="not a run folder"):
         train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(tmp_path / "nowhere")), progress=False)
     with pytest.raises(ValueError, match="features_of needs images"):
