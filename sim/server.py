@@ -39,9 +39,9 @@ class Server:
         self, spec: RobotSpec, address: str, task: str, seed: int, width: int, height: int, camera_hz: float | None = None,
         *, end_with_parent: bool = False,
     ) -> None:
+        """`camera_hz`: frames per second; as the spec's camera where not given."""
         from mqe_sim.world import World  # here, so that clients of this module do not load PyBullet
 
-        """`camera_hz`: frames per second; as the spec's camera where not given."""
         _check_address(address)
         self._spec, self._size, self._camera_period_s = spec, (width, height), 1.0 / (camera_hz or spec.camera.rate_hz)
         self._world = World(spec)

@@ -8,7 +8,6 @@ puts it in front of the policy.
 from __future__ import annotations
 
 import hashlib
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,6 @@ from mqe_core.learning.checkpoint import load_checkpoint, save_checkpoint
 from mqe_core.learning.networks import ImageEncoder, make_image_encoder
 from mqe_core.learning.observations import MIN_STATE_STD, ObservationSpec
 
-logger = logging.getLogger(__name__)
-
 CHUNK = 512  # images encoded at a time
 ENCODER_FILE = "encoder.pt"  # in a run folder: its frozen encoder
 
@@ -36,7 +33,6 @@ class FeatureObservations:
     ) -> None:
         """``cache`` is a folder; what lies there from the same weights, store, camera, copies and padding is used again."""
         self.available = store.has_image(camera)
-        self.copies = copies
         self.spec = ObservationSpec("features", image_size=store.image_size, state_dim=encoder.out_features)
         path = Path(cache) / f"{_digest(encoder)}-{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"
         if not path.exists():

@@ -120,7 +120,6 @@ class TransitionIndex:
             goals = np.where(rng.random(t.shape) < mixture.current, t, goals)
         return goals
 
-
     def crossed_pairs(self, rows: GoalIndices) -> np.ndarray:
         """``(P, 2)``: rows, and rows whose actor goal comes later in the first one's scene, each picture once; the own goal always."""
         own = np.arange(len(rows.observation))
