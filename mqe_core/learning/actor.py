@@ -31,7 +31,7 @@ class ActorConfig:
     actor_components: int = key(1, "Gaussians in the policy; with more than one, the mean of the most probable is the action")
     actor_std: float = key(1.0, "their standard deviation, of the actions' range [-1, 1]; small enough to keep components apart")
     actor_density: str = key(
-        "normal", "normal, or laplace: absolute instead of squared errors, so that between two ways it takes the likelier", choices=("normal", "laplace")
+        "normal", "normal, or laplace: absolute for squared errors, so that between two ways it takes the likelier", choices=("normal", "laplace")
     )
     actor_goal_current: float = key(0.0, "probability that an actor goal is the frame itself")
     actor_goal_trajectory: float = key(1.0, "probability that it is a later frame of the episode, uniformly")
