@@ -127,17 +127,9 @@ class Trainer:
         self.step = 0
         self.means = MetricMeans()
 
+        self.observations = _observations(store, train, encoder, progress)
         statistics = None
-        if encoder is not None:
-            cache, padding = Path(train.features_of) / "features", train.augment_padding
-            self.observations = FeatureObservations(
-                store, train.camera, encoder, cache, copies=train.feature_copies, padding=padding, progress=progress
-            )
-            statistics = tuple(torch.from_numpy(array) for array in self.observations.statistics())
-        elif train.observation == "pixels" or (train.observation == "auto" and store.num_cameras > 0):
-            self.observations = PixelObservations(store, train.camera, train.image_memory_mb, progress)
-        else:
-            self.observations = StateObservations(store)
+        if self.observations.spec.kind != "pixels":
             statistics = tuple(torch.from_numpy(array) for array in self.observations.statistics())
         valid = store.valid & self.observations.available
         held_out = _held_out_frames(store, train.validation_fraction, train.seed)
@@ -256,6 +248,20 @@ class Trainer:
         self.rng.bit_generator.state = state["numpy_rng"]
         torch.set_rng_state(state["torch_rng"])
         self.means.sums, self.means.count = dict(state["metric_sums"]), state["metric_count"]
+
+
+def _observations(
+    store: EpisodeStore, train: TrainConfig, encoder: ImageEncoder | None, progress: bool
+) -> FeatureObservations | PixelObservations | StateObservations:
+    """What the agent sees of a store: features of the frozen encoder where there is one, else pixels or states."""
+    if encoder is not None:
+        cache = Path(train.features_of) / "features"
+        return FeatureObservations(
+            store, train.camera, encoder, cache, copies=train.feature_copies, padding=train.augment_padding, progress=progress
+        )
+    if train.observation == "pixels" or (train.observation == "auto" and store.num_cameras > 0):
+        return PixelObservations(store, train.camera, train.image_memory_mb, progress)
+    return StateObservations(store)
 
 
 def scene_ends(store: EpisodeStore) -> np.ndarray:
