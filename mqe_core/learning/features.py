@@ -16,6 +16,7 @@ from torch import nn
 from tqdm import tqdm
 
 from mqe_core.data.episode_store import EpisodeStore
+from mqe_core.learning.actor import GoalActor
 from mqe_core.learning.augmentation import random_crop
 from mqe_core.learning.checkpoint import load_checkpoint, save_checkpoint
 from mqe_core.learning.networks import ImageEncoder, make_image_encoder
@@ -93,6 +94,25 @@ def load_encoder(run: Path) -> ImageEncoder:
     encoder = make_image_encoder(saved["name"], 3, saved["image_size"])
     encoder.load_state_dict(saved["weights"])
     return freeze(encoder)
+
+
+def copy_policy(source: GoalActor, target: GoalActor) -> None:
+    """Let a policy on features begin as the one that trained their encoder: ``target`` then answers as ``source`` did from pixels.
+
+    Weights of the first layer take up the standardisation of the features. ValueError where the layers differ.
+    """
+    weights = source.head.network.state_dict()
+    mean, std = (values.repeat(2).to(weights["hidden.0.weight"]) for values in (target.encoder.encoder.mean, target.encoder.encoder.std))
+    weights["hidden.0.bias"] = weights["hidden.0.bias"] + weights["hidden.0.weight"] @ mean
+    weights["hidden.0.weight"] = weights["hidden.0.weight"] * std
+    outputs = target.head.network.head.out_features  # those of actions stand first, landmarks after them
+    weights["head.weight"], weights["head.bias"] = weights["head.weight"][:outputs], weights["head.bias"][:outputs]
+    if source.head.components != 1 or target.head.components != 1:
+        raise ValueError("actor_from_encoder needs policies of one component (actor_components=1)")
+    try:
+        target.head.network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"actor_from_encoder needs the policy's layers as the encoder's run has them ({error})") from error
 
 
 def encoder_of(agent: nn.Module, run: str | Path) -> ImageEncoder:

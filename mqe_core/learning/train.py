@@ -21,9 +21,10 @@ from tqdm import tqdm
 
 from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.learning import config as configuration
+from mqe_core.learning.actor import GoalActor
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.checkpoint import MetricsTable, load_checkpoint, save_checkpoint, write_atomically
-from mqe_core.learning.features import encoder_of, load_encoder, save_encoder
+from mqe_core.learning.features import copy_policy, encoder_of, load_encoder, save_encoder
 from mqe_core.learning.networks import ImageEncoder
 from mqe_core.learning.observations import ActionScale, ObservationSpec
 from mqe_core.learning.trainer import RunConfig, Trainer, make_config
@@ -56,7 +57,11 @@ def train(
     if resume and not checkpoint.exists() and kept.get("init"):  # interrupted before its first checkpoint
         init = Path(kept["init"]["path"])
     encoder = _frozen_encoder(config, store, out, resume)
+    if kept is None and config.train.actor_from_encoder:
+        kept = read_metadata(Path(config.train.features_of))
     trainer = Trainer(store, config, progress, scale=None if kept is None else action_scale(kept), encoder=encoder)
+    if config.train.actor_from_encoder and init is None and not resume:
+        _take_policy(trainer)
     if init is not None:
         _take_weights(trainer, init)
     if resume and checkpoint.exists():
@@ -95,6 +100,15 @@ def _take_weights(trainer: Trainer, init: Path) -> None:
         trainer.agent.load_state_dict(agent.state_dict())
     except RuntimeError as error:
         raise ValueError(f"the networks of {init} are others than these ({error}); give it the same configuration") from error
+    trainer.restart_average()
+
+
+def _take_policy(trainer: Trainer) -> None:
+    source, _, _ = load_run(trainer.config.train.features_of)
+    actors = [getattr(agent, "actor", None) for agent in (source, trainer.agent)]
+    if not all(isinstance(actor, GoalActor) for actor in actors) or actors[0].encoder.early:
+        raise ValueError("actor_from_encoder needs an agent, and a run that trained the encoder, with a policy that sees each image alone")
+    copy_policy(*actors)
     trainer.restart_average()
 
 

@@ -36,6 +36,7 @@ class TrainConfig:
     agent: str = key("mqe", "algorithm", choices=tuple(AGENTS))
     observation: str = key("auto", "pixels, state, or auto: pixels where the store holds images", choices=("auto", "pixels", "state"))
     features_of: str = key("", "run folder whose image encoder, frozen, makes the observations (it was trained from pixels); empty: none")
+    actor_from_encoder: bool = key(False, "let the policy begin as that of features_of, where both have a policy of images seen alone")
     feature_copies: int = key(1, "copies of those features, all but the first of images shifted by up to augment_padding; rows draw theirs")
     camera: int = key(0, "index of the camera to learn from")
     steps: int = key(1_000_000, "updates in total")
@@ -66,6 +67,8 @@ class TrainConfig:
         for name in (*not_negative, "batch_scenes"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.actor_from_encoder and not self.features_of:
+            raise ValueError("actor_from_encoder needs features_of")
         if self.features_of and self.observation == "state":
             raise ValueError("features_of needs images: leave observation at auto or pixels")
         if not 0.0 <= self.average_decay < 1.0:

@@ -56,6 +56,31 @@ def test_the_bundle_takes_images(synthetic_store: Path, tmp_path: Path, encoder_
     np.testing.assert_allclose(PolicyBundle.open(tmp_path / "policy.onnx").run(observation, goal)["action"], expected, atol=1e-4)
 
 
+def test_a_policy_may_begin_as_the_encoder_s_own(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config) -> None:
+    """With next to no learning rate both answer alike, and so does the action scale: one from features, one from images."""
+    run, keys = tmp_path / "run", {"features_of": str(encoder_run), "learning_rate": 1e-12}
+    train(synthetic_store, run, tiny_config(actor_from_encoder=True, **keys), progress=False)
+    train(synthetic_store, tmp_path / "cold", tiny_config(**keys), progress=False)
+    (source, _, its_metadata), (warm, _, metadata), (cold, _, _) = map(load_run, (encoder_run, run, tmp_path / "cold"))
+    images = [torch.from_numpy(np.stack([counter_image(32, 10 * i + k) for k in range(3)])) for i in (1, 2)]
+    with torch.no_grad():
+        expected, _ = source.deployed(*images)
+        answers = [agent.policy_module()(*images)[0] for agent in (warm, cold)]
+    torch.testing.assert_close(answers[0], expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(answers[1], expected, atol=1e-2)
+    assert metadata["action_low"] == its_metadata["action_low"] and metadata["action_high"] == its_metadata["action_high"]
+
+
+def test_a_policy_cannot_begin_as_one_of_other_layers(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config) -> None:
+    keys = {"features_of": str(encoder_run), "actor_from_encoder": True}
+    with pytest.raises(ValueError, match="layers as the encoder's run has them"):
+        train(synthetic_store, tmp_path / "run", tiny_config(hidden_dims=[24], **keys), progress=False)
+    with pytest.raises(ValueError, match="sees each image alone"):
+        train(synthetic_store, tmp_path / "other", tiny_config(agent="tra", **keys), progress=False)
+    with pytest.raises(ValueError, match="needs features_of"):
+        tiny_config(actor_from_encoder=True)
+
+
 def test_features_are_the_encoder_s_answers_and_are_kept(synthetic_store: Path, tmp_path: Path, encoder_run: Path) -> None:
     store, encoder = EpisodeStore.open(synthetic_store), encoder_of(load_run(encoder_run)[0], encoder_run)
     make = lambda: FeatureObservations(store, 0, encoder, tmp_path / "cache", copies=2, padding=2, progress=False)  # noqa: E731
