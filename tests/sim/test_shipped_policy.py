@@ -40,7 +40,7 @@ def test_the_shipped_goals_show_held_out_scenes(name: str, task: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "least"), [("place1", 93), ("drawer_place", 170)])
+@pytest.mark.parametrize(("task", "least"), [("place1", 88), ("drawer_place", 180)])
 def test_it_does_as_well_on_100_scenes_as_the_results_say(task: str, least: int):
     """Another processor's rounding changes single episodes."""
     outcome = evaluate(POLICY, load_robot_spec(), task, 100, 0, workers=2, progress=False)
