@@ -63,8 +63,8 @@ class TrainConfig:
         for name in ("steps", "batch_size", "log_every", "checkpoint_every", "feature_copies"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        not_negative = ("warmup_steps", "weight_decay", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera")
-        for name in (*not_negative, "batch_scenes"):
+        counts = ("warmup_steps", "augment_padding", "snapshot_every", "threads", "camera", "batch_scenes")
+        for name in (*counts, "weight_decay", "augment_colour", "image_memory_mb"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.actor_from_encoder and not self.features_of:

@@ -68,6 +68,10 @@ def test_a_policy_may_begin_as_the_encoder_s_own(synthetic_store: Path, tmp_path
         answers = [agent.policy_module()(*images)[0] for agent in (warm, cold)]
     torch.testing.assert_close(answers[0], expected, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(answers[1], expected, atol=1e-2)
+    (run / "checkpoints" / "latest.pt").unlink()  # as where it was interrupted before its first checkpoint
+    train(synthetic_store, run, tiny_config(actor_from_encoder=True, **keys), resume=True, progress=False)
+    with torch.no_grad():
+        torch.testing.assert_close(load_run(run)[0].policy_module()(*images)[0], expected, atol=1e-4, rtol=1e-4)
     assert metadata["action_low"] == its_metadata["action_low"] and metadata["action_high"] == its_metadata["action_high"]
 
 
@@ -75,6 +79,8 @@ def test_a_policy_cannot_begin_as_one_of_other_layers(synthetic_store: Path, tmp
     keys = {"features_of": str(encoder_run), "actor_from_encoder": True}
     with pytest.raises(ValueError, match="layers as the encoder's run has them"):
         train(synthetic_store, tmp_path / "run", tiny_config(hidden_dims=[24], **keys), progress=False)
+    with pytest.raises(ValueError, match="one component"):
+        train(synthetic_store, tmp_path / "mixture", tiny_config(actor_components=2, **keys), progress=False)
     with pytest.raises(ValueError, match="sees each image alone"):
         train(synthetic_store, tmp_path / "other", tiny_config(agent="tra", **keys), progress=False)
     with pytest.raises(ValueError, match="needs features_of"):
