@@ -45,6 +45,8 @@ def train(
     """
     if resume and init is not None:
         raise ValueError("a run that is continued has weights of its own: leave out --init")
+    if init is not None and config.train.actor_from_encoder:
+        raise ValueError("--init and actor_from_encoder both say how the policy begins: leave out one")
     store = EpisodeStore.open(data)
     checkpoint = out / "checkpoints" / "latest.pt"
     if resume:

@@ -83,6 +83,8 @@ def test_a_policy_cannot_begin_as_one_of_other_layers(synthetic_store: Path, tmp
         train(synthetic_store, tmp_path / "mixture", tiny_config(actor_components=2, **keys), progress=False)
     with pytest.raises(ValueError, match="sees each image alone"):
         train(synthetic_store, tmp_path / "other", tiny_config(agent="tra", **keys), progress=False)
+    with pytest.raises(ValueError, match="leave out one"):
+        train(synthetic_store, tmp_path / "twice", tiny_config(**keys), init=tmp_path / "run", progress=False)
     with pytest.raises(ValueError, match="needs features_of"):
         tiny_config(actor_from_encoder=True)
 
