@@ -62,7 +62,7 @@ def train(
     if kept is None and config.train.actor_from_encoder:
         kept = read_metadata(Path(config.train.features_of))
     trainer = Trainer(store, config, progress, scale=None if kept is None else action_scale(kept), encoder=encoder)
-    if config.train.actor_from_encoder and init is None and not (resume and checkpoint.exists()):
+    if config.train.actor_from_encoder and not (resume and checkpoint.exists()):
         _take_policy(trainer)
     if init is not None:
         _take_weights(trainer, init)
