@@ -3,17 +3,20 @@
 #
 #     make learn && . .venv/bin/activate && sh benchmarks/experiment.sh runs/experiment
 #
-# Hours on two cores; docs/results.md says what came out. Every step continues where it was interrupted; METHODS="shipped gcbc" does some of it.
+# Hours on two cores; docs/results.md says what came out. Every step continues where it was interrupted. Less of it: METHODS="mqe gcbc" for some of
+# the methods, PERCENT=50 for half of the episodes, ENCODER=policy.onnx for the encoder of a policy that is there instead of a new one (not for `shipped`).
 set -eu
 out=$1
 workers=${WORKERS:-2}
 methods=${METHODS:-"shipped mqe gcbc gcbc_scene_goals tra gciql mqe_no_q mqe_one_step mqe_no_invariance"}
 episodes=${EPISODES:-50}
+percent=${PERCENT:-100}
+encoder=${ENCODER:-"$out/encoder"}
 
 # Pictures up to 80 ms old and commands up to 80 ms late, as they are through the ROS graph.
-collect() { mqe sim collect --stage --task "$1" --episodes "$2" --seed 0 --workers "$workers" --randomise observation_delay --out "$out/raw/$1"; }
+collect() { mqe sim collect --stage --task "$1" --episodes $(($2 * percent / 100)) --seed 0 --workers "$workers" --randomise observation_delay --out "$out/raw/$1"; }
 if [ ! -d "$out/store" ]; then
-    collect place4 4200; collect place3 700; collect place2 2139; collect place1 900
+    collect place4 4200; collect place3 700; collect place2 2140; collect place1 900
     collect drawer_place 1100; collect drawer_open 250; collect drawer_close 250; collect reach 250
     mqe sim check "$out/raw"
     mqe data import "$out/raw" --out "$out/store" --image-size 64
@@ -24,7 +27,7 @@ learn() {
     run=$1; shift
     if [ -f "$run/config.yaml" ]; then mqe train --resume --out "$run"; else mqe train --data "$out/store" --out "$run" --seed 0 "$@"; fi
 }
-learn "$out/encoder" --config sim_encoder
+[ -n "${ENCODER:-}" ] || learn "$out/encoder" --config sim_encoder
 
 # The baselines as published: actor goals from the row's own episode. MQE's mostly from where episodes of the scene end, crossed (eq. 15: goals of
 # other rows). The shipped one is MQE whose policy begins as the encoder's own, so with the 36,000 updates of cloning behind it.
@@ -42,7 +45,7 @@ options() {
 }
 for method in $methods; do
     # shellcheck disable=SC2046
-    learn "$out/$method" --config sim_features --set features_of="$out/encoder" --set threads=1 $(options "$method")
+    learn "$out/$method" --config sim_features --set features_of="$encoder" --set threads=1 $(options "$method")
     mqe export "$out/$method" --out "$out/$method/policy.onnx"
     for task in place1 place2 place3 place4 drawer_open drawer_close drawer_place reach; do
         [ -f "$out/$method/$task/result.json" ] ||

@@ -1,14 +1,12 @@
 """Observations as the features of a frozen image encoder, computed once for every frame of a store.
 
-An update on them costs a small part of one from pixels, so that several methods can be compared on one encoder. The run that brought the
-encoder about keeps the features in its folder, for the next run that asks; each run on them holds a copy of the encoder itself, as export
-puts it in front of the policy.
+An update on them costs a small part of one from pixels, so that several methods can be compared on one encoder. The features are kept in
+the store's folder, for the next run that asks.
 """
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,24 +16,23 @@ from tqdm import tqdm
 from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.learning.actor import GoalActor
 from mqe_core.learning.augmentation import random_crop
-from mqe_core.learning.checkpoint import load_checkpoint, save_checkpoint
-from mqe_core.learning.networks import ImageEncoder, make_image_encoder
+from mqe_core.learning.networks import ImageEncoder
 from mqe_core.learning.observations import MIN_STATE_STD, ObservationSpec
 
 CHUNK = 512  # images encoded at a time
-ENCODER_FILE = "encoder.pt"  # in a run folder: its frozen encoder
+FOLDER = "features"  # in the store
 
 
 class FeatureObservations:
     """One camera's images as features, ``take`` gives float32; ``copies`` after the first are of randomly shifted images."""
 
     def __init__(
-        self, store: EpisodeStore, camera: int, encoder: ImageEncoder, cache: Path, *, copies: int = 1, padding: int = 0, progress: bool = True
+        self, store: EpisodeStore, camera: int, encoder: ImageEncoder, *, copies: int = 1, padding: int = 0, progress: bool = True
     ) -> None:
-        """``cache`` is a folder; what lies there from the same weights, store, camera, copies and padding is used again."""
+        """What lies in the store from the same weights, camera, copies and padding is used again."""
         self.available = store.has_image(camera)
         self.spec = ObservationSpec("features", image_size=store.image_size, state_dim=encoder.out_features)
-        path = Path(cache) / f"{_digest(encoder)}-{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"
+        path = store.path / FOLDER / f"{_digest(encoder)}-{camera}-{copies}-{padding}.npy"
         if not path.exists():
             features = np.stack([_encode_all(store, camera, encoder, padding if copy else 0, copy, progress) for copy in range(copies)])
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,24 +75,6 @@ def _encode_all(store: EpisodeStore, camera: int, encoder: ImageEncoder, padding
     return features
 
 
-def freeze(encoder: ImageEncoder) -> ImageEncoder:
-    """The encoder as it is deployed: in evaluation mode, without gradient."""
-    return encoder.eval().requires_grad_(False)
-
-
-def save_encoder(encoder: ImageEncoder, name: str, image_size: int, run: Path) -> None:
-    """Write a frozen encoder into a run folder."""
-    save_checkpoint(run / ENCODER_FILE, {"name": name, "image_size": image_size, "weights": encoder.state_dict()})
-
-
-def load_encoder(run: Path) -> ImageEncoder:
-    """The frozen encoder of a run folder that was trained on its features."""
-    saved = load_checkpoint(run / ENCODER_FILE)
-    encoder = make_image_encoder(saved["name"], 3, saved["image_size"])
-    encoder.load_state_dict(saved["weights"])
-    return freeze(encoder)
-
-
 def copy_policy(source: GoalActor, target: GoalActor) -> None:
     """Let a policy on features begin as the one that trained their encoder: ``target`` then answers as ``source`` did from pixels.
 
@@ -113,12 +92,3 @@ def copy_policy(source: GoalActor, target: GoalActor) -> None:
         target.head.network.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"actor_from_encoder needs the policy's layers as the encoder's run has them ({error})") from error
-
-
-def encoder_of(agent: nn.Module, run: str | Path) -> ImageEncoder:
-    """The encoder of single images that an agent trained from pixels; ValueError, naming its run, where it has none."""
-    candidates = [getattr(agent, "critic_encoder", None), getattr(getattr(getattr(agent, "actor", None), "encoder", None), "encoder", None)]
-    for encoder in candidates:
-        if isinstance(encoder, ImageEncoder) and encoder.channels == 3:
-            return freeze(encoder)
-    raise ValueError(f"{run} has no encoder of single images: train gcbc with actor_fusion=late, or mqe, from pixels")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from mqe_core.learning.batch import Batch
 from mqe_core.learning.checkpoint import MetricMeans
 from mqe_core.learning.config import key
 from mqe_core.learning.features import FeatureObservations
+from mqe_core.learning.frozen_encoder import BUNDLE_SUFFIX
 from mqe_core.learning.goal_sampling import TransitionIndex
 from mqe_core.learning.landmarks import landmarks
 from mqe_core.learning.networks import ImageEncoder
@@ -35,7 +35,7 @@ class TrainConfig:
 
     agent: str = key("mqe", "algorithm", choices=tuple(AGENTS))
     observation: str = key("auto", "pixels, state, or auto: pixels where the store holds images", choices=("auto", "pixels", "state"))
-    features_of: str = key("", "run folder whose image encoder, frozen, makes the observations (it was trained from pixels); empty: none")
+    features_of: str = key("", "run folder (trained from pixels) or bundle (.onnx) whose image encoder, frozen, makes the observations; empty: none")
     actor_from_encoder: bool = key(False, "let the policy begin as that of features_of, where both have a policy of images seen alone")
     feature_copies: int = key(1, "copies of those features, all but the first of images shifted by up to augment_padding; rows draw theirs")
     camera: int = key(0, "index of the camera to learn from")
@@ -69,6 +69,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.actor_from_encoder and not self.features_of:
             raise ValueError("actor_from_encoder needs features_of")
+        if self.actor_from_encoder and self.features_of.endswith(BUNDLE_SUFFIX):
+            raise ValueError("actor_from_encoder needs the run that trained the encoder in features_of, not a bundle")
         if self.features_of and self.observation == "state":
             raise ValueError("features_of needs images: leave observation at auto or pixels")
         if not 0.0 <= self.average_decay < 1.0:
@@ -258,10 +260,7 @@ def _observations(
 ) -> FeatureObservations | PixelObservations | StateObservations:
     """What the agent sees of a store: features of the frozen encoder where there is one, else pixels or states."""
     if encoder is not None:
-        cache = Path(train.features_of) / "features"
-        return FeatureObservations(
-            store, train.camera, encoder, cache, copies=train.feature_copies, padding=train.augment_padding, progress=progress
-        )
+        return FeatureObservations(store, train.camera, encoder, copies=train.feature_copies, padding=train.augment_padding, progress=progress)
     if train.observation == "pixels" or (train.observation == "auto" and store.num_cameras > 0):
         return PixelObservations(store, train.camera, train.image_memory_mb, progress)
     return StateObservations(store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from mqe_core.golden_images import counter_image
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.augmentation import random_crop
 from mqe_core.learning.export import export_run
-from mqe_core.learning.features import FeatureObservations, encoder_of
+from mqe_core.learning.features import FeatureObservations
+from mqe_core.learning.frozen_encoder import FrozenEncoder, encoder_of_agent
 from mqe_core.learning.train import action_scale, load_run, train
 from mqe_core.learning.trainer import RunConfig
 
@@ -47,13 +49,37 @@ def test_the_bundle_takes_images(synthetic_store: Path, tmp_path: Path, encoder_
     bundle = export_run(run, tmp_path / "policy.onnx", spec)
     assert bundle.contract.image_size == 32
     observation, goal = (np.stack([counter_image(32, 10 * i + k) for k in range(3)]) for i in (1, 2))
-    encoder = encoder_of(load_run(encoder_run)[0], encoder_run)
+    encoder = encoder_of_agent(load_run(encoder_run)[0], encoder_run)
     trained, _, metadata = load_run(run)
     with torch.no_grad():
         action, _ = trained.deployed(*(encoder(torch.from_numpy(images)) for images in (observation, goal)))
     scale = action_scale(metadata)
     expected = scale.low + (action.numpy() + 1) / 2 * (scale.high - scale.low)
     np.testing.assert_allclose(PolicyBundle.open(tmp_path / "policy.onnx").run(observation, goal)["action"], expected, atol=1e-4)
+
+
+def test_a_bundle_s_encoder_serves_as_its_run_s(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, spec) -> None:
+    train(synthetic_store, tmp_path / "first", tiny_config(features_of=str(encoder_run)), progress=False)
+    bundles = [tmp_path / "policy.onnx", tmp_path / "pixels.onnx"]  # the second: the encoder's own policy
+    for run, bundle in zip((tmp_path / "first", encoder_run), bundles):
+        export_run(run, bundle, spec)
+    for number, source in enumerate((encoder_run, *bundles)):
+        train(synthetic_store, tmp_path / f"run{number}", tiny_config(agent="gciql", features_of=str(source)), progress=False)
+    tables = [(tmp_path / f"run{number}" / "metrics.csv").read_bytes() for number in range(3)]
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_a_bundle_without_an_encoder_of_single_images_is_refused(synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec) -> None:
+    train(synthetic_store, tmp_path / "early", tiny_config(agent="gcbc"), progress=False)
+    bundle = tmp_path / "early.onnx"
+    export_run(tmp_path / "early", bundle, spec)
+    with pytest.raises(ValueError, match="early.onnx has no encoder of single images"):
+        train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(bundle)), progress=False)
+    bundle.write_bytes(bundle.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="copy the file again"):
+        train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(bundle)), progress=False)
+    with pytest.raises(ValueError, match="the run that trained the encoder"):
+        tiny_config(features_of=str(bundle), actor_from_encoder=True)
 
 
 def test_a_policy_may_begin_as_the_encoder_s_own(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config) -> None:
@@ -90,8 +116,10 @@ def test_a_policy_cannot_begin_as_one_of_other_layers(synthetic_store: Path, tmp
 
 
 def test_features_are_the_encoder_s_answers_and_are_kept(synthetic_store: Path, tmp_path: Path, encoder_run: Path) -> None:
-    store, encoder = EpisodeStore.open(synthetic_store), encoder_of(load_run(encoder_run)[0], encoder_run)
-    make = lambda: FeatureObservations(store, 0, encoder, tmp_path / "cache", copies=2, padding=2, progress=False)  # noqa: E731
+    shutil.copytree(synthetic_store, tmp_path / "store", ignore=shutil.ignore_patterns("features"))
+    store = EpisodeStore.open(tmp_path / "store")
+    encoder = FrozenEncoder(encoder_of_agent(load_run(encoder_run)[0], encoder_run), "patch", store.image_size).encoder
+    make = lambda: FeatureObservations(store, 0, encoder, copies=2, padding=2, progress=False)  # noqa: E731
     features, frames = make(), np.array([0, 5, 30])
     images = store.images(frames, camera=0)
     with torch.no_grad():
@@ -99,7 +127,7 @@ def test_features_are_the_encoder_s_answers_and_are_kept(synthetic_store: Path, 
         shifts = [[dy, dx] for dy in range(5) for dx in range(5)]
         shifted = [encoder(torch.from_numpy(random_crop(images[:1], np.array([shift]), 2)))[0].numpy() for shift in shifts]
     assert min(np.abs(features.take(frames[:1], np.array([1]))[0] - one).max() for one in shifted) < 2e-3
-    (kept,) = (tmp_path / "cache").glob("*.npy")
+    (kept,) = (store.path / "features").glob("*.npy")
     before = kept.stat().st_mtime_ns
     np.testing.assert_array_equal(make().take(frames), features.take(frames))
     assert kept.stat().st_mtime_ns == before
