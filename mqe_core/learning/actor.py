@@ -30,9 +30,6 @@ class ActorConfig:
     actor_layer_norm: bool = key(False, "LayerNorm after the hidden layers of the policy (the official one has none)")
     actor_components: int = key(1, "Gaussians in the policy; with more than one, the mean of the most probable is the action")
     actor_std: float = key(1.0, "their standard deviation, of the actions' range [-1, 1]; small enough to keep components apart")
-    actor_density: str = key(
-        "normal", "normal, or laplace: absolute for squared errors, so that between two ways it takes the likelier", choices=("normal", "laplace")
-    )
     actor_goal_current: float = key(0.0, "probability that an actor goal is the frame itself")
     actor_goal_trajectory: float = key(1.0, "probability that it is a later frame of the episode, uniformly")
     actor_goal_scene: float = key(0.0, "probability that it is the end of this episode or of one recorded later in the same scene")
@@ -100,12 +97,11 @@ class PolicyModule(nn.Module):
 
 @dataclass(frozen=True)
 class ActionDistribution:
-    """K densities over actions, alike in all axes, and their weights; with K = 1, std 1 and normal the official policy."""
+    """K isotropic Gaussians over actions and their weights; with K = 1 and std 1 the official policy."""
 
     logits: Tensor  # (B, K)
     means: Tensor  # (B, K, A), before clipping
-    std: float  # the scale b where the density is laplace
-    density: str = "normal"
+    std: float
     landmarks: Tensor | None = None  # (B, 7), where the policy predicts them
 
     @property
@@ -115,15 +111,11 @@ class ActionDistribution:
         return self.means.gather(1, best.expand(-1, 1, self.means.shape[-1])).squeeze(1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """``(B, A) -> (B,)``, times std² (laplace: std) so that weights of other terms keep their meaning."""
-        error, width = self.means - actions[:, None], actions.shape[-1]  # (B, K, A)
-        if self.density == "laplace":
-            weight = self.std
-            log_density = -error.abs().sum(-1) / self.std - width * math.log(2.0 * self.std)
-        else:
-            weight = self.std**2
-            log_density = -0.5 * error.square().sum(-1) / self.std**2 - 0.5 * width * math.log(2.0 * math.pi * self.std**2)
-        return weight * torch.logsumexp(log_density + self.logits.log_softmax(-1), dim=-1)
+        """``(B, A) -> (B,)``, times std² so that weights of other terms keep their meaning."""
+        squared = (self.means - actions[:, None]).square().sum(-1)  # (B, K)
+        width = actions.shape[-1]
+        log_gauss = -0.5 * squared / self.std**2 - 0.5 * width * math.log(2.0 * math.pi * self.std**2)
+        return self.std**2 * torch.logsumexp(log_gauss + self.logits.log_softmax(-1), dim=-1)
 
 
 class ActionHead(nn.Module):
@@ -131,7 +123,7 @@ class ActionHead(nn.Module):
 
     def __init__(self, config: ActorConfig, in_features: int, action_dim: int) -> None:
         super().__init__()
-        self.components, self.std, self.density = config.actor_components, config.actor_std, config.actor_density
+        self.components, self.std = config.actor_components, config.actor_std
         # One network for means and weights; a single component needs no weight.
         weights = self.components if self.components > 1 else 0
         self.landmarks = WIDTH if config.landmark_weight > 0.0 else 0
@@ -147,9 +139,9 @@ class ActionHead(nn.Module):
         if self.landmarks:
             out, landmarks = out[:, : -self.landmarks], out[:, -self.landmarks :]
         if self.components == 1:
-            return ActionDistribution(torch.zeros_like(out[:, :1]), out[:, None], self.std, self.density, landmarks)
+            return ActionDistribution(torch.zeros_like(out[:, :1]), out[:, None], self.std, landmarks)
         means = out[:, self.components :].unflatten(-1, (self.components, -1))
-        return ActionDistribution(out[:, : self.components], means, self.std, self.density, landmarks)
+        return ActionDistribution(out[:, : self.components], means, self.std, landmarks)
 
 
 class GoalActor(nn.Module):

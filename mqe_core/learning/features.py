@@ -7,6 +7,7 @@ the store's folder, for the next run that asks.
 from __future__ import annotations
 
 import hashlib
+import os
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class FeatureObservations:
         if not path.exists():
             features = np.stack([_encode_all(store, camera, encoder, padding if copy else 0, copy, progress) for copy in range(copies)])
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial.npy")
+            partial = path.with_suffix(f".{os.getpid()}.npy")  # two runs may start at once
             np.save(partial, features)
             partial.replace(path)
         self._features = np.load(path)  # (copies, N, D) float16

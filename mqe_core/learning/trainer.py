@@ -42,8 +42,7 @@ class TrainConfig:
     steps: int = key(1_000_000, "updates in total")
     batch_size: int = key(256, "rows per update; every row meets the goals of all rows")
     batch_scenes: int = key(0, "draw a batch's rows from so many scenes, so that rows meet goals on their own table; 0 draws from all")
-    learning_rate: float = key(3e-4, "Adam's step size (betas 0.9 and 0.999, eps 1e-8)")
-    weight_decay: float = key(0.0, "decoupled weight decay of every parameter (AdamW); 0 is Adam")
+    learning_rate: float = key(3e-4, "Adam's step size (betas 0.9 and 0.999, eps 1e-8, no weight decay)")
     schedule: str = key("constant", "learning rate over the run: constant, or cosine down to 0", choices=("constant", "cosine"))
     warmup_steps: int = key(0, "updates over which the learning rate rises from 0")
     average_decay: float = key(0.0, "keep a running mean of the weights with this decay for evaluation and export, such as 0.999; 0 is off")
@@ -63,8 +62,7 @@ class TrainConfig:
         for name in ("steps", "batch_size", "log_every", "checkpoint_every", "feature_copies"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        counts = ("warmup_steps", "augment_padding", "snapshot_every", "threads", "camera", "batch_scenes")
-        for name in (*counts, "weight_decay", "augment_colour", "image_memory_mb"):
+        for name in ("warmup_steps", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera", "batch_scenes"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.actor_from_encoder and not self.features_of:
@@ -148,7 +146,7 @@ class Trainer:
         self.sampler = config.agent.sampler()
         self.agent = AGENTS[train.agent][0](config.agent, self.observations.spec, self.actions.shape[1], statistics)
         self.agent.to(self.device)
-        self.optimiser = torch.optim.AdamW(self.agent.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
+        self.optimiser = torch.optim.Adam(self.agent.parameters(), lr=train.learning_rate, fused=True)
         self.restart_average()
 
     def sample(self, transitions: TransitionIndex, rng: np.random.Generator, augment: bool = True) -> Batch:

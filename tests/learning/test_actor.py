@@ -26,29 +26,6 @@ def test_log_prob_is_that_of_the_mixture_times_its_variance() -> None:
     torch.testing.assert_close(ActionDistribution(logits, means, 0.3).log_prob(actions), 0.09 * mixture.log_prob(actions))
 
 
-def test_with_laplace_densities_log_prob_is_that_times_its_scale() -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits, means, actions = (torch.randn(*shape, generator=generator) for shape in ((5, 3), (5, 3, 7), (5, 7)))
-    parts = torch.distributions.Independent(torch.distributions.Laplace(means, 0.3), 1)
-    mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=logits), parts)
-    torch.testing.assert_close(ActionDistribution(logits, means, 0.3, "laplace").log_prob(actions), 0.3 * mixture.log_prob(actions))
-
-
-@pytest.mark.parametrize(("density", "expected"), [("normal", 0.4), ("laplace", 1.0)])
-def test_of_two_ways_laplace_takes_the_likelier_and_a_gaussian_what_lies_between(density: str, expected: float) -> None:
-    """Seven rows in ten go right (1), three go left (-1)."""
-    torch.manual_seed(0)
-    head = ActionHead(ActorConfig(hidden_dims=(32,), actor_density=density), 3, 1)
-    optimiser = torch.optim.Adam(head.parameters(), lr=3e-3)
-    actions = torch.tensor([[1.0]] * 7 + [[-1.0]] * 3)
-    for _ in range(500):
-        loss, _ = actor_loss(ActorConfig(actor_density=density), head(torch.ones(10, 3)), rows_with(actions))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    assert head(torch.ones(1, 3)).mode.item() == pytest.approx(expected, abs=0.05)
-
-
 def test_the_mode_is_the_mean_of_the_most_probable_component() -> None:
     means = torch.arange(12.0).view(2, 3, 2)
     chosen = ActionDistribution(torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 0.0]]), means, 0.2)

@@ -165,17 +165,6 @@ def test_state_training_fits_the_actions(tmp_path: Path, tiny_config: Config) ->
     np.testing.assert_array_equal(scale.high[-1:], [1.0])
 
 
-def test_weight_decay_shrinks_the_weights_beside_what_adam_does(synthetic_store: Path, tiny_config: Config) -> None:
-    weights = {}
-    for decay in (0.0, 0.5):
-        config = tiny_config(observation="state", learning_rate=0.01, weight_decay=decay)
-        trainer = Trainer(EpisodeStore.open(synthetic_store), config, progress=False)
-        before = trainer.agent.actor.head.network.head.weight.detach().clone()
-        trainer.update()
-        weights[decay] = trainer.agent.actor.head.network.head.weight.detach()
-    torch.testing.assert_close(weights[0.5] - weights[0.0], -0.01 * 0.5 * before)
-
-
 def test_averaged_weights_are_what_a_run_loads(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
     """The mean follows decay * mean + (1 - decay) * weights, is continued by a resume, and is what load_run gives."""
     config = {"observation": "state", "average_decay": 0.25, "snapshot_every": 2}
