@@ -45,11 +45,14 @@ class GoalMixture:
 class TransitionIndex:
     """The valid transitions of a store and, for each frame, the last valid frame of its episode and of its scene."""
 
-    def __init__(self, valid: np.ndarray, episode_ends: np.ndarray, scene_ends: np.ndarray | None = None) -> None:
+    def __init__(
+        self, valid: np.ndarray, episode_ends: np.ndarray, scene_ends: np.ndarray | None = None, stopping: np.ndarray | None = None
+    ) -> None:
         """``valid (N,) bool``: the frame has an action and a successor; ``episode_ends (E,)``: exclusive ends, increasing.
 
         ``scene_ends (S,)``: the same for scenes, runs of episodes that were recorded one after the other on one table; by default each
-        episode is one.
+        episode is one. ``stopping (N,) bool``: frames that meet no goal of a later episode, as the demonstrator comes to rest there, which
+        is no step towards that goal; by default none.
         """
         frames = len(valid)
         ends = np.asarray(episode_ends, dtype=np.int64)
@@ -66,6 +69,7 @@ class TransitionIndex:
         scenes = ends if scene_ends is None else np.asarray(scene_ends, dtype=np.int64)
         self._scene_final = self._last_valid(scenes, frames)
         self._scene = np.searchsorted(scenes, np.arange(frames), side="right")
+        self._stopping = np.zeros(frames, dtype=bool) if stopping is None else stopping
         self._scene_bounds = np.concatenate([[0], np.searchsorted(self.indices, scenes)])
 
     def _last_valid(self, ends: np.ndarray, frames: int) -> np.ndarray:
@@ -101,7 +105,8 @@ class TransitionIndex:
 
     def scene_goals(self, rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
         """The last valid frame of t's episode or of a later one of its scene, each as likely: pictures as an operator takes them."""
-        first, last = np.searchsorted(self._finals, self.final[t]), np.searchsorted(self._finals, self._scene_final[t])
+        last_goal = np.where(self._stopping[t], self.final[t], self._scene_final[t])
+        first, last = np.searchsorted(self._finals, self.final[t]), np.searchsorted(self._finals, last_goal)
         return self._finals[rng.integers(first, last + 1)]
 
     def mixed_goals(
@@ -124,7 +129,8 @@ class TransitionIndex:
         """``(P, 2)``: rows, and rows whose actor goal comes later in the first one's scene, each picture once; the own goal always."""
         own = np.arange(len(rows.observation))
         goals, first, same = np.unique(rows.actor_goal, return_index=True, return_inverse=True)
-        later = (self._scene[rows.observation][:, None] == self._scene[goals]) & (rows.observation[:, None] < goals)
+        t = rows.observation[:, None]
+        later = (self._scene[t] == self._scene[goals]) & (t < goals) & ~(self._stopping[t] & (goals > self.final[t]))
         later[own, same] = True
         row, goal = np.nonzero(later)
         return np.stack([row, first[goal]], axis=1)

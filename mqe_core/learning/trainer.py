@@ -23,6 +23,7 @@ from mqe_core.learning.goal_sampling import TransitionIndex
 from mqe_core.learning.landmarks import landmarks
 from mqe_core.learning.networks import ImageEncoder
 from mqe_core.learning.observations import ActionScale, PixelObservations, StateObservations, fit_action_scale
+from mqe_core.learning.scenes import scene_ends, stopping_frames
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class Trainer:
             statistics = tuple(torch.from_numpy(array) for array in self.observations.statistics())
         valid = store.valid & self.observations.available
         held_out = _held_out_frames(store, train.validation_fraction, train.seed)
-        ends = store.episode_ends, scene_ends(store)
+        ends = store.episode_ends, scene_ends(store), stopping_frames(store, config.agent.actor_stop_radius)
         self.transitions = TransitionIndex(valid & ~held_out, *ends)
         self.validation_transitions = TransitionIndex(valid & held_out, *ends) if held_out.any() else None
         self.action_scale = scale or fit_action_scale(store.actions[self.transitions.indices])
@@ -262,16 +263,6 @@ def _observations(
     if train.observation == "pixels" or (train.observation == "auto" and store.num_cameras > 0):
         return PixelObservations(store, train.camera, train.image_memory_mb, progress)
     return StateObservations(store)
-
-
-def scene_ends(store: EpisodeStore) -> np.ndarray:
-    """``(S,)``: exclusive ends of the scenes. A scene is a dated folder of BridgeData, whose episodes stand in a row in the order of recording.
-
-    An episode whose name holds no `/raw/` is a scene of its own.
-    """
-    scenes = [name.rpartition("/raw/")[0] or name for name in store.names]
-    last = [index == len(scenes) - 1 or scenes[index] != scenes[index + 1] for index in range(len(scenes))]
-    return store.episode_ends[np.array(last)]
 
 
 def held_out_episodes(store: EpisodeStore, fraction: float, seed: int) -> np.ndarray:

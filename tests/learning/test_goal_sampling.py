@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mqe_core.learning.goal_sampling import GoalMixture, TransitionIndex, WaypointSampler
+from mqe_core.learning.goal_sampling import GoalIndices, GoalMixture, TransitionIndex, WaypointSampler
 
 ENDS = np.array([9, 11, 24])  # episodes of 9, 2 and 13 frames
 DRAWS = 200_000
@@ -171,6 +171,21 @@ def test_scene_goals_are_where_this_and_later_episodes_on_the_table_end() -> Non
     assert set(transitions.scene_goals(np.random.default_rng(0), np.full(100, 12))) == {14}
     alone = TransitionIndex(valid, ends)
     assert set(alone.scene_goals(np.random.default_rng(0), np.full(100, 1))) == {2}
+
+
+def test_stopping_frames_meet_no_goal_of_a_later_episode() -> None:
+    """Neither one of their own nor, crossed, another row's; that of their own episode they keep."""
+    ends, stopping = np.array([4, 8]), np.zeros(8, dtype=bool)
+    valid = np.ones(8, dtype=bool)
+    valid[ends - 1] = False
+    stopping[[1, 2]] = True
+    transitions = TransitionIndex(valid, ends, scene_ends=np.array([8]), stopping=stopping)
+    rng = np.random.default_rng(0)
+    assert [set(transitions.scene_goals(rng, np.full(100, t))) for t in (0, 1, 2, 5)] == [{2, 6}, {2}, {2}, {6}]
+    t, goals = np.array([0, 1, 4]), np.array([2, 2, 6])
+    rows = GoalIndices(t, t, np.zeros(3, np.int64), t, goals)
+    pairs = {(int(t[row]), int(goals[goal])) for row, goal in transitions.crossed_pairs(rows)}
+    assert pairs == {(0, 2), (0, 6), (1, 2), (4, 6)}
 
 
 def test_a_mixture_with_scene_goals_has_its_shares() -> None:

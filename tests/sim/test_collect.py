@@ -13,7 +13,7 @@ import pytest
 
 from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.data.importer import import_episodes, open_source
-from mqe_core.learning.trainer import scene_ends
+from mqe_core.learning.scenes import scene_ends
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.spec import load_robot_spec
 from mqe_sim.collect import UnreachableError, check_stages, collect, run_oracle, shows_one_stage
