@@ -7,6 +7,7 @@ name and renamed when complete: an interrupted collection continues where it sto
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import multiprocessing
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from mqe_core.bundle import PolicyBundle
 from mqe_core.geometry import apply_action, make_pose, pose_to_state
 from mqe_core.images import encode_jpeg
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
@@ -27,6 +29,7 @@ from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.spec import RobotSpec, load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.oracles import make_oracle
+from mqe_sim.takeover import Driver
 from mqe_sim.tasks import STAGES, check_scene, make_task
 from mqe_sim.variation import check_names as check_randomisation
 from mqe_sim.world import World
@@ -40,6 +43,7 @@ _COMMAND_DELAY_STREAM, _COMMAND_DELAY_S = 2, 0.08  # a command reaches the motor
 # The arm misses its targets by an offset that wanders (7 mm per axis), as play in the joints and sagging make a real one do: the hand is
 # seen off its way at every point of it, and the actions show the way back.
 _MISS_STREAM, _MISS_STEP_M, _MISS_MEMORY = 3, 0.004, 0.8
+_TAKEOVER_STREAM = 4
 _STREAMS_PER_ATTEMPT = 10
 _ATTEMPTS = 8  # at an episode within reach, and with `stage` at one that shows exactly that
 _FIRST_DATE = datetime(2026, 1, 1)  # of scene 0; scene n is dated n minutes later, so that the same seed gives the same tree
@@ -51,19 +55,22 @@ class UnreachableError(RuntimeError):
 
 def run_oracle(
     world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT), *, stage: int | None = None,
-    attempt: int = 0, randomise: Sequence[str] = (),
+    attempt: int = 0, randomise: Sequence[str] = (), policy: PolicyBundle | None = None,
 ) -> dict:
     """One demonstration in scene `seed`, from the oracle's `record_from` on; another `attempt` draws other noise. May raise UnreachableError.
+
+    With `policy` (and a `size`) that drives until then.
 
     Returns a dict: `images` list of (H, W, 3) uint8 (empty where `size` is None), `full_state`, `desired_state` (T, 7) Bridge states
     measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`, `max_score`, `language`, `event` (the
     oracle's), and `stages_before` and `stages_after`: which parts of the task were done where the record begins and ends.
     """
     spec = world.spec
+    streams = (stream + _STREAMS_PER_ATTEMPT * attempt for stream in (_ORACLE_STREAM, _COMMAND_DELAY_STREAM, _MISS_STREAM, _TAKEOVER_STREAM))
+    oracle_rng, delay_rng, miss_rng, takeover_rng = (np.random.default_rng([seed, stream, stage or 0]) for stream in streams)
+    driver = None if policy is None else Driver(policy, world, task_name, seed, size, takeover_rng, randomise)
     task = make_task(task_name, world, seed, stage=stage, randomise=randomise)
-    streams = (stream + _STREAMS_PER_ATTEMPT * attempt for stream in (_ORACLE_STREAM, _COMMAND_DELAY_STREAM, _MISS_STREAM))
-    oracle_rng, delay_rng, miss_rng = (np.random.default_rng([seed, stream, stage or 0]) for stream in streams)
-    oracle = make_oracle(task, oracle_rng)
+    oracle = make_oracle(task, oracle_rng, takes_over=0 if driver is None else driver.steps)
     miss_m = np.zeros(3)
     joints, gripper = task.start_joints, 1.0
     target = forward_kinematics(spec, joints)
@@ -79,14 +86,16 @@ def run_oracle(
         record["time_stamp"].append(world.time_s - start_s)
         if size is not None:
             # One before the record begins, too: what a late camera shows next.
-            record["images"].append(world.look(*size)[1] if len(record["qpos"]) >= oracle.record_from else None)
+            wanted = driver is not None or len(record["qpos"]) >= oracle.record_from
+            record["images"].append(world.look(*size)[1] if wanted else None)
         return pose
 
     pose, still = observe(), 0
     stages_before = task.stages()
     while still < STILL_STEPS and len(record["actions"]) < oracle.record_from + task.max_steps:
         still = still + oracle.done if len(record["actions"]) >= oracle.record_from else 0
-        action = oracle.act(target, pose)
+        driven = driver is not None and len(record["actions"]) < driver.steps
+        action = driver.act(record["images"][-1]) if driven else oracle.act(target, pose)
         target = apply_action(target, action, pose)
         miss_m = _MISS_MEMORY * miss_m + miss_rng.normal(0.0, _MISS_STEP_M, 3)
         reached = make_pose(target[:3, :3], target[:3, 3] + miss_m)
@@ -114,16 +123,17 @@ def _solve(spec: RobotSpec, target: np.ndarray, seed_joints: np.ndarray, scene: 
 
 def collect(
     spec_name: str, task: str, episodes: int, out: Path, *, stage: bool = False, seed: int = 0, workers: int = 1,
-    size: tuple[int, int] = (FRAME_WIDTH, FRAME_HEIGHT), randomise: Sequence[str] = (), renderer: str = "tiny",
+    size: tuple[int, int] = (FRAME_WIDTH, FRAME_HEIGHT), randomise: Sequence[str] = (), renderer: str = "tiny", after_policy: Path | None = None,
 ) -> dict:
     """Write `episodes` demonstrations under `out`; returns counts and their mean score.
 
     With `stage` a scene is worked through in single stages, one episode each: start and end of every episode differ by exactly the wanted
     one, and those before it are done already. An attempt that does not show that is made again; an episode of which all attempts fail is
-    skipped and counted. `randomise` names what else differs between scenes, see mqe_sim.variation; `renderer` is World's.
+    skipped and counted. `randomise` names what else differs between scenes, see mqe_sim.variation; `renderer` is World's. The bundle
+    `after_policy` drives first in every episode, for a while that is drawn, and what is recorded is how the script goes on from there.
 
-    Raises ValueError where the scenes would reach the evaluation seeds, or where `out` holds a collection of other settings; RuntimeError
-    where not one episode came about.
+    Raises ValueError where the scenes would reach the evaluation seeds, or where `out` holds a collection of other settings; BundleError for
+    a policy that must not be used; RuntimeError where not one episode came about.
     """
     if episodes < 1 or workers < 1:
         raise ValueError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
@@ -135,14 +145,17 @@ def collect(
         raise ValueError(f"scenes {seed} to {last_scene} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")
     root = Path(out) / "bridge_data_v2" / "sim_kitchen" / task / "00"
     settings = {"robot": spec_name, "task": task, "stage": stage, "seed": seed, "width": size[0], "height": size[1]}
-    _write_settings(root, {**settings, "randomise": sorted(randomise), "renderer": renderer})
+    settings |= {"randomise": sorted(randomise), "renderer": renderer}
+    if after_policy is not None:
+        settings["after_policy"] = PolicyBundle.open(after_policy, load_robot_spec(spec_name)).fingerprint
+    _write_settings(root, settings)
     jobs, folders = [], []
     for scene, number in (divmod(i, stages) for i in range(episodes)):
         scene += seed
         dated = root / (_FIRST_DATE + timedelta(minutes=scene)).strftime("%Y-%m-%d_%H-%M-%S")
         folders.append(dated / "raw" / "traj_group0" / f"traj{number}")
         if not folders[-1].exists():
-            jobs.append((spec_name, task, number if stage else None, scene, folders[-1], size, tuple(randomise), renderer))
+            jobs.append((spec_name, task, number if stage else None, scene, folders[-1], size, tuple(randomise), renderer, after_policy))
     # spawn, not fork: PyBullet's client and a parent's threads do not survive a fork.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for _ in tqdm(pool.imap_unordered(_collect_one, jobs), total=len(jobs), desc=f"collecting {task}", unit="episode"):
@@ -176,19 +189,26 @@ _worlds: dict[tuple[str, str], World] = {}  # one per worker process, robot and 
 
 
 def _collect_one(job: tuple) -> None:
-    spec_name, task, stage, seed, folder, size, randomise, renderer = job
+    spec_name, task, stage, seed, folder, size, randomise, renderer, after_policy = job
+    policy = None if after_policy is None else _open_policy(after_policy)
     if (spec_name, renderer) not in _worlds:
         _worlds[spec_name, renderer] = World(load_robot_spec(spec_name), renderer)
     world = _worlds[spec_name, renderer]
     for attempt in range(_ATTEMPTS):
         try:
-            record = run_oracle(world, task, seed, size, stage=stage, attempt=attempt, randomise=randomise)
+            record = run_oracle(world, task, seed, size, stage=stage, attempt=attempt, randomise=randomise, policy=policy)
         except UnreachableError as error:
             logger.debug("%s", error)
             continue
         if stage is None or shows_one_stage(record):
             _write_episode(folder, record, task, seed)
             return
+
+
+@functools.cache
+def _open_policy(path: Path) -> PolicyBundle:
+    """Once per worker process."""
+    return PolicyBundle.open(path)
 
 
 def shows_one_stage(outcome: dict) -> bool:

@@ -15,9 +15,13 @@ from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.data.importer import import_episodes, open_source
 from mqe_core.learning.scenes import scene_ends
 from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
+from mqe_core.safe_pickle import load
 from mqe_core.spec import load_robot_spec
 from mqe_sim.collect import UnreachableError, check_stages, collect, run_oracle, shows_one_stage
+from mqe_sim.tasks.home import HOME_STATE
 from mqe_sim.world import World
+
+POLICY = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_bringup" / "policies" / "widowx_sim.onnx"
 
 
 def tree_hash(root: Path) -> str:
@@ -36,6 +40,20 @@ def test_workers_and_an_interruption_do_not_change_a_byte(tmp_path):
     report = collect("widowx250s", "place1", 3, tmp_path / "two", workers=2, **kwargs)
     assert report["written"] == 2
     assert tree_hash(tmp_path / "one") == tree_hash(tmp_path / "two")
+
+
+def test_after_a_policy_the_script_goes_on_from_where_that_has_come(tmp_path):
+    """The same bytes for any number of workers, single stages, and the record begins elsewhere than the script's own would."""
+    kwargs = {"stage": True, "seed": 3, "size": (64, 48), "after_policy": POLICY}
+    for workers in (1, 2):
+        collect("widowx250s", "place2", 4, tmp_path / str(workers), workers=workers, **kwargs)
+    assert tree_hash(tmp_path / "1") == tree_hash(tmp_path / "2")
+    events, others = check_stages(tmp_path / "1")
+    assert events == {"takeover": 4} and others == []
+    firsts = [load(path)["full_state"][0] for path in sorted((tmp_path / "1").rglob("obs_dict.pkl"))]
+    assert all(np.linalg.norm(first[:3] - HOME_STATE[:3]) > 0.05 for first in firsts)
+    with pytest.raises(ValueError, match="other settings"):
+        collect("widowx250s", "place2", 4, tmp_path / "1", stage=True, seed=3, size=(64, 48))
 
 
 def test_a_tree_of_other_settings_is_not_mixed(tmp_path):
@@ -66,7 +84,7 @@ def test_stage_episodes_start_and_end_one_stage_apart_and_the_check_sees_one_tha
 def test_a_scene_whose_every_attempt_fails_is_skipped_and_counted(tmp_path, monkeypatch):
     made = []
 
-    def unlucky(world, task, seed, size, *, stage, attempt, randomise):
+    def unlucky(world, task, seed, size, *, stage, attempt, randomise, policy):
         made.append((seed, attempt))
         if seed == 1:
             raise UnreachableError("too far")
