@@ -25,10 +25,11 @@ from mqe_core.bundle import PolicyBundle
 from mqe_core.geometry import apply_action, make_pose, pose_to_state
 from mqe_core.images import encode_jpeg
 from mqe_core.kinematics import forward_kinematics, inverse_kinematics
-from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
-from mqe_core.spec import RobotSpec, load_robot_spec
+from mqe_core.runtime.robot import FIRST_EVALUATION_SEED, check_domain
+from mqe_core.spec import load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.oracles import make_oracle
+from mqe_sim.scene import solve_scene
 from mqe_sim.takeover import Driver
 from mqe_sim.tasks import STAGES, check_scene, make_task
 from mqe_sim.variation import check_names as check_randomisation
@@ -59,7 +60,7 @@ def run_oracle(
 ) -> dict:
     """One demonstration in scene `seed`, from the oracle's `record_from` on; another `attempt` draws other noise. May raise UnreachableError.
 
-    With `policy` (and a `size`) that drives until then.
+    A `policy` drives first, towards the goal of the whole task, and the record begins where the oracle takes over; it needs a `size`.
 
     Returns a dict: `images` list of (H, W, 3) uint8 (empty where `size` is None), `full_state`, `desired_state` (T, 7) Bridge states
     measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`, `max_score`, `language`, `event` (the
@@ -68,9 +69,14 @@ def run_oracle(
     spec = world.spec
     streams = (stream + _STREAMS_PER_ATTEMPT * attempt for stream in (_ORACLE_STREAM, _COMMAND_DELAY_STREAM, _MISS_STREAM, _TAKEOVER_STREAM))
     oracle_rng, delay_rng, miss_rng, takeover_rng = (np.random.default_rng([seed, stream, stage or 0]) for stream in streams)
-    driver = None if policy is None else Driver(policy, world, task_name, seed, size, takeover_rng, randomise)
+    driver = None
+    if policy is not None:
+        # Stages of a chain are steps to one goal; where a task has one stage only, that may be another scene than without (the cube in the drawer).
+        shown = stage if STAGES[task_name] == 1 else None
+        driver = Driver(policy, solve_scene(world, task_name, seed, *size, stage=shown, randomise=randomise)[0], takeover_rng)
     task = make_task(task_name, world, seed, stage=stage, randomise=randomise)
-    oracle = make_oracle(task, oracle_rng, takes_over=0 if driver is None else driver.steps)
+    oracle = make_oracle(task, oracle_rng, events=driver is None)
+    record_from = oracle.record_from if driver is None else driver.steps
     miss_m = np.zeros(3)
     joints, gripper = task.start_joints, 1.0
     target = forward_kinematics(spec, joints)
@@ -86,39 +92,38 @@ def run_oracle(
         record["time_stamp"].append(world.time_s - start_s)
         if size is not None:
             # One before the record begins, too: what a late camera shows next.
-            wanted = driver is not None or len(record["qpos"]) >= oracle.record_from
+            wanted = driver is not None or len(record["qpos"]) >= record_from
             record["images"].append(world.look(*size)[1] if wanted else None)
         return pose
 
     pose, still = observe(), 0
     stages_before = task.stages()
-    while still < STILL_STEPS and len(record["actions"]) < oracle.record_from + task.max_steps:
-        still = still + oracle.done if len(record["actions"]) >= oracle.record_from else 0
+    while still < STILL_STEPS and len(record["actions"]) < record_from + task.max_steps:
+        still = still + oracle.done if len(record["actions"]) >= record_from else 0
         driven = driver is not None and len(record["actions"]) < driver.steps
         action = driver.act(record["images"][-1]) if driven else oracle.act(target, pose)
-        target = apply_action(target, action, pose)
+        before, target = target, apply_action(target, action, pose)
         miss_m = _MISS_MEMORY * miss_m + miss_rng.normal(0.0, _MISS_STEP_M, 3)
         reached = make_pose(target[:3, :3], target[:3, 3] + miss_m)
-        joints, gripper = _solve(spec, reached, joints, seed), float(action[6])
+        solved, gripper = inverse_kinematics(spec, reached, joints), float(action[6])
+        if solved is not None:
+            joints = solved
+        elif driven:
+            target = before
+        else:
+            raise UnreachableError(f"scene {seed}: oracle and miss together asked for an unreachable pose at {np.round(reached[:3, 3], 3).tolist()}")
         world.advance_to(world.time_s + delay_rng.uniform(0.0, _COMMAND_DELAY_S))
         world.command(joints, gripper)
         world.advance_to(start_s + (len(record["actions"]) + 1) * period_s)
         record["actions"].append(action)
         pose = observe()
-        if len(record["actions"]) == oracle.record_from:
+        if len(record["actions"]) == record_from:
             stages_before = task.stages()
     task.settle()
-    outcome = {"score": task.score(), "max_score": task.max_score, "language": task.language, "event": oracle.event}
+    outcome = {"score": task.score(), "max_score": task.max_score, "language": task.language, "event": oracle.event if driver is None else "takeover"}
     outcome |= {"stages_before": stages_before, "stages_after": task.stages()}
-    kept = {key: values[oracle.record_from :] for key, values in record.items()}
+    kept = {key: values[record_from:] for key, values in record.items()}
     return {**{k: (v if k == "images" else np.array(v)) for k, v in kept.items()}, **outcome}
-
-
-def _solve(spec: RobotSpec, target: np.ndarray, seed_joints: np.ndarray, scene: int) -> np.ndarray:
-    joints = inverse_kinematics(spec, target, seed_joints)
-    if joints is None:
-        raise UnreachableError(f"scene {scene}: oracle and miss together asked for an unreachable pose at {np.round(target[:3, 3], 3).tolist()}")
-    return joints
 
 
 def collect(
@@ -132,8 +137,8 @@ def collect(
     skipped and counted. `randomise` names what else differs between scenes, see mqe_sim.variation; `renderer` is World's. The bundle
     `after_policy` drives first in every episode, for a while that is drawn, and what is recorded is how the script goes on from there.
 
-    Raises ValueError where the scenes would reach the evaluation seeds, or where `out` holds a collection of other settings; BundleError for
-    a policy that must not be used; RuntimeError where not one episode came about.
+    Raises ValueError where the scenes would reach the evaluation seeds, where `out` holds a collection of other settings, or for a policy that
+    must not be used (BundleError) or knows real images only; RuntimeError where not one episode came about.
     """
     if episodes < 1 or workers < 1:
         raise ValueError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
@@ -147,7 +152,9 @@ def collect(
     settings = {"robot": spec_name, "task": task, "stage": stage, "seed": seed, "width": size[0], "height": size[1]}
     settings |= {"randomise": sorted(randomise), "renderer": renderer}
     if after_policy is not None:
-        settings["after_policy"] = PolicyBundle.open(after_policy, load_robot_spec(spec_name)).fingerprint
+        bundle = PolicyBundle.open(after_policy, load_robot_spec(spec_name))
+        check_domain(bundle.contract.domain, "sim", "the simulator")
+        settings["after_policy"] = bundle.fingerprint
     _write_settings(root, settings)
     jobs, folders = [], []
     for scene, number in (divmod(i, stages) for i in range(episodes)):

@@ -40,13 +40,20 @@ def render_goal(
     return _solved(World(spec, renderer), task, seed, width, height)[0]
 
 
+def solve_scene(
+    world: World, task: str, seed: int, width: int, height: int, *, stage: int | None = None, randomise: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """The solved scene's image, (height, width, 3) uint8 RGB, and its state: Bridge state (7,) and where the things are. Resets the world."""
+    scene = make_task(task, world, seed, stage=stage, randomise=randomise)
+    scene.solve()
+    pose = forward_kinematics(world.spec, world.arm.joints())
+    return world.render(width, height), np.concatenate([pose_to_state(pose, world.arm.gripper()), scene.things_m()])
+
+
 def _solved(world: World, task: str, seed: int, width: int, height: int, randomise: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
-    """The solved scene's image, and its state: Bridge state (7,) and where the things are. Closes the world."""
+    """`solve_scene` in a world that is closed then."""
     try:
-        scene = make_task(task, world, seed, randomise=randomise)
-        scene.solve()
-        pose = forward_kinematics(world.spec, world.arm.joints())
-        return world.render(width, height), np.concatenate([pose_to_state(pose, world.arm.gripper()), scene.things_m()])
+        return solve_scene(world, task, seed, width, height, randomise=randomise)
     finally:
         world.close()
 

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from mqe_core.bundle import PolicyBundle
 from mqe_core.runtime.policy import OnnxPolicy
-from mqe_sim.tasks import make_task
-from mqe_sim.world import World
 
 _STEPS = (8, 60)  # half-open range: to the first grasp, or to where a policy has long been stuck
 
 
 class Driver:
-    """The policy `bundle` on its way to the goal of a whole task, whatever stage of it is to be shown.
+    """The policy `bundle` on its way to `goal`, (H, W, 3) uint8 RGB, for `steps` control steps, drawn.
 
-    `steps`: how many it drives. Made before the scene, whose `world` it uses to render the goal, (height, width, 3) of `size`.
+    No safety filter clips it, as nobody is near and what it does is not recorded; where the arm cannot follow, that stays.
     """
 
-    def __init__(
-        self, bundle: PolicyBundle, world: World, task: str, seed: int, size: tuple[int, int], rng: np.random.Generator, randomise: Sequence[str]
-    ) -> None:
+    def __init__(self, bundle: PolicyBundle, goal: np.ndarray, rng: np.random.Generator) -> None:
         self.steps = int(rng.integers(*_STEPS))
         self._policy = OnnxPolicy(bundle)
         self._gripper = self._policy.gripper_rule()
-        make_task(task, world, seed, randomise=randomise).solve()
-        self._goal = world.render(*size)
+        self._goal = goal
 
     def act(self, image: np.ndarray) -> np.ndarray:
-        """Bridge action (7,) for a camera image, (height, width, 3) uint8 RGB."""
+        """Bridge action (7,) for a camera image, (H, W, 3) uint8 RGB."""
         action = self._policy.act(image, self._goal).action.astype(np.float64)
         return np.append(action[:6], self._gripper(float(action[6])))

@@ -14,7 +14,7 @@ from mqe_core.spec import CameraSpec
 from mqe_sim.urdf import Part
 
 NAMES = ("colours", "light", "camera", "friction", "mass", "action_delay", "observation_delay", "image_noise")
-_STREAM = 1000  # apart from the collection's own random numbers, [seed, 1 ... 73]
+_STREAM = 1000  # apart from the collection's own random numbers, [seed, 1 ... 74]
 _COLOUR, _BRIGHTNESS = 0.10, 0.15  # ± per channel of a thing's colour, ± of all channels together
 _LIGHT_TURN, _AMBIENT, _DIFFUSE = 0.5, 0.15, 0.15  # ± per axis of the direction; ± of the coefficients
 _CAMERA_M, _CAMERA_TURN, _ZOOM = 0.015, 0.03, 0.04  # ± per axis; ± per axis of the unit look direction; ± of the focal length

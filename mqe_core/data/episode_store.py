@@ -10,6 +10,8 @@ Files (all named with size and sha256 in `metadata.json`, which is written last)
     camera_<c>.bin       encoded images of camera c, one after the other
     camera_<c>_offsets.npy  (N+1,) int64: frame i is bytes [offsets[i], offsets[i+1]); none: no image
 
+Beside them training may leave features/, what frozen encoders made of the images; it is no part of the data and may be deleted.
+
 What an episode lacks (a camera, a label) is absent here too, never filled in.
 """
 

@@ -13,6 +13,7 @@ EPISODES_FILE = "episodes.json"
 ENDS_FILE = "episode_ends.npy"
 STATES_FILE = "states.npy"
 ACTIONS_FILE = "actions.npy"
+FEATURES_FOLDER = "features"  # made by training, and by no import: safe to delete
 METADATA_KEYS = frozenset(
     ["kind", "schema", "format", "source", "domain", "image_size", "resize_rule", "control_hz", "cameras"]
     + ["num_episodes", "num_frames", "skipped", "files", "fingerprint"]

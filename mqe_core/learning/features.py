@@ -15,13 +15,13 @@ from torch import nn
 from tqdm import tqdm
 
 from mqe_core.data.episode_store import EpisodeStore
+from mqe_core.data.store_layout import FEATURES_FOLDER
 from mqe_core.learning.actor import GoalActor
 from mqe_core.learning.augmentation import random_crop
 from mqe_core.learning.networks import ImageEncoder
 from mqe_core.learning.observations import MIN_STATE_STD, ObservationSpec
 
 CHUNK = 512  # images encoded at a time
-FOLDER = "features"  # in the store
 
 
 class FeatureObservations:
@@ -33,13 +33,16 @@ class FeatureObservations:
         """What lies in the store from the same weights, camera, copies and padding is used again."""
         self.available = store.has_image(camera)
         self.spec = ObservationSpec("features", image_size=store.image_size, state_dim=encoder.out_features)
-        path = store.path / FOLDER / f"{_digest(encoder)}-{camera}-{copies}-{padding}.npy"
+        path = store.path / FEATURES_FOLDER / f"{_digest(encoder)}-{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"
         if not path.exists():
+            path.parent.mkdir(exist_ok=True)
             features = np.stack([_encode_all(store, camera, encoder, padding if copy else 0, copy, progress) for copy in range(copies)])
-            path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(f".{os.getpid()}.npy")  # two runs may start at once
-            np.save(partial, features)
-            partial.replace(path)
+            try:
+                np.save(partial, features)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
         self._features = np.load(path)  # (copies, N, D) float16
 
     def take(self, indices: np.ndarray, copies: np.ndarray | int = 0) -> np.ndarray:

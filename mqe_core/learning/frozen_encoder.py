@@ -17,12 +17,13 @@ from mqe_core.learning.checkpoint import load_checkpoint, save_checkpoint
 from mqe_core.learning.networks import ENCODERS, ImageEncoder, make_image_encoder
 
 ENCODER_FILE = "encoder.pt"  # in a run folder
-BUNDLE_SUFFIX = ".onnx"
+_BUNDLE_SUFFIX = ".onnx"
+_CRITIC = "critic_encoder"  # the attribute whose encoder comes first where an agent has two
 
 
 @dataclass(frozen=True)
 class FrozenEncoder:
-    """``encoder`` of single images, in evaluation mode and without gradient; ``name`` is its architecture's in ``networks.ENCODERS``."""
+    """``encoder`` of single images, put into evaluation mode and off the gradient; ``name`` is its architecture's in ``networks.ENCODERS``."""
 
     encoder: ImageEncoder
     name: str
@@ -45,9 +46,14 @@ class FrozenEncoder:
         return cls(encoder, saved["name"], saved["image_size"])
 
 
+def is_bundle(source: str) -> bool:
+    """Whether ``source`` names a policy bundle, and no run folder."""
+    return source.endswith(_BUNDLE_SUFFIX)
+
+
 def encoder_of_agent(agent: nn.Module, source: str | Path) -> ImageEncoder:
     """The encoder of single images that an agent trained from pixels; ValueError, naming the run ``source``, where it has none."""
-    candidates = [getattr(agent, "critic_encoder", None), getattr(getattr(getattr(agent, "actor", None), "encoder", None), "encoder", None)]
+    candidates = [getattr(agent, _CRITIC, None), getattr(getattr(getattr(agent, "actor", None), "encoder", None), "encoder", None)]
     for encoder in candidates:
         if isinstance(encoder, ImageEncoder) and encoder.channels == 3:
             return encoder
@@ -62,7 +68,8 @@ def encoder_of_bundle(path: str | Path) -> FrozenEncoder:
         encoder = make_image_encoder(name, 3, image_size)
         shapes = {key: list(value.shape) for key, value in encoder.state_dict().items()}
         anchor = next(iter(shapes))
-        for prefix in sorted(entry.removesuffix(anchor) for entry in found if entry.endswith(f".{anchor}")):
+        prefixes = [entry.removesuffix(anchor) for entry in found if entry.endswith(f".{anchor}")]
+        for prefix in sorted(prefixes, key=lambda prefix: not prefix.endswith(f"{_CRITIC}.")):
             if all(prefix + key in found and list(found[prefix + key].dims) == shape for key, shape in shapes.items()):
                 weights = {key: torch.from_numpy(onnx.numpy_helper.to_array(found[prefix + key]).copy()) for key in shapes}
                 encoder.load_state_dict(weights)

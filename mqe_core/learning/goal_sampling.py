@@ -51,8 +51,8 @@ class TransitionIndex:
         """``valid (N,) bool``: the frame has an action and a successor; ``episode_ends (E,)``: exclusive ends, increasing.
 
         ``scene_ends (S,)``: the same for scenes, runs of episodes that were recorded one after the other on one table; by default each
-        episode is one. ``stopping (N,) bool``: frames that meet no goal of a later episode, as the demonstrator comes to rest there, which
-        is no step towards that goal; by default none.
+        episode is one. ``stopping (N,) bool``: frames that meet no scene goal of a later episode, as the demonstrator comes to rest there,
+        which is no step towards that goal; by default none.
         """
         frames = len(valid)
         ends = np.asarray(episode_ends, dtype=np.int64)

@@ -17,13 +17,13 @@ def scene_ends(store: EpisodeStore) -> np.ndarray:
     return store.episode_ends[np.array(last)]
 
 
-def stopping_frames(store: EpisodeStore, radius: float) -> np.ndarray:
-    """``(N,) bool``: frames from which on the hand stays within ``radius`` metres of where its episode ends."""
+def stopping_frames(store: EpisodeStore, radius_m: float) -> np.ndarray:
+    """``(N,) bool``: frames from which on the hand stays within ``radius_m`` of where its episode ends, the last frame's position; 0: none."""
     stopping = np.zeros(store.num_frames, dtype=bool)
     start = 0
     for end in store.episode_ends:
         off = np.linalg.norm(store.states[start:end, :3] - store.states[end - 1, :3], axis=1)
-        far = np.flatnonzero(off >= radius)
+        far = np.flatnonzero(off >= radius_m)
         stopping[start + far[-1] + 1 if len(far) else start : end] = True
         start = end
     return stopping

@@ -25,7 +25,8 @@ from mqe_core.learning.actor import GoalActor
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.checkpoint import MetricsTable, load_checkpoint, save_checkpoint, write_atomically
 from mqe_core.learning.features import copy_policy
-from mqe_core.learning.frozen_encoder import BUNDLE_SUFFIX, FrozenEncoder, encoder_of_agent, encoder_of_bundle
+from mqe_core.learning.frozen_encoder import FrozenEncoder, encoder_of_agent, encoder_of_bundle, is_bundle
+from mqe_core.learning.networks import ImageEncoder
 from mqe_core.learning.observations import ActionScale, ObservationSpec
 from mqe_core.learning.trainer import RunConfig, Trainer, make_config
 
@@ -58,10 +59,10 @@ def train(
     kept = read_metadata(out) if resume else None if init is None else read_metadata(init)
     if resume and not checkpoint.exists() and kept.get("init"):  # interrupted before its first checkpoint
         init = Path(kept["init"]["path"])
-    frozen = _frozen_encoder(config, store, out, resume)
+    encoder = _frozen_encoder(config, store, out, resume)
     if kept is None and config.train.actor_from_encoder:
         kept = read_metadata(Path(config.train.features_of))
-    trainer = Trainer(store, config, progress, scale=None if kept is None else action_scale(kept), encoder=None if frozen is None else frozen.encoder)
+    trainer = Trainer(store, config, progress, scale=None if kept is None else action_scale(kept), encoder=encoder)
     if config.train.actor_from_encoder and not (resume and checkpoint.exists()):
         _take_policy(trainer)
     if init is not None:
@@ -76,22 +77,23 @@ def train(
     return _loop(trainer, out, progress)
 
 
-def _frozen_encoder(config: RunConfig, store: EpisodeStore, out: Path, resume: bool) -> FrozenEncoder | None:
+def _frozen_encoder(config: RunConfig, store: EpisodeStore, out: Path, resume: bool) -> ImageEncoder | None:
     """The encoder of ``features_of``, copied into the run folder ``out``; None where the configuration names none."""
     source = config.train.features_of
     if not source:
         return None
     if resume:
-        return FrozenEncoder.load(out)
-    frozen = encoder_of_bundle(source) if source.endswith(BUNDLE_SUFFIX) else _encoder_of_run(source)
+        return FrozenEncoder.load(out).encoder
+    frozen = encoder_of_bundle(source) if is_bundle(source) else _encoder_of_run(source)
     size = frozen.image_size
     if size != store.image_size:
         raise ValueError(f"the encoder of {source} takes images of {size} pixels, the data has {store.image_size}: import with --image-size {size}")
     frozen.save(out)
-    return frozen
+    return frozen.encoder
 
 
 def _encoder_of_run(source: str) -> FrozenEncoder:
+    """ValueError where the run was not trained from pixels, or has no encoder of single images."""
     agent, config, metadata = load_run(source)
     if metadata["observation"]["kind"] != "pixels":
         raise ValueError(f"{source} was not trained from pixels: features_of needs the run that trained the encoder")

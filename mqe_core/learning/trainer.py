@@ -18,7 +18,7 @@ from mqe_core.learning.batch import Batch
 from mqe_core.learning.checkpoint import MetricMeans
 from mqe_core.learning.config import key
 from mqe_core.learning.features import FeatureObservations
-from mqe_core.learning.frozen_encoder import BUNDLE_SUFFIX
+from mqe_core.learning.frozen_encoder import is_bundle
 from mqe_core.learning.goal_sampling import TransitionIndex
 from mqe_core.learning.landmarks import landmarks
 from mqe_core.learning.networks import ImageEncoder
@@ -68,7 +68,7 @@ class TrainConfig:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.actor_from_encoder and not self.features_of:
             raise ValueError("actor_from_encoder needs features_of")
-        if self.actor_from_encoder and self.features_of.endswith(BUNDLE_SUFFIX):
+        if self.actor_from_encoder and is_bundle(self.features_of):
             raise ValueError("actor_from_encoder needs the run that trained the encoder in features_of, not a bundle")
         if self.features_of and self.observation == "state":
             raise ValueError("features_of needs images: leave observation at auto or pixels")
@@ -137,7 +137,7 @@ class Trainer:
             statistics = tuple(torch.from_numpy(array) for array in self.observations.statistics())
         valid = store.valid & self.observations.available
         held_out = _held_out_frames(store, train.validation_fraction, train.seed)
-        ends = store.episode_ends, scene_ends(store), stopping_frames(store, config.agent.actor_stop_radius)
+        ends = store.episode_ends, scene_ends(store), stopping_frames(store, config.agent.actor_stop_radius_m)
         self.transitions = TransitionIndex(valid & ~held_out, *ends)
         self.validation_transitions = TransitionIndex(valid & held_out, *ends) if held_out.any() else None
         self.action_scale = scale or fit_action_scale(store.actions[self.transitions.indices])

@@ -14,6 +14,6 @@ from mqe_sim.tasks.reach import ReachTask
 _PLANNERS = {PlaceTask: place.plan, DrawerTask: drawer.plan, ReachTask: reach.plan}
 
 
-def make_oracle(task: Task, rng: np.random.Generator, noise: float = 1.0, takes_over: int = 0) -> Oracle:
+def make_oracle(task: Task, rng: np.random.Generator, noise: float = 1.0, events: bool = True) -> Oracle:
     """The expert for a task's scene; see Oracle."""
-    return Oracle(task, _PLANNERS[type(task)], rng, noise, takes_over)
+    return Oracle(task, _PLANNERS[type(task)], rng, noise, events)

@@ -59,28 +59,26 @@ class Oracle:
         planner: the script, a pure function.
         rng: source of all its noise.
         noise: scale of the noise and of the events' shares; 0 gives the plain script.
-        takes_over: the step until which another drives, in place of any event.
+        events: whether any of EVENT_SHARES may happen.
 
     Attributes:
-        event: what has happened so far, a key of EVENT_SHARES, "takeover" or None; a drawn event may find no moment before the episode is over.
-        record_from: the step at which the disturbance, or another's driving, is over; known from the start.
+        event: what has happened so far, a key of EVENT_SHARES or None; a drawn event may find no moment before the episode is over.
+        record_from: the step at which the disturbance, if any, is over; known from the start.
         done: the task is solved and the hand is where it ends.
     """
 
-    def __init__(self, task: Task, planner: Planner, rng: np.random.Generator, noise: float = 1.0, takes_over: int = 0) -> None:
+    def __init__(self, task: Task, planner: Planner, rng: np.random.Generator, noise: float = 1.0, events: bool = True) -> None:
         self._task, self._planner, self._rng, self._noise = task, planner, rng, noise
         self._wander = np.zeros(3)
         self._steps = 0
-        chances = [noise * share for share in EVENT_SHARES.values()]
+        chances = [events * noise * share for share in EVENT_SHARES.values()]
         self.event: str | None = None
         drawn = [*EVENT_SHARES, None][int(rng.choice(len(chances) + 1, p=[*chances, 1.0 - sum(chances)]))]
-        if takes_over > 0:
-            drawn, self.event = None, "takeover"
         first = int(rng.integers(0, _LAST_EVENT_STEP))
         disturbed, paused = first + int(rng.integers(*_DISTURBANCE_STEPS)), first + int(rng.integers(*_PAUSE_STEPS))
         self._disturbed = range(first, disturbed) if drawn == "disturbance" else range(0)
         self._paused = range(first, paused) if drawn == "pause" else range(0)
-        self.record_from = max(self._disturbed.stop, takes_over)
+        self.record_from = self._disturbed.stop
         self._empty_grasp_m = float(rng.uniform(*_EMPTY_GRASP_M)) if drawn == "failed grasp" else 0.0
         self._empty_steps = 0  # of a failed grasp, done
         self._gripper = 1.0  # last commanded

@@ -17,12 +17,18 @@ from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.augmentation import random_crop
 from mqe_core.learning.export import export_run
 from mqe_core.learning.features import FeatureObservations
-from mqe_core.learning.frozen_encoder import FrozenEncoder, encoder_of_agent
+from mqe_core.learning.frozen_encoder import FrozenEncoder, encoder_of_agent, encoder_of_bundle
 from mqe_core.learning.train import action_scale, load_run, train
 from mqe_core.learning.trainer import RunConfig
 
 Config = Callable[..., RunConfig]
 ENCODER = {"agent": "gcbc", "encoder": "patch", "actor_fusion": "late", "actor_goals_crossed": True, "landmark_weight": 1.0}
+
+
+@pytest.fixture()
+def synthetic_store(synthetic_store: Path, tmp_path: Path) -> Path:
+    """A copy, as training leaves features in it."""
+    return Path(shutil.copytree(synthetic_store, tmp_path / "store"))
 
 
 @pytest.fixture()
@@ -67,6 +73,16 @@ def test_a_bundle_s_encoder_serves_as_its_run_s(synthetic_store: Path, tmp_path:
         train(synthetic_store, tmp_path / f"run{number}", tiny_config(agent="gciql", features_of=str(source)), progress=False)
     tables = [(tmp_path / f"run{number}" / "metrics.csv").read_bytes() for number in range(3)]
     assert tables[0] == tables[1] == tables[2]
+
+
+def test_of_two_encoders_bundle_and_run_both_give_the_critic_s(synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec) -> None:
+    run, bundle = tmp_path / "both", tmp_path / "both.onnx"
+    train(synthetic_store, run, tiny_config(agent="mqe", encoder="patch", actor_fusion="late"), progress=False)
+    export_run(run, bundle, spec)
+    agent = load_run(run)[0]
+    expected, found = encoder_of_agent(agent, run).state_dict(), encoder_of_bundle(bundle).encoder.state_dict()
+    assert not torch.equal(expected["dense.weight"], agent.actor.encoder.encoder.state_dict()["dense.weight"])
+    torch.testing.assert_close(found, expected, rtol=0.0, atol=0.0)
 
 
 def test_a_bundle_without_an_encoder_of_single_images_is_refused(synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec) -> None:
@@ -116,8 +132,7 @@ def test_a_policy_cannot_begin_as_one_of_other_layers(synthetic_store: Path, tmp
 
 
 def test_features_are_the_encoder_s_answers_and_are_kept(synthetic_store: Path, tmp_path: Path, encoder_run: Path) -> None:
-    shutil.copytree(synthetic_store, tmp_path / "store", ignore=shutil.ignore_patterns("features"))
-    store = EpisodeStore.open(tmp_path / "store")
+    store = EpisodeStore.open(synthetic_store)
     encoder = FrozenEncoder(encoder_of_agent(load_run(encoder_run)[0], encoder_run), "patch", store.image_size).encoder
     make = lambda: FeatureObservations(store, 0, encoder, copies=2, padding=2, progress=False)  # noqa: E731
     features, frames = make(), np.array([0, 5, 30])

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mqe_core.data.episode_store import Episode, EpisodeStore, EpisodeWriter
 from mqe_core.learning.scenes import stopping_frames
+from mqe_core.learning.trainer import Trainer
 
 
 def test_stopping_frames_are_those_after_which_the_hand_stays_near(tmp_path: Path) -> None:
@@ -21,3 +23,26 @@ def test_stopping_frames_are_those_after_which_the_hand_stays_near(tmp_path: Pat
     assert stopping_frames(store, 0.05).tolist() == [False, False, False, True, True, True, True, True, True]
     assert stopping_frames(store, 0.015).tolist() == [False, False, False, False, True, True, False, False, True]
     assert not stopping_frames(store, 0.0).any()
+
+
+@pytest.mark.parametrize(("radius_m", "expected"), [(0.0, {3, 8}), (0.05, {3})])
+def test_a_trainer_s_rows_at_rest_meet_the_goals_that_the_radius_leaves(tmp_path: Path, tiny_config, radius_m: float, expected: set[int]) -> None:
+    """Two episodes of one scene, the hand at one place all the time; frames 3 and 8 are the last valid ones."""
+    with EpisodeWriter(tmp_path / "store", image_size=16, source="tests/learning/test_scenes.py", domain="sim") as writer:
+        for number in range(2):
+            writer.add(Episode(f"2026-01-01/raw/traj{number}", np.zeros((5, 7)), np.zeros((4, 7)), {}, ()))
+    keys = {"actor_goal_trajectory": 0.0, "actor_goal_scene": 1.0, "actor_stop_radius_m": radius_m, "actor_goals_crossed": True}
+    config = tiny_config(observation="state", validation_fraction=0.0, **keys)
+    trainer = Trainer(EpisodeStore.open(tmp_path / "store"), config, progress=False)
+    rows = trainer.sampler.sample(trainer.transitions, np.random.default_rng(0), 200)
+    first = rows.observation < 4
+    assert set(rows.actor_goal[first]) == expected
+    pairs = trainer.transitions.crossed_pairs(rows)
+    assert {int(rows.actor_goal[goal]) for row, goal in pairs if first[row]} == expected
+
+
+def test_a_radius_that_would_do_nothing_or_is_none_is_refused(tiny_config) -> None:
+    with pytest.raises(ValueError, match="needs goals of later episodes"):
+        tiny_config(actor_stop_radius_m=0.05)
+    with pytest.raises(ValueError, match="must not be negative"):
+        tiny_config(actor_stop_radius_m=-0.05)

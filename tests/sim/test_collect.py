@@ -50,10 +50,30 @@ def test_after_a_policy_the_script_goes_on_from_where_that_has_come(tmp_path):
     assert tree_hash(tmp_path / "1") == tree_hash(tmp_path / "2")
     events, others = check_stages(tmp_path / "1")
     assert events == {"takeover": 4} and others == []
-    firsts = [load(path)["full_state"][0] for path in sorted((tmp_path / "1").rglob("obs_dict.pkl"))]
-    assert all(np.linalg.norm(first[:3] - HOME_STATE[:3]) > 0.05 for first in firsts)
     with pytest.raises(ValueError, match="other settings"):
         collect("widowx250s", "place2", 4, tmp_path / "1", stage=True, seed=3, size=(64, 48))
+
+
+def test_it_is_the_policy_that_drives_until_the_script_takes_over(make_bundle, tmp_path):
+    """One that goes up and closes the gripper, until the arm cannot follow; the script then opens it and places the cube."""
+    policy = make_bundle(action=(0.0, 0.0, 0.02, 0, 0, 0, 0.0))
+    collect("widowx250s", "place1", 2, tmp_path, stage=True, size=(64, 48), after_policy=policy)
+    episodes = [load(path) for path in tmp_path.rglob("obs_dict.pkl")]
+    assert len(episodes) == 2
+    for episode in episodes:
+        first, height_m = episode["desired_state"][0], HOME_STATE[2]
+        assert first[2] > height_m + 0.05 and first[6] == 0.0 and episode["full_state"][0][2] > height_m + 0.05
+        assert episode["desired_state"][1][6] == 1.0
+
+
+def test_a_policy_of_real_images_does_not_drive_in_the_sim(make_bundle, tmp_path):
+    with pytest.raises(ValueError, match="trained on real images"):
+        collect("widowx250s", "place1", 1, tmp_path, after_policy=make_bundle(domain="real"))
+
+
+def test_after_a_policy_a_drawer_s_cube_may_lie_inside(tmp_path):
+    collect("widowx250s", "drawer_open", 3, tmp_path, stage=True, size=(64, 48), after_policy=POLICY)
+    assert {tuple(json.loads(path.read_text())["stages_before"]) for path in tmp_path.rglob("outcome.json")} == {(False, False), (False, True)}
 
 
 def test_a_tree_of_other_settings_is_not_mixed(tmp_path):
