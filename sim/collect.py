@@ -60,11 +60,11 @@ def run_oracle(
 ) -> dict:
     """One demonstration in scene `seed`, from the oracle's `record_from` on; another `attempt` draws other noise. May raise UnreachableError.
 
-    A `policy` drives first, towards the goal of the whole task, and the record begins where the oracle takes over; it needs a `size`.
+    A `policy`, which needs a `size`, drives first, towards the goal of the whole task: the record then begins where the oracle takes over.
 
     Returns a dict: `images` list of (H, W, 3) uint8 (empty where `size` is None), `full_state`, `desired_state` (T, 7) Bridge states
     measured and commanded, `qpos` (T, 6), `time_stamp` (T,), `actions` (T−1, 7), `score`, `max_score`, `language`, `event` (the
-    oracle's), and `stages_before` and `stages_after`: which parts of the task were done where the record begins and ends.
+    oracle's, or "takeover"), and `stages_before` and `stages_after`: which parts of the task were done where the record begins and ends.
     """
     spec = world.spec
     streams = (stream + _STREAMS_PER_ATTEMPT * attempt for stream in (_ORACLE_STREAM, _COMMAND_DELAY_STREAM, _MISS_STREAM, _TAKEOVER_STREAM))
@@ -99,8 +99,9 @@ def run_oracle(
     pose, still = observe(), 0
     stages_before = task.stages()
     while still < STILL_STEPS and len(record["actions"]) < record_from + task.max_steps:
-        still = still + oracle.done if len(record["actions"]) >= record_from else 0
-        driven = driver is not None and len(record["actions"]) < driver.steps
+        recording = len(record["actions"]) >= record_from
+        still = still + oracle.done if recording else 0
+        driven = driver is not None and not recording
         action = driver.act(record["images"][-1]) if driven else oracle.act(target, pose)
         before, target = target, apply_action(target, action, pose)
         miss_m = _MISS_MEMORY * miss_m + miss_rng.normal(0.0, _MISS_STEP_M, 3)

@@ -34,7 +34,7 @@ class ActorConfig:
     actor_goal_trajectory: float = key(1.0, "probability that it is a later frame of the episode, uniformly")
     actor_goal_scene: float = key(0.0, "probability that it is the end of this episode or of one recorded later in the same scene")
     actor_goals_crossed: bool = key(False, "train each row towards the goals of other rows, too, that come later in its scene (eq. 15 has all pairs)")
-    actor_stop_radius_m: float = key(0.0, "where the hand comes to rest, so near to its episode's end, no scene goal of a later episode; 0: any")
+    actor_stop_radius_m: float = key(0.0, "coming to rest so near to where its episode ends, the hand meets no scene goal of a later one; 0: any")
     actor_fusion: str = key("early", "how the policy sees two images: as six channels, or each alone", choices=("early", "late"))
     landmark_weight: float = key(0.0, "weight of predicting, beside the action, where the hand is and where the gripper next opens or closes")
     actor_goal_random: float = key(0.0, "probability that it is any frame of the data")

@@ -5,6 +5,7 @@ Each run on features holds a copy of the encoder, as export puts it in front of 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from mqe_core.learning.networks import ENCODERS, ImageEncoder, make_image_encode
 
 ENCODER_FILE = "encoder.pt"  # in a run folder
 _BUNDLE_SUFFIX = ".onnx"
-_CRITIC = "critic_encoder"  # the attribute whose encoder comes first where an agent has two
+# Where an agent has one; the critic's comes first where it has two. An encoder that is steered by the goal (TRA's) is none of single images.
+_PLACES = ("critic_encoder", "actor.encoder.encoder", "image_encoder")
+_IN_GRAPH = "policy.agent."  # export's names
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ def is_bundle(source: str) -> bool:
 
 def encoder_of_agent(agent: nn.Module, source: str | Path) -> ImageEncoder:
     """The encoder of single images that an agent trained from pixels; ValueError, naming the run ``source``, where it has none."""
-    candidates = [getattr(agent, _CRITIC, None), getattr(getattr(getattr(agent, "actor", None), "encoder", None), "encoder", None)]
-    for encoder in candidates:
+    modules = dict(agent.named_modules(remove_duplicate=False))
+    for place in _PLACES:
+        encoder = modules.get(place)
         if isinstance(encoder, ImageEncoder) and encoder.channels == 3:
             return encoder
     raise ValueError(f"{source} has no encoder of single images: train gcbc with actor_fusion=late, or mqe, from pixels")
@@ -64,14 +68,10 @@ def encoder_of_bundle(path: str | Path) -> FrozenEncoder:
     """That of a policy bundle, found by the names and shapes of its weights; BundleError for a damaged file, ValueError where it has none."""
     image_size = PolicyBundle.open(path).contract.image_size
     found = {entry.name: entry for entry in onnx.load(str(path)).graph.initializer}
-    for name in ENCODERS:
+    for place, name in itertools.product(_PLACES, ENCODERS):
         encoder = make_image_encoder(name, 3, image_size)
-        shapes = {key: list(value.shape) for key, value in encoder.state_dict().items()}
-        anchor = next(iter(shapes))
-        prefixes = [entry.removesuffix(anchor) for entry in found if entry.endswith(f".{anchor}")]
-        for prefix in sorted(prefixes, key=lambda prefix: not prefix.endswith(f"{_CRITIC}.")):
-            if all(prefix + key in found and list(found[prefix + key].dims) == shape for key, shape in shapes.items()):
-                weights = {key: torch.from_numpy(onnx.numpy_helper.to_array(found[prefix + key]).copy()) for key in shapes}
-                encoder.load_state_dict(weights)
-                return FrozenEncoder(encoder, name, image_size)
+        entries = {key: found.get(f"{_IN_GRAPH}{place}.{key}") for key in encoder.state_dict()}
+        if all(entry is not None and list(entry.dims) == list(encoder.state_dict()[key].shape) for key, entry in entries.items()):
+            encoder.load_state_dict({key: torch.from_numpy(onnx.numpy_helper.to_array(entry).copy()) for key, entry in entries.items()})
+            return FrozenEncoder(encoder, name, image_size)
     raise ValueError(f"{path} has no encoder of single images: name a bundle that was trained with features_of, or a run folder")

@@ -48,6 +48,8 @@ def train(
         raise ValueError("a run that is continued has weights of its own: leave out --init")
     if init is not None and config.train.actor_from_encoder:
         raise ValueError("--init and actor_from_encoder both say how the policy begins: leave out one")
+    if config.train.actor_from_encoder and is_bundle(config.train.features_of):
+        raise ValueError("actor_from_encoder needs the run that trained the encoder in features_of, not a bundle")
     store = EpisodeStore.open(data)
     checkpoint = out / "checkpoints" / "latest.pt"
     if resume:

@@ -18,7 +18,6 @@ from mqe_core.learning.batch import Batch
 from mqe_core.learning.checkpoint import MetricMeans
 from mqe_core.learning.config import key
 from mqe_core.learning.features import FeatureObservations
-from mqe_core.learning.frozen_encoder import is_bundle
 from mqe_core.learning.goal_sampling import TransitionIndex
 from mqe_core.learning.landmarks import landmarks
 from mqe_core.learning.networks import ImageEncoder
@@ -68,8 +67,6 @@ class TrainConfig:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.actor_from_encoder and not self.features_of:
             raise ValueError("actor_from_encoder needs features_of")
-        if self.actor_from_encoder and is_bundle(self.features_of):
-            raise ValueError("actor_from_encoder needs the run that trained the encoder in features_of, not a bundle")
         if self.features_of and self.observation == "state":
             raise ValueError("features_of needs images: leave observation at auto or pixels")
         if not 0.0 <= self.average_decay < 1.0:

@@ -85,6 +85,15 @@ def test_of_two_encoders_bundle_and_run_both_give_the_critic_s(synthetic_store: 
     torch.testing.assert_close(found, expected, rtol=0.0, atol=0.0)
 
 
+def test_an_encoder_that_the_goal_steers_is_taken_from_neither(synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec) -> None:
+    run, bundle = tmp_path / "steered", tmp_path / "steered.onnx"
+    train(synthetic_store, run, tiny_config(agent="tra", encoder="patch"), progress=False)
+    export_run(run, bundle, spec)
+    for source in (run, bundle):
+        with pytest.raises(ValueError, match="no encoder of single images"):
+            train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(source)), progress=False)
+
+
 def test_a_bundle_without_an_encoder_of_single_images_is_refused(synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec) -> None:
     train(synthetic_store, tmp_path / "early", tiny_config(agent="gcbc"), progress=False)
     bundle = tmp_path / "early.onnx"
@@ -95,7 +104,7 @@ def test_a_bundle_without_an_encoder_of_single_images_is_refused(synthetic_store
     with pytest.raises(ValueError, match="copy the file again"):
         train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(bundle)), progress=False)
     with pytest.raises(ValueError, match="the run that trained the encoder"):
-        tiny_config(features_of=str(bundle), actor_from_encoder=True)
+        train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(bundle), actor_from_encoder=True), progress=False)
 
 
 def test_a_policy_may_begin_as_the_encoder_s_own(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mqe_core.bundle import PolicyBundle
 from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.data.importer import import_episodes, open_source
 from mqe_core.learning.scenes import scene_ends
@@ -18,6 +19,8 @@ from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
 from mqe_core.safe_pickle import load
 from mqe_core.spec import load_robot_spec
 from mqe_sim.collect import UnreachableError, check_stages, collect, run_oracle, shows_one_stage
+from mqe_sim.scene import solve_scene
+from mqe_sim.takeover import Driver
 from mqe_sim.tasks.home import HOME_STATE
 from mqe_sim.world import World
 
@@ -69,6 +72,25 @@ def test_it_is_the_policy_that_drives_until_the_script_takes_over(make_bundle, t
 def test_a_policy_of_real_images_does_not_drive_in_the_sim(make_bundle, tmp_path):
     with pytest.raises(ValueError, match="trained on real images"):
         collect("widowx250s", "place1", 1, tmp_path, after_policy=make_bundle(domain="real"))
+
+
+def test_a_driver_s_goal_shows_the_whole_task_solved_in_the_scene_that_it_drives_in(make_bundle, monkeypatch):
+    """In a task of one stage that is the stage's scene: scene 2 of drawer_open has the cube in the drawer then, and on the table else."""
+    goals = []
+
+    class Watched(Driver):
+        def __init__(self, bundle, goal, rng):
+            goals.append(goal)
+            super().__init__(bundle, goal, rng)
+
+    monkeypatch.setattr("mqe_sim.collect.Driver", Watched)
+    world, policy, size = World(load_robot_spec()), PolicyBundle.open(make_bundle()), (64, 48)
+    for task, seed, stage, shown in (("drawer_open", 2, 0, 0), ("place2", 0, 0, None)):
+        run_oracle(world, task, seed, size, stage=stage, policy=policy)
+        np.testing.assert_array_equal(goals[-1], solve_scene(world, task, seed, *size, stage=shown)[0])
+        other = None if shown == 0 else 0
+        assert not np.array_equal(goals[-1], solve_scene(world, task, seed, *size, stage=other)[0])
+    world.close()
 
 
 def test_after_a_policy_a_drawer_s_cube_may_lie_inside(tmp_path):
