@@ -1,6 +1,7 @@
 """Import published data sets into an EpisodeStore, and look into one.
 
 mqe data import SRC --out STORE    read RLDS/TFDS shards, a raw BridgeData tree, or own recordings (MCAP)
+mqe data merge STORE... --out STORE   several stores become one, nothing decoded again
 mqe data info STORE                episodes, frames, cameras, action statistics, what was skipped
 """
 
@@ -40,6 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     importing.add_argument(
         "--force", action="store_true", help="replace the store at STORE, once the new one is complete"
     )
+    merging = actions.add_parser("merge", help="several stores become one")
+    merging.add_argument("stores", metavar="STORE", type=Path, nargs="+", help="stores of one image size and domain, in the order of their episodes")
+    merging.add_argument("--out", metavar="STORE", type=Path, required=True, help="folder of the store to make")
+    merging.add_argument("--force", action="store_true", help="replace the store at --out, once the new one is complete")
     info = actions.add_parser("info", help="what a store holds")
     info.add_argument("store", metavar="STORE", type=Path)
     info.add_argument("--json", action="store_true", help="as JSON")
@@ -51,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run `mqe data import` or `mqe data info`."""
-    return _import(args) if args.data_command == "import" else _info(args)
+    """Run `mqe data import`, `merge` or `info`."""
+    return {"import": _import, "merge": _merge, "info": _info}[args.data_command](args)
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -69,6 +74,15 @@ def _import(args: argparse.Namespace) -> int:
         overwrite=args.force,
         progress=True,
     )
+    sys.stdout.write(_describe(summarize(store)) + "\n")
+    return 0
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from mqe_core.data.episode_store import EpisodeStore
+    from mqe_core.data.merge import merge_stores
+
+    store = merge_stores([EpisodeStore.open(path) for path in args.stores], args.out, overwrite=args.force, progress=True)
     sys.stdout.write(_describe(summarize(store)) + "\n")
     return 0
 

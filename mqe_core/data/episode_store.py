@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from mqe_core import images
 from mqe_core.data import store_layout as layout
-from mqe_core.data.episode import ACTION_SIZE, STATE_SIZE, Episode
+from mqe_core.data.episode import ACTION_SIZE, STATE_SIZE, EncodedEpisode, Episode, Skipped
 from mqe_core.data.episode_writer import EpisodeWriter
 
 __all__ = ["Episode", "EpisodeStore", "EpisodeWriter"]  # a store, what goes in, and what builds it
@@ -149,6 +149,23 @@ class EpisodeStore:
                     for start, _ in zip(starts, pool.map(decode_chunk, starts)):
                         bar.update(min(_CHUNK, len(frames) - start))
         return decoded
+
+    def encoded_episode(self, number: int) -> EncodedEpisode:
+        """Episode `number` as it stands here, its images as they are encoded."""
+        end = int(self.episode_ends[number])
+        start = int(self.episode_ends[number - 1]) if number else 0
+        encoded = {}
+        for camera in self.cameras:
+            offsets = self._offsets[camera][start : end + 1]
+            if offsets[-1] > offsets[0]:
+                encoded[camera] = [self._encoded[camera][first:last].tobytes() for first, last in zip(offsets, offsets[1:])]
+        states, actions = self.states[start:end], self.actions[start : end - 1]
+        return EncodedEpisode(self.names[number], states, actions, encoded, tuple(self.languages[number]), enlarged=False)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What the import left out."""
+        return tuple(Skipped(**entry) for entry in self.metadata["skipped"])
 
     def verify(self) -> None:
         """Read every file and compare its sha256 with the one it was written with.

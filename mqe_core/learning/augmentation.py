@@ -1,15 +1,29 @@
-"""Random shifts and colour changes of image batches; every image of a training row gets the same change."""
+"""Random shifts and colour changes of image batches; every image of a training row gets the same change.
+
+Images in NumPy arrays or in tensors, changed where they lie: a GPU's never leave it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
+
+Images = TypeVar("Images", np.ndarray, Tensor)
 
 
-def random_crop(images: np.ndarray, offsets: np.ndarray, padding: int) -> np.ndarray:
+def random_crop(images: Images, offsets: np.ndarray, padding: int) -> Images:
     """Shift images by padding their edges and cropping back: ``(n, H, W, 3), offsets (n, 2) in 0..2*padding -> (n, H, W, 3)``."""
     height, width = images.shape[1:3]
+    if isinstance(images, Tensor):
+        top_left = torch.from_numpy(offsets - padding).to(images.device)
+        rows = (top_left[:, :1] + torch.arange(height, device=images.device)).clamp(0, height - 1)  # (n, H)
+        columns = (top_left[:, 1:] + torch.arange(width, device=images.device)).clamp(0, width - 1)
+        image = torch.arange(len(images), device=images.device)
+        return images[image[:, None, None], rows[:, :, None], columns[:, None, :]]
     padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode="edge")
     shifted = np.empty_like(images)
     for row, (dy, dx) in enumerate(offsets):
@@ -17,11 +31,15 @@ def random_crop(images: np.ndarray, offsets: np.ndarray, padding: int) -> np.nda
     return shifted
 
 
-def jitter_colours(images: np.ndarray, brightness: np.ndarray, contrast: np.ndarray, tint: np.ndarray) -> np.ndarray:
+def jitter_colours(images: Images, brightness: np.ndarray, contrast: np.ndarray, tint: np.ndarray) -> Images:
     """``255 * (contrast * (v - 0.5) + 0.5 + brightness) * tint`` per image; factors ``(n,)``, ``(n,)`` and ``(n, 3)``."""
     value = np.arange(256, dtype=np.float32) / 255.0
     tone = contrast[:, None] * (value - 0.5) + 0.5 + brightness[:, None]  # (n, 256)
     table = np.clip(np.rint(255.0 * tone[:, None] * tint[:, :, None]), 0, 255).astype(np.uint8)  # (n, 3, 256)
+    if isinstance(images, Tensor):
+        tables = torch.from_numpy(table).to(images.device)
+        flat = images.reshape(len(images), -1, 3)  # a table is looked up by pixel and channel
+        return tables.transpose(1, 2).gather(1, flat.long()).reshape(images.shape)
     jittered = np.empty_like(images)
     for row in range(len(images)):
         for channel in range(3):
@@ -37,7 +55,7 @@ class Augmentation:
     padding: int = 3  # pixels
     colour: float = 0.0  # strength: brightness and contrast +-colour, tint +-colour/2
 
-    def __call__(self, rng: np.random.Generator, images: np.ndarray, alike: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, rng: np.random.Generator, images: Images, alike: np.ndarray | None = None) -> Images:
         """``(keys, B, H, W, 3) uint8`` -> the same shape. Draws from ``rng`` in the same order whatever the coin says.
 
         Rows of one number in ``alike (B,)`` get the same change.

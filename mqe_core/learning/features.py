@@ -28,15 +28,18 @@ class FeatureObservations:
     """One camera's images as features, ``take`` gives float32; ``copies`` after the first are of randomly shifted images."""
 
     def __init__(
-        self, store: EpisodeStore, camera: int, encoder: ImageEncoder, *, copies: int = 1, padding: int = 0, progress: bool = True
-    ) -> None:
+        self, store: EpisodeStore, camera: int, encoder: ImageEncoder, device: torch.device = torch.device("cpu"), *,
+        copies: int = 1, padding: int = 0, progress: bool = True,
+    ) -> None:  # fmt: skip
         """What lies in the store from the same weights, camera, copies and padding is used again."""
         self.available = store.has_image(camera)
         self.spec = ObservationSpec("features", image_size=store.image_size, state_dim=encoder.out_features)
         path = store.path / FEATURES_FOLDER / f"{_digest(encoder)}-{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
+            encoder.to(device)
             features = np.stack([_encode_all(store, camera, encoder, padding if copy else 0, copy, progress) for copy in range(copies)])
+            encoder.to("cpu")  # as it came
             partial = path.with_suffix(f".{os.getpid()}.npy")  # two runs may start at once
             try:
                 np.save(partial, features)
@@ -67,6 +70,7 @@ def _encode_all(store: EpisodeStore, camera: int, encoder: ImageEncoder, padding
     """``(N, D) float16``; every image is shifted by up to ``padding`` pixels, all of an episode alike."""
     frames = np.flatnonzero(store.has_image(camera))
     features = np.zeros((store.num_frames, encoder.out_features), dtype=np.float16)
+    device = encoder.dense.weight.device
     shifts = np.random.default_rng(seed).integers(0, 2 * padding + 1, size=(store.num_episodes, 2))
     shifts = np.repeat(shifts, np.diff(store.episode_ends, prepend=0), axis=0)
     with torch.no_grad(), tqdm(total=len(frames), desc="encoding images", unit="img", disable=not progress, leave=False) as bar:
@@ -74,7 +78,7 @@ def _encode_all(store: EpisodeStore, camera: int, encoder: ImageEncoder, padding
             images = store.images(chunk, camera=camera)
             if padding:
                 images = random_crop(images, shifts[chunk], padding)
-            features[chunk] = encoder(torch.from_numpy(images)).to(torch.float16).numpy()
+            features[chunk] = encoder(torch.from_numpy(images).to(device)).to(torch.float16).cpu().numpy()
             bar.update(len(chunk))
     return features
 

@@ -206,6 +206,24 @@ def patch_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def residual_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
+    """Encoder for GPUs: per width a convolution of stride 2 and a residual block that begins as nothing, then 64 channels (128 -> 8 pixels)."""
+    layers: list[nn.Module] = [Centre()]
+    for index, width in enumerate(widths):
+        block = ResidualBlock(width)
+        layers += [nn.Conv2d(channels, width, 5 if index == 0 else 3, stride=2, padding=2 if index == 0 else 1), block]
+        channels = width
+    layers += [nn.ReLU(), nn.Conv2d(channels, 64, 1), nn.ReLU()]
+    for layer in nn.Sequential(*layers).modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    for layer in layers:
+        if isinstance(layer, ResidualBlock):
+            nn.init.zeros_(layer.second.weight)
+    return nn.Sequential(*layers)
+
+
 class FilmedEncoder(nn.Module):
     """An image encoder steered by a vector: FiLM, ``x * (1 + scale) + shift`` per channel after each of its outer convolutions.
 
@@ -229,6 +247,7 @@ class FilmedEncoder(nn.Module):
 ENCODERS = {  # name: (convolutions, widths, features after the dense layer, LayerNorm there)
     "impala_small": (impala_convolutions, (16, 32, 32), 512, False),
     "patch": (patch_convolutions, (64, 64, 64), 256, True),
+    "residual": (residual_convolutions, (32, 64, 96, 128), 384, True),
     "strided": (strided_convolutions, (32, 32, 64, 64), 256, True),
     "strided_small": (strided_convolutions, (16, 32, 32, 32), 256, True),
 }

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from mqe_core.data.episode_store import EpisodeStore
@@ -35,7 +37,7 @@ class Observations(Protocol):
     spec: ObservationSpec
     available: np.ndarray  # (N,) bool: which frames have an observation
 
-    def take(self, indices: np.ndarray) -> np.ndarray:
+    def take(self, indices: np.ndarray) -> np.ndarray | Tensor:
         """``(n,)`` frame indices -> ``(n, H, W, 3) uint8`` or ``(n, S) float32``."""
 
 
@@ -56,16 +58,21 @@ class StateObservations:
 
 
 class PixelObservations:
-    """One camera's images, decoded once into memory where they fit, else decoded at each use."""
+    """One camera's images, decoded once into memory where they fit, else decoded at each use.
 
-    def __init__(self, store: EpisodeStore, camera: int, memory_limit_mb: float, progress: bool = True) -> None:
+    With a GPU as `device` that memory is its own, and ``take`` gives tensors there: an update then waits for no image.
+    """
+
+    def __init__(
+        self, store: EpisodeStore, camera: int, memory_limit_mb: float, progress: bool = True, device: torch.device = torch.device("cpu")
+    ) -> None:
         if camera not in store.cameras:
             raise ValueError(f"the store has cameras {list(store.cameras)}, not {camera}: set camera to one of them, or observation to state")
         self._store, self._camera = store, camera
         self.available = store.has_image(camera)  # (N,) all frames of an episode, or none
         size = store.image_size
         self.spec = ObservationSpec("pixels", image_size=size)
-        self._cache: np.ndarray | None = None
+        self._cache: np.ndarray | Tensor | None = None
         frames = np.flatnonzero(self.available)
         needed_mb = len(frames) * size * size * 3 / 2**20
         if needed_mb > memory_limit_mb:
@@ -80,8 +87,12 @@ class PixelObservations:
             for chunk in np.array_split(frames, range(DECODE_CHUNK, len(frames), DECODE_CHUNK)):
                 self._cache[chunk] = store.images(chunk, camera=camera)
                 bar.update(len(chunk))
+        if device.type != "cpu":
+            self._cache = torch.from_numpy(self._cache).to(device)
 
-    def take(self, indices: np.ndarray) -> np.ndarray:
+    def take(self, indices: np.ndarray) -> np.ndarray | Tensor:
+        if isinstance(self._cache, Tensor):
+            return self._cache[torch.from_numpy(indices).to(self._cache.device)]
         if self._cache is not None:
             return self._cache[indices]
         return self._store.images(indices, camera=self._camera)

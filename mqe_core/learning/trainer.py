@@ -51,7 +51,7 @@ class TrainConfig:
     augment_padding: int = key(3, "largest shift in pixels")
     augment_colour: float = key(0.0, "strength of brightness, contrast and tint changes in an augmented batch; 0 is off")
     validation_fraction: float = key(0.0, "share of the episodes held out for the val/ metrics")
-    image_memory_mb: float = key(4096.0, "decode all images into memory if they fit in this; else at each use")
+    image_memory_mb: float = key(4096.0, "decode all images into memory (the GPU's where it trains) if they fit in this; else at each use")
     log_every: int = key(100, "updates per row of metrics.csv")
     checkpoint_every: int = key(500, "updates per checkpoints/latest.pt")
     snapshot_every: int = key(0, "updates per kept checkpoints/step_*.pt; 0 keeps none")
@@ -128,7 +128,7 @@ class Trainer:
         self.step = 0
         self.means = MetricMeans()
 
-        self.observations = _observations(store, train, encoder, progress)
+        self.observations = _observations(store, train, encoder, progress, self.device)
         statistics = None
         if self.observations.spec.kind != "pixels":
             statistics = tuple(torch.from_numpy(array) for array in self.observations.statistics())
@@ -162,7 +162,7 @@ class Trainer:
             # Goals that are shared among the rows of a scene are shifted as it is.
             alike = transitions.scene(rows.observation) if self.config.agent.actor_goals_crossed else None
             frames = self.augmentation(rng, frames, alike)
-        observations, waypoints, value_goals, actor_goals = torch.from_numpy(frames)
+        observations, waypoints, value_goals, actor_goals = torch.as_tensor(frames)
         return Batch(
             observations=observations,
             actions=torch.from_numpy(self.actions[rows.observation]),
@@ -252,13 +252,14 @@ class Trainer:
 
 
 def _observations(
-    store: EpisodeStore, train: TrainConfig, encoder: ImageEncoder | None, progress: bool
+    store: EpisodeStore, train: TrainConfig, encoder: ImageEncoder | None, progress: bool, device: torch.device
 ) -> FeatureObservations | PixelObservations | StateObservations:
     """What the agent sees of a store: features of the frozen encoder where there is one, else pixels or states."""
     if encoder is not None:
-        return FeatureObservations(store, train.camera, encoder, copies=train.feature_copies, padding=train.augment_padding, progress=progress)
+        copies, padding = train.feature_copies, train.augment_padding
+        return FeatureObservations(store, train.camera, encoder, device, copies=copies, padding=padding, progress=progress)
     if train.observation == "pixels" or (train.observation == "auto" and store.num_cameras > 0):
-        return PixelObservations(store, train.camera, train.image_memory_mb, progress)
+        return PixelObservations(store, train.camera, train.image_memory_mb, progress, device)
     return StateObservations(store)
 
 

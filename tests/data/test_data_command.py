@@ -101,3 +101,28 @@ print([name for name in ("torch", "rclpy", "pybullet", "tensorflow", "onnxruntim
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_merged_stores_hold_the_episodes_of_both(make_trajectory, tmp_path):
+    for name in ("first", "second"):
+        for number in range(2):
+            make_trajectory(tmp_path / name / "kitchen" / name / "raw" / "traj_group0" / f"traj{number}", 4, seed=len(name) + number, language=name)
+        assert _run("import", tmp_path / name, "--out", tmp_path / f"{name}.store", "--image-size", 8) == 0
+    assert _run("merge", tmp_path / "first.store", tmp_path / "second.store", "--out", tmp_path / "both") == 0
+    parts = [EpisodeStore.open(tmp_path / f"{name}.store") for name in ("first", "second")]
+    both = EpisodeStore.open(tmp_path / "both")
+    assert both.names == parts[0].names + parts[1].names and both.languages == [["first"]] * 2 + [["second"]] * 2
+    for key in ("states", "actions"):
+        np.testing.assert_array_equal(getattr(both, key), np.concatenate([getattr(part, key) for part in parts]))
+    np.testing.assert_array_equal(both.images(np.arange(16)), np.concatenate([part.images(np.arange(8)) for part in parts]))
+
+
+def test_stores_that_differ_are_not_merged(make_trajectory, tmp_path):
+    make_trajectory(tmp_path / "tree" / "raw" / "traj_group0" / "traj0", 4)
+    for size in (8, 12):
+        assert _run("import", tmp_path / "tree", "--out", tmp_path / f"store{size}", "--image-size", size) == 0
+    with pytest.raises(ValueError, match="image_size 12.* has 8"):
+        _run("merge", tmp_path / "store8", tmp_path / "store12", "--out", tmp_path / "both")
+    with pytest.raises(ValueError, match="already in the store"):
+        _run("merge", tmp_path / "store8", tmp_path / "store8", "--out", tmp_path / "both")
+    assert not (tmp_path / "both").exists()

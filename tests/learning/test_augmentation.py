@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from mqe_core.learning.augmentation import Augmentation, jitter_colours, random_crop
 from mqe_core.learning.observations import fit_action_scale
@@ -25,6 +26,14 @@ def test_crop_equals_the_obvious_version(images: np.ndarray) -> None:
             for x in range(SIZE):
                 source = flat[row, np.clip(y + dy - 3, 0, SIZE - 1), np.clip(x + dx - 3, 0, SIZE - 1)]
                 np.testing.assert_array_equal(shifted[row, y, x], source)
+
+
+def test_tensors_change_as_arrays_do(images: np.ndarray) -> None:
+    augmentation = Augmentation(1.0, padding=3, colour=0.2)
+    changed = augmentation(np.random.default_rng(3), images, np.array([4, 2, 4, 9, 2]))
+    tensors = augmentation(np.random.default_rng(3), torch.from_numpy(images), np.array([4, 2, 4, 9, 2]))
+    assert tensors.dtype == torch.uint8
+    np.testing.assert_array_equal(tensors.numpy(), changed)
 
 
 def test_every_image_of_a_row_gets_the_same_change() -> None:
