@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="updates in total")
     parser.add_argument("--batch-size", type=int, help="rows per update")
     parser.add_argument("--seed", type=int, help="seed of weights, sampling and augmentation")
-    presets = "sim_pixels (64-pixel images of the sim), sim_encoder and sim_features (encoder first, then any agent on it), bridge_cpu (BridgeData)"
+    presets = "sim_pixels (64-pixel images of the sim), sim_encoder, sim_encoder_gpu, sim_features (encoder first, then any agent on it), bridge_cpu"
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"YAML file of keys (those of other agents are skipped), or a preset: {presets}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key; may be repeated")
     parser.add_argument("--init", type=Path, metavar="RUN", help="begin with the weights and the action scale of this run, to go on with other data")

@@ -21,7 +21,6 @@ from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.golden_images import counter_image
 from mqe_core.learning.calibration import MIN_EPISODES, Calibration, calibrate
 from mqe_core.learning.train import action_scale, load_run
-from mqe_core.learning.trainer import TrainConfig
 from mqe_core.spec import RobotSpec
 
 OPSET = 18
@@ -57,6 +56,7 @@ def export_run(
     domain: str | None = None,
     checkpoint: str = "latest",
     data: str | Path | None = None,
+    held_out: str | Path | None = None,
 ) -> PolicyBundle:
     """Export the run folder `run` to the bundle `out`; returns it, opened and checked.
 
@@ -65,6 +65,7 @@ def export_run(
         domain: what its images show; the training data's where not given.
         checkpoint: "latest" or the name of a kept one, such as "step_00003000".
         data: the store it was trained on, where it has moved; its images serve the parity and golden checks.
+        held_out: a store of episodes that no training saw; they then serve those checks, and thresholds are measured on all of them.
 
     Raises ValueError where the run cannot become a bundle, RuntimeError where onnxruntime and torch disagree.
     """
@@ -80,8 +81,9 @@ def export_run(
     module = DeployedPolicy(
         agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)
     ).eval()
-    store = _open_data(metadata, data)
-    calibration = _calibrate(module, store, metadata, config.train) if store is not None else None
+    store = _open_data(metadata, data) if held_out is None else _open_held_out(metadata, held_out)
+    fraction = config.train.validation_fraction if held_out is None else 1.0
+    calibration = _calibrate(module, store, metadata, fraction, config.train.seed) if store is not None else None
     contract = BundleContract(
         robot=spec.name,
         agent=metadata["agent"],
@@ -228,7 +230,21 @@ def _open_data(metadata: dict[str, Any], data: str | Path | None) -> EpisodeStor
     return store
 
 
-def _calibrate(module: DeployedPolicy, store: EpisodeStore, metadata: dict[str, Any], train: TrainConfig) -> Calibration | None:
+def _open_held_out(metadata: dict[str, Any], path: str | Path) -> EpisodeStore:
+    """ValueError where it is the training data itself, or does not fit the run."""
+    store = EpisodeStore.open(path)
+    if store.fingerprint == metadata["data"]["fingerprint"]:
+        raise ValueError(f"{path} is the data of this run, which holds out a part of its own: leave out --held-out")
+    for name, found, wanted in (
+        ("image size", store.image_size, metadata["observation"]["image_size"]),
+        ("domain", store.metadata["domain"], metadata["data"]["metadata"]["domain"]),
+    ):
+        if found != wanted:
+            raise ValueError(f"{path} has {name} {found}, the run was trained on {wanted}: import episodes alike for --held-out")
+    return store
+
+
+def _calibrate(module: DeployedPolicy, store: EpisodeStore, metadata: dict[str, Any], fraction: float, seed: int) -> Calibration | None:
     """Thresholds of steps_to_goal, from the episodes that training held out; None without a critic or too few of them."""
     if metadata["discount"] is None:
         return None
@@ -237,7 +253,7 @@ def _calibrate(module: DeployedPolicy, store: EpisodeStore, metadata: dict[str, 
         with torch.no_grad():
             return module(torch.from_numpy(observations), torch.from_numpy(np.ascontiguousarray(goals)))[1].numpy()
 
-    calibration = calibrate(steps_to_goal, store, metadata["camera"], train.validation_fraction, train.seed)
+    calibration = calibrate(steps_to_goal, store, metadata["camera"], fraction, seed)
     if calibration is None:
         logger.warning(
             "no thresholds for steps_to_goal: fewer than %d episodes were held out; train with validation_fraction", MIN_EPISODES

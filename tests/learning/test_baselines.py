@@ -146,7 +146,7 @@ def test_tras_policy_sees_the_goal_through_psi(tiny_config: Config) -> None:
     assert moved(from_states.phi) and moved(from_states.psi)
 
 
-@pytest.mark.parametrize("name", ["strided_small", "impala_small"])
+@pytest.mark.parametrize("name", ["strided_small", "impala_small", "residual"])
 def test_film_begins_as_the_plain_encoder_and_scales_and_shifts_channels(name: str) -> None:
     encoder = make_image_encoder(name, 3, SIZE)
     filmed = FilmedEncoder(encoder, 4)

@@ -147,6 +147,29 @@ def test_thresholds_of_held_out_episodes_reach_the_file(synthetic_store: Path, t
     assert -1.0 <= contract.metrics["calibration/rank_correlation"] <= 1.0
 
 
+def test_thresholds_may_come_from_episodes_apart(synthetic_store: Path, tmp_path: Path, spec, monkeypatch) -> None:
+    """All of them count, and the data's own are held out already."""
+    from mqe_core.data.episode_store import Episode, EpisodeStore, EpisodeWriter
+
+    monkeypatch.setattr(calibration, "MIN_EPISODES", 3)
+    monkeypatch.setattr(calibration, "_MAX_ERRORS", 2.0)
+    train(synthetic_store, tmp_path / "run", make_config({**SMALL, "steps": 3, "observation": "pixels"}), progress=False)
+    store = EpisodeStore.open(synthetic_store)
+    for size in (32, 16):
+        with EpisodeWriter(tmp_path / f"apart{size}", image_size=size, source="test", domain=store.metadata["domain"]) as writer:
+            for number in range(4):
+                frames = list(store.images(np.arange(12) + 12 * number))
+                writer.add(Episode(f"e{number}", store.states[:12], np.nan_to_num(store.actions[:11]), {0: frames}, ()))
+    export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, held_out=tmp_path / "apart32")
+    contract = PolicyBundle.open(tmp_path / "policy.onnx", spec).contract
+    assert contract.metrics["calibration/episodes"] == 4.0 and contract.reached_steps is not None
+    assert contract.data_fingerprint == store.fingerprint
+    with pytest.raises(ValueError, match="is the data of this run"):
+        export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, held_out=synthetic_store)
+    with pytest.raises(ValueError, match="image size 16, the run was trained on 32"):
+        export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, held_out=tmp_path / "apart16")
+
+
 def test_parity_fails_for_another_network(policy_file: Path, run_folder: Path) -> None:
     bundle, module, (observations, goals) = PolicyBundle.open(policy_file), deployed(run_folder), pairs(8)
     assert max(assert_parity(module, bundle, observations, goals).values()) < 0.1
