@@ -9,22 +9,33 @@ from tqdm import tqdm
 
 from mqe_core.data.episode_store import EpisodeStore, EpisodeWriter
 
-_SAME = ("image_size", "resize_rule", "control_hz", "domain")
+_MUST_AGREE = ("image_size", "resize_rule", "control_hz", "domain")
 
 
 def merge_stores(stores: Sequence[EpisodeStore], out: str | Path, *, overwrite: bool = False, progress: bool = False) -> EpisodeStore:
     """Write the episodes of `stores`, in this order, to a store at `out`; what each had skipped stays named.
 
-    Raises ValueError, and leaves nothing behind, where they differ in image size, resize rule, rate or domain, or hold an episode of the same name.
+    Raises ValueError, before anything is written, where they differ in image size, resize rule, rate or domain, or hold episodes of the same name.
     """
+    if not stores:
+        raise ValueError("nothing to merge")
     first = stores[0].metadata
     for store in stores[1:]:
-        for key in _SAME:
+        for key in _MUST_AGREE:
             if store.metadata[key] != first[key]:
                 raise ValueError(
                     f"{store.path} has {key} {store.metadata[key]}, {stores[0].path} has {first[key]}: import both alike before they are merged"
                 )
-    formats = sorted({store.metadata["format"] for store in stores})
+    of_name: dict[str, EpisodeStore] = {}
+    for store in stores:
+        for name in store.names:
+            if name in of_name:
+                raise ValueError(
+                    f"{of_name[name].path} and {store.path} both hold an episode {name!r}: where they are two, import from a folder above, "
+                    "so that their names differ"
+                )
+            of_name[name] = store
+    formats = sorted({name for store in stores for name in store.metadata["format"].split("+")})
     head = {key: first[key] for key in ("image_size", "control_hz", "domain")}
     source = ", ".join(str(store.metadata["source"]) for store in stores)
     with EpisodeWriter(out, source=source, format="+".join(formats), overwrite=overwrite, **head) as writer:

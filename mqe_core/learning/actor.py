@@ -25,7 +25,7 @@ class ActorConfig:
 
     alpha: float = key(0.1, "weight of the behaviour-cloning term of the actor")
     hidden_dims: tuple[int, ...] = key((512, 512, 512), "hidden widths of every network behind an encoder")
-    encoder: str = key("impala_small", "impala_small (official), residual (GPU), strided, strided_small or patch (CPU)", choices=tuple(ENCODERS))
+    encoder: str = key("impala_small", "of images: impala_small (official), residual (GPU), strided, strided_small, patch", choices=tuple(ENCODERS))
     encoder_bfloat16: bool = key(False, "train the image encoders in bfloat16 where the processor has it (about twice as fast)")
     actor_layer_norm: bool = key(False, "LayerNorm after the hidden layers of the policy (the official one has none)")
     actor_components: int = key(1, "Gaussians in the policy; with more than one, the mean of the most probable is the action")

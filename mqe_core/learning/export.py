@@ -5,6 +5,7 @@ to the torch network.
 from __future__ import annotations
 
 import csv
+import hashlib
 import logging
 import warnings
 from pathlib import Path
@@ -65,7 +66,8 @@ def export_run(
         domain: what its images show; the training data's where not given.
         checkpoint: "latest" or the name of a kept one, such as "step_00003000".
         data: the store it was trained on, where it has moved; its images serve the parity and golden checks.
-        held_out: a store of episodes that no training saw; they then serve those checks, and thresholds are measured on all of them.
+        held_out: a store of episodes that no training saw, that of the encoder included; they then serve those checks, and thresholds are
+            measured on all of them.
 
     Raises ValueError where the run cannot become a bundle, RuntimeError where onnxruntime and torch disagree.
     """
@@ -81,6 +83,8 @@ def export_run(
     module = DeployedPolicy(
         agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)
     ).eval()
+    if data is not None and held_out is not None:
+        raise ValueError("--data and --held-out both say what to measure on: leave out one")
     store = _open_data(metadata, data) if held_out is None else _open_held_out(metadata, held_out)
     fraction = config.train.validation_fraction if held_out is None else 1.0
     calibration = _calibrate(module, store, metadata, fraction, config.train.seed) if store is not None else None
@@ -231,21 +235,29 @@ def _open_data(metadata: dict[str, Any], data: str | Path | None) -> EpisodeStor
 
 
 def _open_held_out(metadata: dict[str, Any], path: str | Path) -> EpisodeStore:
-    """ValueError where it is the training data itself, or does not fit the run."""
-    store = EpisodeStore.open(path)
-    if store.fingerprint == metadata["data"]["fingerprint"]:
-        raise ValueError(f"{path} is the data of this run, which holds out a part of its own: leave out --held-out")
+    """The store at `path`. ValueError where it does not fit the run, or holds what the run learned from, as far as its data is still there."""
+    store, trained = EpisodeStore.open(path), metadata["data"]
     for name, found, wanted in (
         ("image size", store.image_size, metadata["observation"]["image_size"]),
-        ("domain", store.metadata["domain"], metadata["data"]["metadata"]["domain"]),
+        ("domain", store.metadata["domain"], trained["metadata"]["domain"]),
+        ("rate", store.control_hz, trained["metadata"]["control_hz"]),
     ):
         if found != wanted:
             raise ValueError(f"{path} has {name} {found}, the run was trained on {wanted}: import episodes alike for --held-out")
+    seen = set(_episode_hashes(EpisodeStore.open(trained["path"]))) if Path(trained["path"]).exists() else set()
+    shared = sum(episode in seen for episode in _episode_hashes(store))
+    if shared:
+        raise ValueError(f"{path} shares {shared} episodes with the data of this run, which holds out a part of its own: leave out --held-out")
     return store
 
 
+def _episode_hashes(store: EpisodeStore) -> list[bytes]:
+    """Of each episode's states: names differ with the folder that was imported."""
+    return [hashlib.sha256(states.tobytes()).digest() for states in np.split(store.states, store.episode_ends[:-1])]
+
+
 def _calibrate(module: DeployedPolicy, store: EpisodeStore, metadata: dict[str, Any], fraction: float, seed: int) -> Calibration | None:
-    """Thresholds of steps_to_goal, from the episodes that training held out; None without a critic or too few of them."""
+    """Thresholds of steps_to_goal, from episodes that training did not see; None without a critic or too few of them."""
     if metadata["discount"] is None:
         return None
 
@@ -256,7 +268,8 @@ def _calibrate(module: DeployedPolicy, store: EpisodeStore, metadata: dict[str, 
     calibration = calibrate(steps_to_goal, store, metadata["camera"], fraction, seed)
     if calibration is None:
         logger.warning(
-            "no thresholds for steps_to_goal: fewer than %d episodes were held out; train with validation_fraction", MIN_EPISODES
+            "no thresholds for steps_to_goal: fewer than %d episodes are held out; train with validation_fraction, or give more as --held-out",
+            MIN_EPISODES,
         )
     elif calibration.reached_steps is None:
         logger.warning(

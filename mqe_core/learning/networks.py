@@ -186,12 +186,9 @@ def strided_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
     """Encoder for CPUs: one 3x3 convolution and ReLU per width, the first three of stride 2 (64 -> 8 pixels)."""
     layers: list[nn.Module] = [Centre()]
     for index, width in enumerate(widths):
-        convolution = nn.Conv2d(channels, width, 3, stride=2 if index < 3 else 1, padding=1)
-        nn.init.kaiming_uniform_(convolution.weight, nonlinearity="relu")
-        nn.init.zeros_(convolution.bias)
-        layers += [convolution, nn.ReLU(inplace=True)]
+        layers += [nn.Conv2d(channels, width, 3, stride=2 if index < 3 else 1, padding=1), nn.ReLU(inplace=True)]
         channels = width
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers).apply(he_init)
 
 
 def patch_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
@@ -199,29 +196,26 @@ def patch_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = [Centre()]
     for index, width in enumerate(widths):
         convolution = nn.Conv2d(channels, width, 4, stride=4) if index == 0 else nn.Conv2d(channels, width, 3, stride=3 - min(index, 2), padding=1)
-        nn.init.kaiming_uniform_(convolution.weight, nonlinearity="relu")
-        nn.init.zeros_(convolution.bias)
         layers += [convolution, nn.ReLU(inplace=True)]
         channels = width
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers).apply(he_init)
 
 
 def residual_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
-    """Encoder for GPUs: per width a convolution of stride 2 and a residual block that begins as nothing, then 64 channels (128 -> 8 pixels)."""
+    """Encoder for GPUs: per width a convolution of stride 2 and a residual block that begins as the identity, then 64 channels (128 -> 8 pixels).
+
+    64 keep the dense layer behind them small: a bundle is to stay under 20 MB.
+    """
     layers: list[nn.Module] = [Centre()]
     for index, width in enumerate(widths):
-        block = ResidualBlock(width)
-        layers += [nn.Conv2d(channels, width, 5 if index == 0 else 3, stride=2, padding=2 if index == 0 else 1), block]
+        kernel = 5 if index == 0 else 3
+        layers += [nn.Conv2d(channels, width, kernel, stride=2, padding=kernel // 2), ResidualBlock(width)]
         channels = width
-    layers += [nn.ReLU(), nn.Conv2d(channels, 64, 1), nn.ReLU()]
-    for layer in nn.Sequential(*layers).modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
-    for layer in layers:
+    network = nn.Sequential(*layers, nn.ReLU(), nn.Conv2d(channels, 64, 1), nn.ReLU()).apply(he_init)
+    for layer in network:
         if isinstance(layer, ResidualBlock):
             nn.init.zeros_(layer.second.weight)
-    return nn.Sequential(*layers)
+    return network
 
 
 class FilmedEncoder(nn.Module):
@@ -309,4 +303,11 @@ def xavier_init(module: nn.Module) -> None:
     """Xavier-uniform kernels and zero biases for every linear and convolutional layer (use with ``Module.apply``)."""
     if isinstance(module, (nn.Linear, nn.Conv2d)):
         nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def he_init(module: nn.Module) -> None:
+    """He-uniform kernels, for ReLU, and zero biases for every convolution (use with ``Module.apply``)."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
         nn.init.zeros_(module.bias)

@@ -38,7 +38,7 @@ class Observations(Protocol):
     available: np.ndarray  # (N,) bool: which frames have an observation
 
     def take(self, indices: np.ndarray) -> np.ndarray | Tensor:
-        """``(n,)`` frame indices -> ``(n, H, W, 3) uint8`` or ``(n, S) float32``."""
+        """``(n,)`` frame indices -> ``(n, H, W, 3) uint8`` or ``(n, S) float32``; a tensor on the GPU where they lie there."""
 
 
 class StateObservations:
@@ -81,20 +81,19 @@ class PixelObservations:
                 len(frames), size, needed_mb, memory_limit_mb,
             )  # fmt: skip
             return
-        # Rows of absent images are never touched, so the system gives them no memory.
-        self._cache = np.empty((store.num_frames, size, size, 3), dtype=np.uint8)
+        self._rows = np.cumsum(self.available) - 1  # of the cache, by frame: absent images take no memory
+        cache = np.empty((len(frames), size, size, 3), dtype=np.uint8)
         with tqdm(total=len(frames), desc="decoding images", unit="img", disable=not progress, leave=False) as bar:
             for chunk in np.array_split(frames, range(DECODE_CHUNK, len(frames), DECODE_CHUNK)):
-                self._cache[chunk] = store.images(chunk, camera=camera)
+                cache[self._rows[chunk]] = store.images(chunk, camera=camera)
                 bar.update(len(chunk))
-        if device.type != "cpu":
-            self._cache = torch.from_numpy(self._cache).to(device)
+        self._cache = cache if device.type == "cpu" else torch.from_numpy(cache).to(device)
 
     def take(self, indices: np.ndarray) -> np.ndarray | Tensor:
         if isinstance(self._cache, Tensor):
-            return self._cache[torch.from_numpy(indices).to(self._cache.device)]
+            return self._cache[torch.from_numpy(self._rows[indices]).to(self._cache.device)]
         if self._cache is not None:
-            return self._cache[indices]
+            return self._cache[self._rows[indices]]
         return self._store.images(indices, camera=self._camera)
 
 

@@ -121,6 +121,8 @@ class Trainer:
         train = config.train
         if train.threads:
             torch.set_num_threads(train.threads)
+        if train.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device is cuda, and torch sees no GPU here: install a torch with CUDA, or leave device at auto")
         wants_cuda = train.device == "cuda" or (train.device == "auto" and torch.cuda.is_available())
         self.device = torch.device("cuda" if wants_cuda else "cpu")
         torch.manual_seed(train.seed)

@@ -106,7 +106,8 @@ print([name for name in ("torch", "rclpy", "pybullet", "tensorflow", "onnxruntim
 def test_merged_stores_hold_the_episodes_of_both(make_trajectory, tmp_path):
     for name in ("first", "second"):
         for number in range(2):
-            make_trajectory(tmp_path / name / "kitchen" / name / "raw" / "traj_group0" / f"traj{number}", 4, seed=len(name) + number, language=name)
+            folder = tmp_path / name / "kitchen" / name / "raw" / "traj_group0" / f"traj{number}"
+            make_trajectory(folder, 4, seed=10 * len(name) + number, language=name)
         assert _run("import", tmp_path / name, "--out", tmp_path / f"{name}.store", "--image-size", 8) == 0
     assert _run("merge", tmp_path / "first.store", tmp_path / "second.store", "--out", tmp_path / "both") == 0
     parts = [EpisodeStore.open(tmp_path / f"{name}.store") for name in ("first", "second")]
@@ -117,12 +118,22 @@ def test_merged_stores_hold_the_episodes_of_both(make_trajectory, tmp_path):
     np.testing.assert_array_equal(both.images(np.arange(16)), np.concatenate([part.images(np.arange(8)) for part in parts]))
 
 
+def test_real_and_simulated_episodes_are_not_merged(tmp_path):
+    from mqe_core.data.episode_store import Episode, EpisodeWriter
+
+    for domain in ("real", "sim"):
+        with EpisodeWriter(tmp_path / domain, image_size=8, domain=domain) as writer:
+            writer.add(Episode(domain, np.zeros((3, 7)), np.zeros((2, 7))))
+    with pytest.raises(ValueError, match="domain sim.* has real"):
+        _run("merge", tmp_path / "real", tmp_path / "sim", "--out", tmp_path / "both")
+
+
 def test_stores_that_differ_are_not_merged(make_trajectory, tmp_path):
     make_trajectory(tmp_path / "tree" / "raw" / "traj_group0" / "traj0", 4)
     for size in (8, 12):
         assert _run("import", tmp_path / "tree", "--out", tmp_path / f"store{size}", "--image-size", size) == 0
     with pytest.raises(ValueError, match="image_size 12.* has 8"):
         _run("merge", tmp_path / "store8", tmp_path / "store12", "--out", tmp_path / "both")
-    with pytest.raises(ValueError, match="already in the store"):
+    with pytest.raises(ValueError, match="both hold an episode"):
         _run("merge", tmp_path / "store8", tmp_path / "store8", "--out", tmp_path / "both")
     assert not (tmp_path / "both").exists()

@@ -150,6 +150,7 @@ def test_thresholds_of_held_out_episodes_reach_the_file(synthetic_store: Path, t
 def test_thresholds_may_come_from_episodes_apart(synthetic_store: Path, tmp_path: Path, spec, monkeypatch) -> None:
     """All of them count, and the data's own are held out already."""
     from mqe_core.data.episode_store import Episode, EpisodeStore, EpisodeWriter
+    from mqe_core.data.merge import merge_stores
 
     monkeypatch.setattr(calibration, "MIN_EPISODES", 3)
     monkeypatch.setattr(calibration, "_MAX_ERRORS", 2.0)
@@ -159,13 +160,16 @@ def test_thresholds_may_come_from_episodes_apart(synthetic_store: Path, tmp_path
         with EpisodeWriter(tmp_path / f"apart{size}", image_size=size, source="test", domain=store.metadata["domain"]) as writer:
             for number in range(4):
                 frames = list(store.images(np.arange(12) + 12 * number))
-                writer.add(Episode(f"e{number}", store.states[:12], np.nan_to_num(store.actions[:11]), {0: frames}, ()))
+                writer.add(Episode(f"e{number}", store.states[:12] + number + 1.0, np.nan_to_num(store.actions[:11]), {0: frames}, ()))
     export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, held_out=tmp_path / "apart32")
     contract = PolicyBundle.open(tmp_path / "policy.onnx", spec).contract
     assert contract.metrics["calibration/episodes"] == 4.0 and contract.reached_steps is not None
     assert contract.data_fingerprint == store.fingerprint
-    with pytest.raises(ValueError, match="is the data of this run"):
-        export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, held_out=synthetic_store)
+    merge_stores([EpisodeStore.open(tmp_path / "apart32"), store], tmp_path / "both")
+    with pytest.raises(ValueError, match=f"shares {store.num_episodes} episodes with the data of this run"):
+        export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, held_out=tmp_path / "both")
+    with pytest.raises(ValueError, match="leave out one"):
+        export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, data=synthetic_store, held_out=tmp_path / "apart32")
     with pytest.raises(ValueError, match="image size 16, the run was trained on 32"):
         export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, held_out=tmp_path / "apart16")
 

@@ -50,6 +50,30 @@ def test_two_runs_with_one_seed_are_equal(synthetic_store: Path, tmp_path: Path,
     assert metrics != (tmp_path / "other" / "metrics.csv").read_bytes()
 
 
+def test_images_that_lie_in_tensors_give_the_same_batch(synthetic_store: Path, tiny_config: Config) -> None:
+    """As they lie in a GPU's memory."""
+    config = tiny_config(observation="pixels", augment_probability=1.0, augment_colour=0.2)
+    arrays, tensors = (Trainer(EpisodeStore.open(synthetic_store), config, progress=False) for _ in range(2))
+    tensors.observations._cache = torch.from_numpy(tensors.observations._cache)
+    batch, other = (trainer.sample(trainer.transitions, np.random.default_rng(0)) for trainer in (arrays, tensors))
+    for name, value in vars(batch).items():
+        assert value is None or torch.equal(value, getattr(other, name)), name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_trains_and_its_run_loads_without_one(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
+    config = tiny_config(device="cuda", observation="pixels", encoder="residual", encoder_bfloat16=True, augment_probability=1.0)
+    assert train(synthetic_store, tmp_path / "run", config, progress=False)
+    agent, _, _ = load_run(tmp_path / "run")
+    assert next(agent.parameters()).device.type == "cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_asking_for_a_gpu_where_none_is_says_so(synthetic_store: Path, tiny_config: Config) -> None:
+    with pytest.raises(ValueError, match="torch sees no GPU"):
+        Trainer(EpisodeStore.open(synthetic_store), tiny_config(device="cuda"), progress=False)
+
+
 def test_two_steps_and_resume_equal_four_steps(
     synthetic_store: Path, tmp_path: Path, tiny_config: Config, observation: str, agent: str
 ) -> None:
