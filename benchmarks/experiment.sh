@@ -39,7 +39,7 @@ options() {
         mqe_no_q) echo --agent mqe $scene_goals $stop --set q_weight=0.0 ;;
         mqe_one_step) echo --agent mqe $scene_goals $stop --set q_weight=0.1 --set next_state_sample=1.0 ;;
         mqe_no_invariance) echo --agent mqe $scene_goals $stop --set q_weight=0.1 --set invariance_weight=0.0 ;;
-        # Begins as the encoder's own policy, so with the 36,000 updates of cloning behind it. It is older than the stop.
+        # Begins as the encoder's own policy, so with the 36,000 updates of cloning behind it. Shipped until 804e353; it is older than the stop.
         shipped) echo --agent mqe $scene_goals --set q_weight=0.1 --set actor_from_encoder=true ;;
         *) echo --agent "$1" ;;
     esac

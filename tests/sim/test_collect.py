@@ -95,7 +95,8 @@ def test_a_driver_s_goal_shows_the_whole_task_solved_in_the_scene_that_it_drives
 
 def test_after_a_policy_a_drawer_s_cube_may_lie_inside(tmp_path):
     collect("widowx250s", "drawer_open", 3, tmp_path, stage=True, size=(64, 48), after_policy=POLICY)
-    assert {tuple(json.loads(path.read_text())["stages_before"]) for path in tmp_path.rglob("outcome.json")} == {(False, False), (False, True)}
+    before = {tuple(json.loads(path.read_text())["stages_before"]) for path in tmp_path.rglob("outcome.json")}
+    assert (False, True) in before and before <= {(False, False), (False, True)}  # a good policy may have opened the others already
 
 
 def test_a_tree_of_other_settings_is_not_mixed(tmp_path):
