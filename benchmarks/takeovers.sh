@@ -56,8 +56,8 @@ for round in 1 2 3 4; do
 done
 
 # Once more, and the policy with its critic, which begins as the encoder's. The shipped one counted these episodes three times.
-collect taken5_place4 place4 365 60000 "$out/encoder4.onnx"
-collect taken5_place2 place2 59 60000 "$out/encoder4.onnx"
+collect taken5_place4 place4 365 70000 "$out/encoder4.onnx"
+collect taken5_place2 place2 59 70000 "$out/encoder4.onnx"
 merge "$out/store5" "$out/store4" "$out"/stores/taken5_*
 learn "$out/policy" --data "$out/store5" --config sim_features --set features_of="$out/encoder4" --agent mqe --steps 3000 \
     --set actor_goal_trajectory=0.1 --set actor_goal_scene=0.9 --set actor_goals_crossed=true --set actor_stop_radius_m=0.05 --set q_weight=0.1 \
