@@ -31,7 +31,7 @@ class FeatureObservations:
         self, store: EpisodeStore, camera: int, encoder: ImageEncoder, device: torch.device = torch.device("cpu"), *,
         copies: int = 1, padding: int = 0, progress: bool = True,
     ) -> None:  # fmt: skip
-        """What lies in the store from the same weights, camera, copies and padding is used again."""
+        """Encodes on ``device``; what lies in the store from the same weights, camera, copies and padding is used again."""
         self.available = store.has_image(camera)
         self.spec = ObservationSpec("features", image_size=store.image_size, state_dim=encoder.out_features)
         path = store.path / FEATURES_FOLDER / f"{_digest(encoder)}-{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"

@@ -14,7 +14,8 @@ from mqe_core.learning import networks
 from mqe_core.learning.actor import ActionDistribution, ActorConfig, actor_loss
 from mqe_core.learning.agents.mqe import MQEAgent
 from mqe_core.learning.batch import Batch
-from mqe_core.learning.networks import EnsembleMLP, SameMaxPool, make_image_encoder
+from mqe_core.learning.convolutions import SameMaxPool
+from mqe_core.learning.networks import EnsembleMLP, make_image_encoder
 from mqe_core.learning.observations import ObservationSpec
 from mqe_core.learning.quasimetric import mrn_distance
 from mqe_core.learning.trainer import RunConfig
