@@ -21,7 +21,7 @@ from mqe_core.learning.convolutions import (
     residual_convolutions,
     strided_convolutions,
     xavier_init,
-)  # fmt: skip
+)
 from mqe_core.learning.observations import ObservationSpec
 
 
