@@ -45,6 +45,7 @@ class TrainConfig:
     learning_rate: float = key(3e-4, "Adam's step size (betas 0.9 and 0.999, eps 1e-8, no weight decay)")
     schedule: str = key("constant", "learning rate over the run: constant, or cosine down to 0", choices=("constant", "cosine"))
     warmup_steps: int = key(0, "updates over which the learning rate rises from 0")
+    frozen_layers: int = key(0, "first so many layers of the image encoders that keep the weights of --init: learning the rest is several times faster")
     average_decay: float = key(0.0, "keep a running mean of the weights with this decay for evaluation and export, such as 0.999; 0 is off")
     seed: int = key(0, "seed of the initial weights, the sampling and the augmentation")
     augment_probability: float = key(0.0, "p_aug: probability that a batch of images is shifted (official value for manipulation from pixels: 0.5)")
@@ -62,7 +63,9 @@ class TrainConfig:
         for name in ("steps", "batch_size", "log_every", "checkpoint_every", "feature_copies"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("warmup_steps", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera", "batch_scenes"):
+        for name in (
+            "warmup_steps", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera", "batch_scenes", "frozen_layers"
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.actor_from_encoder and not self.features_of:
@@ -146,6 +149,9 @@ class Trainer:
         self.sampler = config.agent.sampler()
         self.agent = AGENTS[train.agent][0](config.agent, self.observations.spec, self.actions.shape[1], statistics)
         self.agent.to(self.device)
+        for module in self.agent.modules():
+            if isinstance(module, ImageEncoder):
+                module.convolutions[: train.frozen_layers].requires_grad_(False)
         self.optimiser = torch.optim.Adam(self.agent.parameters(), lr=train.learning_rate, fused=True)
         self.restart_average()
 

@@ -140,6 +140,20 @@ def test_a_run_interrupted_before_its_first_checkpoint_begins_with_those_weights
         torch.testing.assert_close(after[name], weights, atol=1e-9, rtol=1e-6)
 
 
+def test_frozen_layers_keep_the_weights_they_began_with(synthetic_store: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    pixels = ["--data", synthetic_store, "--agent", "gcbc", "--steps", "2", "--batch-size", "4", "--set", "hidden_dims=[8]"]
+    pixels += ["--set", "encoder=strided_small", "--set", "threads=1"]
+    run(*pixels, "--out", first)
+    run(*pixels, "--out", second, "--init", first, "--set", "frozen_layers=3")
+    before, after = load_run(first)[0].state_dict(), load_run(second)[0].state_dict()
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    convolution = "actor.encoder.encoder.convolutions.{}.weight"
+    assert convolution.format(1) in kept and convolution.format(3) not in kept, "layers 0 to 2 are the centring and one convolution"
+    with pytest.raises(ValueError, match="frozen_layers .* --init"):
+        run(*pixels, "--out", tmp_path / "third", "--set", "frozen_layers=3")
+
+
 def test_weights_of_other_networks_are_refused(synthetic_store: Path, tmp_path: Path) -> None:
     run("--data", synthetic_store, "--out", tmp_path / "first", *TINY, "--steps", "1")
     other = ["--data", synthetic_store, "--out", tmp_path / "second", *TINY, "--steps", "1", "--init", tmp_path / "first"]
