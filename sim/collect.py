@@ -128,14 +128,14 @@ def run_oracle(
 
 
 def collect(
-    spec_name: str, task: str, episodes: int, out: Path, *, stage: bool = False, seed: int = 0, workers: int = 1,
+    spec_name: str, task: str, episodes: int, out: Path, *, stage: bool = False, first_stage: int = 0, seed: int = 0, workers: int = 1,
     size: tuple[int, int] = (FRAME_WIDTH, FRAME_HEIGHT), randomise: Sequence[str] = (), renderer: str = "tiny", after_policy: Path | None = None,
 ) -> dict:
     """Write `episodes` demonstrations under `out`; returns counts and their mean score.
 
     With `stage` a scene is worked through in single stages, one episode each: start and end of every episode differ by exactly the wanted
-    one, and those before it are done already. An attempt that does not show that is made again; an episode of which all attempts fail is
-    skipped and counted. `randomise` names what else differs between scenes, see mqe_sim.variation; `renderer` is World's. The bundle
+    one, and those before it are done already. A scene begins with `first_stage`, to show the last ones more often. An attempt that does not show
+    one stage is made again; an episode of which all attempts fail is skipped and counted. `randomise` names what else differs between scenes, see mqe_sim.variation; `renderer` is World's. The bundle
     `after_policy` drives first in every episode, for a while that is drawn, and what is recorded is how the script goes on from there.
 
     Raises ValueError where the scenes would reach the evaluation seeds, where `out` holds a collection of other settings, or for a policy that
@@ -145,13 +145,17 @@ def collect(
         raise ValueError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
     check_randomisation(randomise)
     check_scene(task, seed)
-    stages = STAGES[task] if stage else 1
+    stages = STAGES[task] - first_stage if stage else 1
+    if first_stage and (not stage or not 0 < first_stage < STAGES[task]):
+        raise ValueError(f"{task} has {STAGES[task]} stages, and only `stage` shows one at a time: first_stage {first_stage} is none of them")
     last_scene = seed + (episodes - 1) // stages
     if last_scene >= FIRST_EVALUATION_SEED:
         raise ValueError(f"scenes {seed} to {last_scene} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")
     root = Path(out) / "bridge_data_v2" / "sim_kitchen" / task / "00"
     settings = {"robot": spec_name, "task": task, "stage": stage, "seed": seed, "width": size[0], "height": size[1]}
     settings |= {"randomise": sorted(randomise), "renderer": renderer}
+    if first_stage:
+        settings["first_stage"] = first_stage
     if after_policy is not None:
         bundle = PolicyBundle.open(after_policy, load_robot_spec(spec_name))
         check_domain(bundle.contract.domain, "sim", "the simulator")
@@ -159,7 +163,7 @@ def collect(
     _write_settings(root, settings)
     jobs, folders = [], []
     for scene, number in (divmod(i, stages) for i in range(episodes)):
-        scene += seed
+        scene, number = scene + seed, number + first_stage
         dated = root / (_FIRST_DATE + timedelta(minutes=scene)).strftime("%Y-%m-%d_%H-%M-%S")
         folders.append(dated / "raw" / "traj_group0" / f"traj{number}")
         if not folders[-1].exists():

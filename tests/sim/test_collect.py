@@ -141,6 +141,20 @@ def test_a_scene_whose_every_attempt_fails_is_skipped_and_counted(tmp_path, monk
     assert made == [(0, 0), (0, 1), (0, 2), *((1, attempt) for attempt in range(8))]
 
 
+def test_the_last_stages_can_be_shown_alone(tmp_path):
+    """The same episodes as when the scenes are worked through from the beginning."""
+    kwargs = {"stage": True, "size": (32, 24)}
+    collect("widowx250s", "place2", 4, tmp_path / "all", **kwargs)
+    report = collect("widowx250s", "place2", 2, tmp_path / "last", first_stage=1, **kwargs)
+    assert report["written"] == 2
+    episodes = [{path.relative_to(root): path.read_bytes() for path in root.rglob("traj1/*.pkl")} for root in (tmp_path / "all", tmp_path / "last")]
+    assert len(episodes[1]) == 4 and episodes[0] == episodes[1] and not list((tmp_path / "last").rglob("traj0"))
+    with pytest.raises(ValueError, match="place2 has 2 stages"):
+        collect("widowx250s", "place2", 2, tmp_path / "none", first_stage=2, **kwargs)
+    with pytest.raises(ValueError, match="only `stage`"):
+        collect("widowx250s", "place2", 2, tmp_path / "none", first_stage=1, size=(32, 24))
+
+
 def test_a_folder_without_episodes_is_no_proof(tmp_path):
     with pytest.raises(ValueError, match="holds no episodes"):
         check_stages(tmp_path)
