@@ -147,7 +147,7 @@ def collect(
     check_scene(task, seed)
     stages = STAGES[task] - first_stage if stage else 1
     if first_stage and (not stage or not 0 < first_stage < STAGES[task]):
-        raise ValueError(f"{task} has {STAGES[task]} stages, and only `stage` shows one at a time: first_stage {first_stage} is none of them")
+        raise ValueError(f"{task} has {STAGES[task]} stages, shown one at a time with `stage` only; stage {first_stage + 1} cannot be the first")
     last_scene = seed + (episodes - 1) // stages
     if last_scene >= FIRST_EVALUATION_SEED:
         raise ValueError(f"scenes {seed} to {last_scene} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")

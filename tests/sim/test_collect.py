@@ -151,7 +151,7 @@ def test_the_last_stages_can_be_shown_alone(tmp_path):
     assert len(episodes[1]) == 4 and episodes[0] == episodes[1] and not list((tmp_path / "last").rglob("traj0"))
     with pytest.raises(ValueError, match="place2 has 2 stages"):
         collect("widowx250s", "place2", 2, tmp_path / "none", first_stage=2, **kwargs)
-    with pytest.raises(ValueError, match="only `stage`"):
+    with pytest.raises(ValueError, match="shown one at a time"):
         collect("widowx250s", "place2", 2, tmp_path / "none", first_stage=1, size=(32, 24))
 
 
