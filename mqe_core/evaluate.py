@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,6 +62,7 @@ class Evaluation:
     outcomes: tuple[EpisodeOutcome, ...]
     films: tuple[Film, ...] = ()  # of the first episodes, where asked for
     randomise: tuple[str, ...] = ()
+    stage: int | None = None  # of the task, from 0, where one alone was played
 
     def summary(self) -> dict[str, object]:
         """For JSON: success_rate and mean_score with their 95 % Wilson intervals, and every episode (`steps_to_goal` is left out)."""
@@ -70,6 +71,7 @@ class Evaluation:
             "seed": self.seed,
             **summarise([outcome.score for outcome in self.outcomes], self.max_score),
             "randomise": list(self.randomise),
+            "stage": self.stage,
             "policy": self.policy,
             "fingerprint": self.fingerprint,
             "outcomes": [{k: v for k, v in asdict(o).items() if k != "steps_to_goal"} for o in self.outcomes],
@@ -88,10 +90,12 @@ def evaluate(
     progress: bool = True,
     films: int = 0,
     randomise: Sequence[str] = (),
+    stage: int | None = None,
 ) -> Evaluation:
     """Run the bundle `policy` in scenes FIRST_EVALUATION_SEED + seed + i of `task`; success is the task's
     full score. The frames of the first `films` episodes are kept. `randomise` names what else
-    differs between scenes, where the simulator knows such names.
+    differs between scenes, where the simulator knows such names. With `stage`, from 0, those before it are done
+    already and success is that one, towards the goal of the whole task: which link of a chain is weak.
 
     Raises BundleError where the policy must not be used, ValueError for an unknown task or backend, or a
     policy of another domain.
@@ -103,22 +107,28 @@ def evaluate(
         )
     bundle = PolicyBundle.open(policy, spec)
     scene_seeds = [FIRST_EVALUATION_SEED + seed + i for i in range(episodes)]
+    options: dict[str, object] = {"randomise": tuple(randomise)} if randomise else {}
+    if stage is not None:
+        options["stage"] = stage
     outcomes, max_score, successes, kept = [], 0.0, 0, []
     with tqdm(total=episodes, unit="episode", desc=f"evaluating {task}", disable=not progress) as bar:
-        for outcome, max_score, film in _outcomes(bundle, spec, backend, task, scene_seeds, workers, films, randomise):
+        for outcome, max_score, film in _outcomes(bundle, spec, backend, task, scene_seeds, workers, films, options):
             outcomes.append(outcome)
             kept += [film] if film is not None else []
             successes += outcome.success
             bar.set_postfix(success=f"{successes}/{len(outcomes)}", refresh=False)
             bar.update()
-    return Evaluation(str(policy), bundle.fingerprint, task, seed, max_score, tuple(outcomes), tuple(kept), tuple(randomise))
+    return Evaluation(str(policy), bundle.fingerprint, task, seed, max_score, tuple(outcomes), tuple(kept), tuple(randomise), stage)
 
 
 def run_episode(
-    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seed: int, film: bool = False, randomise: Sequence[str] = ()
+    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seed: int, film: bool = False,
+    options: Mapping[str, object] | None = None,
 ) -> tuple[EpisodeOutcome, float, Film | None]:
-    """One scene from start to `max_steps`; the outcome, the task's highest score, and the frames where asked for."""
-    scene = make_scene(backend, spec, task, scene_seed, **({"randomise": randomise} if randomise else {}))
+    """One scene from start to `max_steps`; the outcome, the task's highest score, and the frames where asked for. `options` go to the
+    simulator.
+    """
+    scene = make_scene(backend, spec, task, scene_seed, **(options or {}))
     try:
         robot = SafeRobot(scene.robot, spec, scene.clock)
         policy = OnnxPolicy(bundle)
@@ -162,16 +172,16 @@ def _domain_of(camera: Camera) -> str:
 
 def _outcomes(
     bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seeds: list[int], workers: int, films: int,
-    randomise: Sequence[str],
+    options: Mapping[str, object],
 ) -> Iterator[tuple[EpisodeOutcome, float, Film | None]]:
     filmed = [index < films for index in range(len(scene_seeds))]
     if workers == 1:
         for scene_seed, film in zip(scene_seeds, filmed):
-            yield run_episode(bundle, spec, backend, task, scene_seed, film, randomise)
+            yield run_episode(bundle, spec, backend, task, scene_seed, film, options)
         return
     # spawn, not fork: a simulator's client and onnxruntime's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    settings = (str(bundle.path), spec.source, backend, task, tuple(randomise))
+    settings = (str(bundle.path), spec.source, backend, task, options)
     with ProcessPoolExecutor(min(workers, len(scene_seeds)), context, _start_worker, settings) as pool:
         yield from pool.map(_work, scene_seeds, filmed)
 
@@ -179,9 +189,9 @@ def _outcomes(
 _worker: dict[str, dict] = {}  # what each worker process keeps between episodes
 
 
-def _start_worker(policy: str, robot: str, backend: str, task: str, randomise: tuple[str, ...]) -> None:
+def _start_worker(policy: str, robot: str, backend: str, task: str, options: Mapping[str, object]) -> None:
     spec = load_robot_spec(robot)
-    _worker["settings"] = {"bundle": PolicyBundle.open(policy, spec), "spec": spec, "backend": backend, "task": task, "randomise": randomise}
+    _worker["settings"] = {"bundle": PolicyBundle.open(policy, spec), "spec": spec, "backend": backend, "task": task, "options": options}
 
 
 def _work(scene_seed: int, film: bool) -> tuple[EpisodeOutcome, float, Film | None]:

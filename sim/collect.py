@@ -135,8 +135,9 @@ def collect(
 
     With `stage` a scene is worked through in single stages, one episode each: start and end of every episode differ by exactly the wanted
     one, and those before it are done already. A scene begins with `first_stage`, to show the last ones more often. An attempt that does not show
-    one stage is made again; an episode of which all attempts fail is skipped and counted. `randomise` names what else differs between scenes, see mqe_sim.variation; `renderer` is World's. The bundle
-    `after_policy` drives first in every episode, for a while that is drawn, and what is recorded is how the script goes on from there.
+    one stage is made again; an episode of which all attempts fail is skipped and counted. `randomise` names what else differs between scenes, see
+    mqe_sim.variation; `renderer` is World's. The bundle `after_policy` drives first in every episode, for a while that is drawn, and what is recorded
+    is how the script goes on from there.
 
     Raises ValueError where the scenes would reach the evaluation seeds, where `out` holds a collection of other settings, or for a policy that
     must not be used (BundleError) or knows real images only; RuntimeError where not one episode came about.

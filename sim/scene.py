@@ -16,7 +16,7 @@ from mqe_core.runtime.robot import MonotonicClock
 from mqe_core.spec import RobotSpec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.robot import BulletCamera, BulletRobot
-from mqe_sim.tasks import check_scene, make_task
+from mqe_sim.tasks import STAGES, check_scene, make_task
 from mqe_sim.world import World
 
 
@@ -61,13 +61,14 @@ def _solved(world: World, task: str, seed: int, width: int, height: int, randomi
 class SimScene:
     """A scene in this process: deterministic by seed, its clock is the simulation's own.
 
-    `tabletop` is the task's scene itself; `goal_state` says in numbers what `goal` shows. No policy on the robot can see either.
+    With `stage` only that one, from 0, is left to do; the goal is the whole task's. `tabletop` is the task's scene itself; `goal_state` says in
+    numbers what `goal` shows. No policy on the robot can see either.
     """
 
-    def __init__(self, spec: RobotSpec, task: str, seed: int, randomise: Sequence[str] = ()) -> None:
+    def __init__(self, spec: RobotSpec, task: str, seed: int, randomise: Sequence[str] = (), stage: int | None = None) -> None:
         self.goal, self.goal_state = _solved(World(spec), task, seed, FRAME_WIDTH, FRAME_HEIGHT, randomise)
         self._world = World(spec)
-        self.tabletop = make_task(task, self._world, seed, randomise=randomise)
+        self.tabletop = make_task(task, self._world, seed, stage=stage, randomise=randomise)
         self.task, self.max_steps, self.max_score = task, self.tabletop.max_steps, self.tabletop.max_score
         self.clock = SimClock(self._world)
         self.robot = BulletRobot(spec, clock=self.clock, world=self._world)
@@ -128,12 +129,16 @@ class RealtimeScene:
         self._folder.cleanup()
 
 
-def make_scene(spec: RobotSpec, task: str, seed: int, *, realtime: bool = False, randomise: Sequence[str] = ()) -> SimScene | RealtimeScene:
-    """The scene `seed` of `task`; ValueError for an unknown task or a negative seed. `realtime`: see the two classes.
+def make_scene(
+    spec: RobotSpec, task: str, seed: int, *, realtime: bool = False, randomise: Sequence[str] = (), stage: int | None = None
+) -> SimScene | RealtimeScene:
+    """The scene `seed` of `task`; ValueError for an unknown task or stage or a negative seed. `realtime` and `stage`: see the two classes.
 
-    `randomise` names what else is drawn from the seed (mqe_sim.variation); a scene in real time has none of it.
+    `randomise` names what else is drawn from the seed (mqe_sim.variation); a scene in real time has none of it, and all stages.
     """
     check_scene(task, seed)
-    if realtime and randomise:
-        raise ValueError("a scene in real time cannot be randomised")
-    return RealtimeScene(spec, task, seed) if realtime else SimScene(spec, task, seed, randomise)
+    if stage is not None and (STAGES[task] == 1 or not 0 <= stage < STAGES[task]):
+        raise ValueError(f"{task} has no stage {stage + 1} of its own: it is worked through in {STAGES[task]}")
+    if realtime and (randomise or stage is not None):
+        raise ValueError("a scene in real time cannot be randomised, and begins with the first stage")
+    return RealtimeScene(spec, task, seed) if realtime else SimScene(spec, task, seed, randomise, stage)

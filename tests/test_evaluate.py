@@ -141,6 +141,21 @@ def test_the_sim_gives_the_same_result_twice_and_the_command_prints_only_json(
     assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(result.summary()))
 
 
+def test_one_stage_of_a_task_can_be_played_alone(make_bundle, spec, capfd, tmp_path) -> None:
+    """Of two objects the second is left to do, in the time of one; such a result is not paired with one of whole tasks."""
+    pytest.importorskip("pybullet")
+    policy = make_bundle(action=(0.0, 0.0, 0.005, 0, 0, 0, 1.0))
+    command = ["eval", "--policy", str(policy), "--task", "place2", "--episodes", "1", "--out", str(tmp_path), "--stage"]
+    assert main([*command, "2"]) == 0
+    assert "place2, stage 2: 0 of 1 scenes solved" in capfd.readouterr().out
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["stage"], result["max_score"], result["outcomes"][0]["steps"]) == (1, 1.0, 70)
+    with pytest.raises(ValueError, match="one stage alone"):
+        compare([tmp_path], [tmp_path])
+    assert main([*command, "3"]) == 1
+    assert "no stage 3" in capfd.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(make_bundle, spec) -> None:
     pytest.importorskip("pybullet")

@@ -64,6 +64,8 @@ def _by_task(paths: list[Path]) -> dict[str, dict[int, float]]:
             result = json.loads(file.read_text(encoding="utf-8"))
             if result.get("randomise"):
                 raise ValueError(f"its scenes were randomised: {', '.join(result['randomise'])}")
+            if result.get("stage") is not None:
+                raise ValueError("one stage alone was played")
             outcomes = {o["scene_seed"]: o["score"] / result["max_score"] for o in result["outcomes"]}
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is no result of `mqe eval` that can be paired ({error})") from error

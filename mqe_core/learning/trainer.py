@@ -45,7 +45,7 @@ class TrainConfig:
     learning_rate: float = key(3e-4, "Adam's step size (betas 0.9 and 0.999, eps 1e-8, no weight decay)")
     schedule: str = key("constant", "learning rate over the run: constant, or cosine down to 0", choices=("constant", "cosine"))
     warmup_steps: int = key(0, "updates over which the learning rate rises from 0")
-    frozen_layers: int = key(0, "first so many layers of the image encoders that keep the weights of --init: learning the rest is several times faster")
+    frozen_layers: int = key(0, "first layers of the image encoders, so many, that keep the weights of --init: the rest learns several times faster")
     average_decay: float = key(0.0, "keep a running mean of the weights with this decay for evaluation and export, such as 0.999; 0 is off")
     seed: int = key(0, "seed of the initial weights, the sampling and the augmentation")
     augment_probability: float = key(0.0, "p_aug: probability that a batch of images is shifted (official value for manipulation from pixels: 0.5)")
@@ -64,7 +64,8 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in (
-            "warmup_steps", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera", "batch_scenes", "frozen_layers"
+            "warmup_steps", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera", "batch_scenes",
+            "frozen_layers",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")

@@ -104,6 +104,9 @@ def test_unknown_tasks_and_negative_seeds_are_refused_before_anything_starts(rea
         make_scene(SPEC, "fold", 0, realtime=realtime)
     with pytest.raises(ValueError, match="negative"):
         make_scene(SPEC, "place1", -1, realtime=realtime)
+    for task, stage in (("place1", 0), ("place2", 2), ("place2", -1)):
+        with pytest.raises(ValueError, match="no stage"):
+            make_scene(SPEC, task, 0, realtime=realtime, stage=stage)
 
 
 def test_the_server_ends_with_a_killed_parent(tmp_path):

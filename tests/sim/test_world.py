@@ -158,3 +158,14 @@ def test_scenes_on_the_simulation_s_clock_run_faster_than_real_time_and_keep_the
         assert scene.score() == 0.0
     finally:
         scene.close()
+
+
+def test_a_scene_can_begin_with_a_later_stage_and_still_has_the_whole_task_s_goal():
+    whole, last = make_scene(SPEC, "place2", 1), make_scene(SPEC, "place2", 1, stage=1)
+    try:
+        np.testing.assert_array_equal(last.goal, whole.goal)
+        assert whole.tabletop.stages() == (False, False) and last.tabletop.stages() == (True, False)
+        assert (last.max_score, last.max_steps) == (1.0, whole.max_steps / 2) and last.score() == 0.0
+    finally:
+        whole.close()
+        last.close()
