@@ -64,6 +64,11 @@ class Evaluation:
     randomise: tuple[str, ...] = ()
     stage: int | None = None  # of the task, from 0, where one alone was played
 
+    @property
+    def played(self) -> str:
+        """The task, and the stage where one alone was played, counted from 1 as people do."""
+        return self.task if self.stage is None else f"{self.task}, stage {self.stage + 1}"
+
     def summary(self) -> dict[str, object]:
         """For JSON: success_rate and mean_score with their 95 % Wilson intervals, and every episode (`steps_to_goal` is left out)."""
         return {
@@ -71,7 +76,7 @@ class Evaluation:
             "seed": self.seed,
             **summarise([outcome.score for outcome in self.outcomes], self.max_score),
             "randomise": list(self.randomise),
-            "stage": self.stage,
+            "stage": None if self.stage is None else self.stage + 1,
             "policy": self.policy,
             "fingerprint": self.fingerprint,
             "outcomes": [{k: v for k, v in asdict(o).items() if k != "steps_to_goal"} for o in self.outcomes],
@@ -95,10 +100,10 @@ def evaluate(
     """Run the bundle `policy` in scenes FIRST_EVALUATION_SEED + seed + i of `task`; success is the task's
     full score. The frames of the first `films` episodes are kept. `randomise` names what else
     differs between scenes, where the simulator knows such names. With `stage`, from 0, those before it are done
-    already and success is that one, towards the goal of the whole task: which link of a chain is weak.
+    already, and it alone is judged when its time is over; the goal is the whole task's, so a policy may go on.
 
-    Raises BundleError where the policy must not be used, ValueError for an unknown task or backend, or a
-    policy of another domain.
+    Raises BundleError where the policy must not be used, ValueError for an unknown task, stage or backend, or
+    a policy of another domain.
     """
     if episodes < 1 or workers < 1 or seed < 0:
         raise ValueError(

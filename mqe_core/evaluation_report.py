@@ -47,7 +47,7 @@ def write_episodes(evaluation: Evaluation, path: Path) -> Path:
         for o in evaluation.outcomes:
             last = "" if o.last_steps_to_goal is None else f"{o.last_steps_to_goal:.2f}"
             counts = [o.rules.get(rule, 0) for rule in rules]
-            table.writerow([evaluation.task, o.scene_seed, o.score, evaluation.max_score, int(o.success), o.steps, last, *counts])
+            table.writerow([evaluation.played, o.scene_seed, o.score, evaluation.max_score, int(o.success), o.steps, last, *counts])
     return path
 
 
@@ -78,7 +78,7 @@ def draw_steps(evaluation: Evaluation, path: Path) -> Path:
             for row, line in zip(table, lines):
                 row[: len(line)] = line
             axis.plot(np.nanmedian(table, axis=0), color=colour, linewidth=2.5)
-        axis.set(title=f"{evaluation.task}: {len(lines)} {title}", xlabel="control step")
+        axis.set(title=f"{evaluation.played}: {len(lines)} {title}", xlabel="control step")
     axes[0].set_ylabel("steps_to_goal")
     axes[0].set_ylim(bottom=0)
     figure.savefig(path, dpi=110)

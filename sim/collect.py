@@ -134,10 +134,10 @@ def collect(
     """Write `episodes` demonstrations under `out`; returns counts and their mean score.
 
     With `stage` a scene is worked through in single stages, one episode each: start and end of every episode differ by exactly the wanted
-    one, and those before it are done already. A scene begins with `first_stage`, to show the last ones more often. An attempt that does not show
-    one stage is made again; an episode of which all attempts fail is skipped and counted. `randomise` names what else differs between scenes, see
-    mqe_sim.variation; `renderer` is World's. The bundle `after_policy` drives first in every episode, for a while that is drawn, and what is recorded
-    is how the script goes on from there.
+    one, and those before it are done already. A scene begins with `first_stage`, from 0, to show the last ones more often. An attempt that does
+    not show one stage is made again; an episode of which all attempts fail is skipped and counted. `randomise` names what else differs between
+    scenes, see mqe_sim.variation; `renderer` is World's. The bundle `after_policy` drives first in every episode, for a while that is drawn, and
+    what is recorded is how the script goes on from there.
 
     Raises ValueError where the scenes would reach the evaluation seeds, where `out` holds a collection of other settings, or for a policy that
     must not be used (BundleError) or knows real images only; RuntimeError where not one episode came about.
@@ -146,9 +146,11 @@ def collect(
         raise ValueError(f"episodes and workers must be at least 1, got {episodes} and {workers}")
     check_randomisation(randomise)
     check_scene(task, seed)
+    if first_stage and not stage:
+        raise ValueError("only where each episode shows a single stage (--stage) can the first be left out (--first-stage)")
+    if not 0 <= first_stage < STAGES[task]:
+        raise ValueError(f"{task} has stages 1 to {STAGES[task]}, not a stage {first_stage + 1}")
     stages = STAGES[task] - first_stage if stage else 1
-    if first_stage and (not stage or not 0 < first_stage < STAGES[task]):
-        raise ValueError(f"{task} has {STAGES[task]} stages, shown one at a time with `stage` only; stage {first_stage + 1} cannot be the first")
     last_scene = seed + (episodes - 1) // stages
     if last_scene >= FIRST_EVALUATION_SEED:
         raise ValueError(f"scenes {seed} to {last_scene} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")
@@ -156,7 +158,7 @@ def collect(
     settings = {"robot": spec_name, "task": task, "stage": stage, "seed": seed, "width": size[0], "height": size[1]}
     settings |= {"randomise": sorted(randomise), "renderer": renderer}
     if first_stage:
-        settings["first_stage"] = first_stage
+        settings["first_stage"] = first_stage + 1  # as the command counts
     if after_policy is not None:
         bundle = PolicyBundle.open(after_policy, load_robot_spec(spec_name))
         check_domain(bundle.contract.domain, "sim", "the simulator")

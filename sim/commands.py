@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     collect.add_argument("--workers", type=int, default=1, help="processes; the bytes do not depend on it (default: %(default)s)")
     collect.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
     collect.add_argument("--stage", action="store_true", help="show a single stage of the task in each episode, the others done already or not")
-    collect.add_argument("--first-stage", type=int, default=1, help="with --stage, begin each scene with this one (default: %(default)s)")
+    collect.add_argument("--first-stage", metavar="N", type=int, default=1, help="with --stage, the first of each scene (default: %(default)s)")
     collect.add_argument("--randomise", type=name_list, default=(), metavar="NAMES", help=RANDOMISE_HELP)
     collect.add_argument("--renderer", choices=("tiny", "egl"), default="tiny", help="tiny (CPU) or egl (OpenGL) (default: %(default)s)")
     collect.add_argument("--after-policy", type=Path, metavar="FILE", help="this policy drives first; recorded is how the script goes on")

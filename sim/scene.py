@@ -137,8 +137,10 @@ def make_scene(
     `randomise` names what else is drawn from the seed (mqe_sim.variation); a scene in real time has none of it, and all stages.
     """
     check_scene(task, seed)
-    if stage is not None and (STAGES[task] == 1 or not 0 <= stage < STAGES[task]):
-        raise ValueError(f"{task} has no stage {stage + 1} of its own: it is worked through in {STAGES[task]}")
+    if stage is not None and STAGES[task] == 1:
+        raise ValueError(f"{task} is a single stage: name none")
+    if stage is not None and not 0 <= stage < STAGES[task]:
+        raise ValueError(f"{task} has stages 1 to {STAGES[task]}, not a stage {stage + 1}")
     if realtime and (randomise or stage is not None):
         raise ValueError("a scene in real time cannot be randomised, and begins with the first stage")
     return RealtimeScene(spec, task, seed) if realtime else SimScene(spec, task, seed, randomise, stage)

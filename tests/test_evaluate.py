@@ -142,18 +142,21 @@ def test_the_sim_gives_the_same_result_twice_and_the_command_prints_only_json(
 
 
 def test_one_stage_of_a_task_can_be_played_alone(make_bundle, spec, capfd, tmp_path) -> None:
-    """Of two objects the second is left to do, in the time of one; such a result is not paired with one of whole tasks."""
+    """Of two objects the second is left to do, in the time of one; such a result is paired with its like only."""
     pytest.importorskip("pybullet")
     policy = make_bundle(action=(0.0, 0.0, 0.005, 0, 0, 0, 1.0))
-    command = ["eval", "--policy", str(policy), "--task", "place2", "--episodes", "1", "--out", str(tmp_path), "--stage"]
+    command = ["eval", "--policy", str(policy), "--task", "place2", "--episodes", "1", "--out", str(tmp_path), "--only-stage"]
     assert main([*command, "2"]) == 0
     assert "place2, stage 2: 0 of 1 scenes solved" in capfd.readouterr().out
     result = json.loads((tmp_path / "result.json").read_text())
-    assert (result["stage"], result["max_score"], result["outcomes"][0]["steps"]) == (1, 1.0, 70)
-    with pytest.raises(ValueError, match="one stage alone"):
-        compare([tmp_path], [tmp_path])
+    assert (result["stage"], result["max_score"], result["outcomes"][0]["steps"]) == (2, 1.0, 70)
+    assert (tmp_path / "episodes.csv").read_text().splitlines()[1].startswith('"place2, stage 2",')
+    assert list(compare([tmp_path], [tmp_path])["tasks"]) == ["place2, stage 2"]
+    (tmp_path / "whole.json").write_text(json.dumps({**result, "stage": None}))
+    with pytest.raises(ValueError, match="different tasks"):
+        compare([tmp_path], [tmp_path / "whole.json"])
     assert main([*command, "3"]) == 1
-    assert "no stage 3" in capfd.readouterr().err
+    assert "place2 has stages 1 to 2, not a stage 3" in capfd.readouterr().err
 
 
 @pytest.mark.slow

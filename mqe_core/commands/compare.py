@@ -64,13 +64,13 @@ def _by_task(paths: list[Path]) -> dict[str, dict[int, float]]:
             result = json.loads(file.read_text(encoding="utf-8"))
             if result.get("randomise"):
                 raise ValueError(f"its scenes were randomised: {', '.join(result['randomise'])}")
-            if result.get("stage") is not None:
-                raise ValueError("one stage alone was played")
             outcomes = {o["scene_seed"]: o["score"] / result["max_score"] for o in result["outcomes"]}
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is no result of `mqe eval` that can be paired ({error})") from error
-        twice = scores.setdefault(result["task"], {}).keys() & outcomes.keys()
+        stage = result.get("stage")
+        played = result["task"] if stage is None else f"{result['task']}, stage {stage}"
+        twice = scores.setdefault(played, {}).keys() & outcomes.keys()
         if twice:
-            raise ValueError(f"{file}: scene {min(twice)} of {result['task']} is given twice")
-        scores[result["task"]].update(outcomes)
+            raise ValueError(f"{file}: scene {min(twice)} of {played} is given twice")
+        scores[played].update(outcomes)
     return scores

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--randomise", metavar="NAMES", default="", help="what else differs between scenes, comma-separated; see `mqe sim collect --help`"
     )
-    parser.add_argument("--stage", type=int, help="play this stage of the task alone, from 1, those before it done already")
+    parser.add_argument("--only-stage", metavar="N", type=int, help="play this stage of the task alone, from 1, those before it done already")
     parser.add_argument("--robot", default="widowx250s", help="robot spec, a name (default: %(default)s)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="also write result.json, episodes.csv, a figure of steps_to_goal and a film")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     spec = load_robot_spec(args.robot)
     options = {"backend": args.backend, "workers": args.workers, "films": FILMS if args.out else 0}
     options["randomise"] = [name.strip() for name in args.randomise.split(",") if name.strip()]
-    options["stage"] = None if args.stage is None else args.stage - 1
+    options["stage"] = None if args.only_stage is None else args.only_stage - 1
     result = evaluate(args.policy, spec, args.task, args.episodes, args.seed, **options)
     written = write_report(result, args.out, spec.control.control_hz) if args.out else []
     summary = result.summary()
@@ -52,9 +52,8 @@ def run(args: argparse.Namespace) -> int:
     low, high = summary["ci95"]
     score_low, score_high = summary["mean_score_ci95"]
     successes = sum(outcome.success for outcome in result.outcomes)
-    played = args.task if args.stage is None else f"{args.task}, stage {args.stage}"
     print(
-        f"{played}: {successes} of {args.episodes} scenes solved, {100 * summary['success_rate']:.1f} % "
+        f"{result.played}: {successes} of {args.episodes} scenes solved, {100 * summary['success_rate']:.1f} % "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %), mean score {summary['mean_score']:.3f} "
         f"({score_low:.3f} to {score_high:.3f}) of {summary['max_score']:g}"
     )

@@ -136,6 +136,14 @@ class ImageEncoder(nn.Module):
         # NHWC memory: what the input already has after the permute, and the faster layout for narrow convolutions.
         self.to(memory_format=torch.channels_last)
 
+    def freeze(self, count: int) -> None:
+        """Let the first ``count`` outer convolutions, each with what follows it, keep their weights; ValueError where there are fewer."""
+        starts = [index for index, layer in enumerate(self.convolutions) if isinstance(layer, nn.Conv2d)]
+        if count > len(starts):
+            raise ValueError(f"the image encoder has {len(starts)} outer convolutions: {count} of them cannot be frozen")
+        if count:
+            self.convolutions[: [*starts, len(self.convolutions)][count]].requires_grad_(False)
+
     def forward(self, images: Tensor, films: Sequence[Tensor] = ()) -> Tensor:
         """``films``: scale and shift ``(B, 2 * channels)`` after each outer convolution, or none; see FilmedEncoder."""
         if self.bfloat16 and self.training and has_bfloat16(images.device.type):

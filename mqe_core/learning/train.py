@@ -50,8 +50,8 @@ def train(
         raise ValueError("--init and actor_from_encoder both say how the policy begins: leave out one")
     if config.train.actor_from_encoder and is_bundle(config.train.features_of):
         raise ValueError("actor_from_encoder needs the run that trained the encoder in features_of, not a bundle")
-    if config.train.frozen_layers and init is None and not resume:
-        raise ValueError("frozen_layers keep the weights that they begin with: give them by --init")
+    if config.train.frozen_convolutions and init is None and not resume:
+        raise ValueError("frozen_convolutions keep the weights that they begin with: give them by --init")
     store = EpisodeStore.open(data)
     checkpoint = out / "checkpoints" / "latest.pt"
     if resume:

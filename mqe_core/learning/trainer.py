@@ -45,7 +45,7 @@ class TrainConfig:
     learning_rate: float = key(3e-4, "Adam's step size (betas 0.9 and 0.999, eps 1e-8, no weight decay)")
     schedule: str = key("constant", "learning rate over the run: constant, or cosine down to 0", choices=("constant", "cosine"))
     warmup_steps: int = key(0, "updates over which the learning rate rises from 0")
-    frozen_layers: int = key(0, "first layers of the image encoders, so many, that keep the weights of --init: the rest learns several times faster")
+    frozen_convolutions: int = key(0, "first outer convolutions of the image encoders, each with what follows it, that keep the weights of --init")
     average_decay: float = key(0.0, "keep a running mean of the weights with this decay for evaluation and export, such as 0.999; 0 is off")
     seed: int = key(0, "seed of the initial weights, the sampling and the augmentation")
     augment_probability: float = key(0.0, "p_aug: probability that a batch of images is shifted (official value for manipulation from pixels: 0.5)")
@@ -65,7 +65,7 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in (
             "warmup_steps", "augment_padding", "augment_colour", "image_memory_mb", "snapshot_every", "threads", "camera", "batch_scenes",
-            "frozen_layers",
+            "frozen_convolutions",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -150,9 +150,11 @@ class Trainer:
         self.sampler = config.agent.sampler()
         self.agent = AGENTS[train.agent][0](config.agent, self.observations.spec, self.actions.shape[1], statistics)
         self.agent.to(self.device)
-        for module in self.agent.modules():
-            if isinstance(module, ImageEncoder):
-                module.convolutions[: train.frozen_layers].requires_grad_(False)
+        encoders = [module for module in self.agent.modules() if isinstance(module, ImageEncoder)]
+        if train.frozen_convolutions and not encoders:
+            raise ValueError(f"frozen_convolutions needs an agent with an image encoder; this one sees {self.observations.spec.kind}")
+        for encoder in encoders:
+            encoder.freeze(train.frozen_convolutions)
         self.optimiser = torch.optim.Adam(self.agent.parameters(), lr=train.learning_rate, fused=True)
         self.restart_average()
 

@@ -15,6 +15,7 @@ from mqe_core.data.episode_store import Episode, EpisodeWriter
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.checkpoint import load_checkpoint
 from mqe_core.learning.config import PRESETS, read_values
+from mqe_core.learning.networks import make_image_encoder
 from mqe_core.learning.train import load_run, read_config, read_metadata
 from mqe_core.learning.trainer import make_config
 
@@ -140,18 +141,30 @@ def test_a_run_interrupted_before_its_first_checkpoint_begins_with_those_weights
         torch.testing.assert_close(after[name], weights, atol=1e-9, rtol=1e-6)
 
 
-def test_frozen_layers_keep_the_weights_they_began_with(synthetic_store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("agent", ["gcbc", "mqe"])
+def test_frozen_convolutions_keep_the_weights_they_began_with(agent: str, synthetic_store: Path, tmp_path: Path) -> None:
+    """In every encoder of the agent, and when the run is continued."""
     first, second = tmp_path / "first", tmp_path / "second"
-    pixels = ["--data", synthetic_store, "--agent", "gcbc", "--steps", "2", "--batch-size", "4", "--set", "hidden_dims=[8]"]
+    pixels = ["--data", synthetic_store, "--agent", agent, "--batch-size", "4", "--set", "hidden_dims=[8]"]
     pixels += ["--set", "encoder=strided_small", "--set", "threads=1"]
-    run(*pixels, "--out", first)
-    run(*pixels, "--out", second, "--init", first, "--set", "frozen_layers=3")
+    run(*pixels, "--out", first, "--steps", "2")
+    run(*pixels, "--out", second, "--steps", "1", "--init", first, "--set", "frozen_convolutions=2")
+    assert run("--resume", "--out", second, "--steps", "2") == 0
     before, after = load_run(first)[0].state_dict(), load_run(second)[0].state_dict()
-    kept = {name for name in before if torch.equal(before[name], after[name])}
-    convolution = "actor.encoder.encoder.convolutions.{}.weight"
-    assert convolution.format(1) in kept and convolution.format(3) not in kept, "layers 0 to 2 are the centring and one convolution"
-    with pytest.raises(ValueError, match="frozen_layers .* --init"):
-        run(*pixels, "--out", tmp_path / "third", "--set", "frozen_layers=3")
+    kept = {name.rpartition("convolutions.")[2]: torch.equal(before[name], after[name]) for name in before if "convolutions." in name}
+    assert {name for name, same in kept.items() if same} == {"1.weight", "1.bias", "3.weight", "3.bias"}
+    assert len(kept) == 8
+
+
+def test_convolutions_that_cannot_be_frozen_are_refused(synthetic_store: Path, tmp_path: Path) -> None:
+    run("--data", synthetic_store, "--out", tmp_path / "states", *TINY, "--steps", "1")
+    options = ["--data", synthetic_store, "--out", tmp_path / "second", "--set", "frozen_convolutions=5", "--steps", "1"]
+    with pytest.raises(ValueError, match="give them by --init"):
+        run(*options)
+    with pytest.raises(ValueError, match="sees state"):
+        run(*options, *TINY, "--init", tmp_path / "states")
+    with pytest.raises(ValueError, match="has 4 outer convolutions"):
+        make_image_encoder("strided_small", 3, 32).freeze(5)
 
 
 def test_weights_of_other_networks_are_refused(synthetic_store: Path, tmp_path: Path) -> None:

@@ -104,9 +104,15 @@ def test_unknown_tasks_and_negative_seeds_are_refused_before_anything_starts(rea
         make_scene(SPEC, "fold", 0, realtime=realtime)
     with pytest.raises(ValueError, match="negative"):
         make_scene(SPEC, "place1", -1, realtime=realtime)
-    for task, stage in (("place1", 0), ("place2", 2), ("place2", -1)):
-        with pytest.raises(ValueError, match="no stage"):
+    for task, stage, message in (("place1", 0, "single stage"), ("place2", 2, "not a stage 3"), ("place2", -1, "not a stage 0")):
+        with pytest.raises(ValueError, match=message):
             make_scene(SPEC, task, 0, realtime=realtime, stage=stage)
+
+
+@pytest.mark.parametrize("options", [{"stage": 1}, {"randomise": ("light",)}])
+def test_a_scene_in_real_time_is_the_plain_one(options):
+    with pytest.raises(ValueError, match="in real time"):
+        make_scene(SPEC, "place2", 0, realtime=True, **options)
 
 
 def test_the_server_ends_with_a_killed_parent(tmp_path):
