@@ -36,7 +36,7 @@ from mqe_ros.policy_inputs import Inputs, PolicyInputs
 from mqe_ros.running import declare, read, run_node
 
 _OUTCOMES = ReachGoal.Result
-_SLOT_S, _REMOTE_SLOT_S = 0.04, 0.1  # after each tick: two cores take 20 to 30 ms for the shipped policy; a server's answer may take half a period
+_SLOT_S, _REMOTE_SLOT_S = 0.04, 0.1  # after each tick: the shipped policy is ready after 20 to 50 ms; a server's answer may take half a period
 _LAST_WORDS_S = 0.3  # DDS loses what it has not delivered when its sender goes
 
 
