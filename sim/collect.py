@@ -31,7 +31,7 @@ from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.oracles import make_oracle
 from mqe_sim.scene import solve_scene
 from mqe_sim.takeover import Driver
-from mqe_sim.tasks import STAGES, check_scene, make_task
+from mqe_sim.tasks import STAGES, check_scene, check_stage, make_task
 from mqe_sim.variation import check_names as check_randomisation
 from mqe_sim.world import World
 
@@ -148,8 +148,7 @@ def collect(
     check_scene(task, seed)
     if first_stage and not stage:
         raise ValueError("only where each episode shows a single stage (--stage) can the first be left out (--first-stage)")
-    if not 0 <= first_stage < STAGES[task]:
-        raise ValueError(f"{task} has stages 1 to {STAGES[task]}, not a stage {first_stage + 1}")
+    check_stage(task, first_stage)
     stages = STAGES[task] - first_stage if stage else 1
     last_scene = seed + (episodes - 1) // stages
     if last_scene >= FIRST_EVALUATION_SEED:

@@ -16,7 +16,7 @@ from mqe_core.runtime.robot import MonotonicClock
 from mqe_core.spec import RobotSpec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.robot import BulletCamera, BulletRobot
-from mqe_sim.tasks import STAGES, check_scene, make_task
+from mqe_sim.tasks import STAGES, check_scene, check_stage, make_task
 from mqe_sim.world import World
 
 
@@ -139,8 +139,8 @@ def make_scene(
     check_scene(task, seed)
     if stage is not None and STAGES[task] == 1:
         raise ValueError(f"{task} is a single stage: name none")
-    if stage is not None and not 0 <= stage < STAGES[task]:
-        raise ValueError(f"{task} has stages 1 to {STAGES[task]}, not a stage {stage + 1}")
+    if stage is not None:
+        check_stage(task, stage)
     if realtime and (randomise or stage is not None):
         raise ValueError("a scene in real time cannot be randomised, and begins with the first stage")
     return RealtimeScene(spec, task, seed) if realtime else SimScene(spec, task, seed, randomise, stage)

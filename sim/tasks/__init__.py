@@ -59,6 +59,12 @@ def check_scene(name: str, seed: int) -> None:
         raise ValueError(f"a scene seed must not be negative, got {seed}")
 
 
+def check_stage(name: str, stage: int) -> None:
+    """ValueError where a known task has no such stage, from 0."""
+    if not 0 <= stage < STAGES[name]:
+        raise ValueError(f"{name} has stages 1 to {STAGES[name]}, not a stage {stage + 1}")
+
+
 def make_task(name: str, world: World, seed: int, stage: int | None = None, randomise: Iterable[str] = ()) -> Task:
     """Build the scene of task `name` for `seed` in `world` (which is reset); ValueError lists the known names.
 
