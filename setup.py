@@ -22,7 +22,15 @@ setup(
     package_dir={"mqe_sim": "sim", "mqe_robot_configs": "robot_configs"},
     package_data={"mqe_robot_configs": ["*.yaml"], "mqe_core.learning": ["presets/*.yaml"]},
     install_requires=[
-        "numpy>=1.26,<2.3", "PyYAML>=6", "Pillow>=11", "onnx>=1.17", "onnxruntime>=1.20", "tqdm>=4.66", "pyzmq>=26", "msgpack>=1.1", "lz4>=4.3",
+        "numpy>=1.26,<2.3",
+        "PyYAML>=6",
+        "Pillow>=11",
+        "onnx>=1.17",
+        "onnxruntime>=1.20",
+        "tqdm>=4.66",
+        "pyzmq>=26",
+        "msgpack>=1.1",
+        "lz4>=4.3",
     ],  # fmt: skip
     # Ranges for other environments; requirements/ pins what `make` installs. ROS 2's packages are named in each package.xml.
     extras_require={

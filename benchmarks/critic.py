@@ -82,7 +82,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="per round")
     parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's choice")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--form", choices=("broadcast", "fast"), help=argparse.SUPPRESS)  # measures one form, in this process
+    parser.add_argument(
+        "--form", choices=("broadcast", "fast"), help=argparse.SUPPRESS
+    )  # measures one form, in this process
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -96,7 +98,10 @@ def main() -> None:
             command = [sys.executable, __file__, *sys.argv[1:], "--form", form]
             measured.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
     results = {
-        form: {**measured[0], **{name: median(result[name] for result in measured) for name in ("wall_s", "cpu_s", "peak_mb")}}
+        form: {
+            **measured[0],
+            **{name: median(result[name] for result in measured) for name in ("wall_s", "cpu_s", "peak_mb")},
+        }
         for form, measured in rounds.items()
     }
     slow, fast = results["broadcast"], results["fast"]
@@ -113,7 +118,9 @@ def main() -> None:
           f"{torch.get_num_threads()} threads")  # fmt: skip
     print(f"{'form':<12}{'wall':>12}{'CPU':>12}{'peak memory':>14}")
     for form, result in results.items():
-        print(f"{form:<12}{1e3 * result['wall_s']:>9.1f} ms{1e3 * result['cpu_s']:>9.1f} ms{result['peak_mb']:>11.0f} MB")
+        print(
+            f"{form:<12}{1e3 * result['wall_s']:>9.1f} ms{1e3 * result['cpu_s']:>9.1f} ms{result['peak_mb']:>11.0f} MB"
+        )
     print(f"{speedup:.1f} times faster, {slow['peak_mb'] / fast['peak_mb']:.0f} times less memory")
 
 

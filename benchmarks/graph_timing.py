@@ -31,7 +31,14 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     from mqe_core.spec import load_robot_spec
 
     graph: Graph = build_graph(
-        {"backend": "mock", "camera": "auto", "policy": policy, "stall_commands": "0", "reached_steps": "0", "record": record or "false"}
+        {
+            "backend": "mock",
+            "camera": "auto",
+            "policy": policy,
+            "stall_commands": "0",
+            "reached_steps": "0",
+            "record": record or "false",
+        }
     )
     os.environ.update(own_domain())
     os.environ.update(graph.environment)  # this process publishes images: it needs the transport profile
@@ -147,18 +154,14 @@ def recorded_images(folder: Path, topic: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=60.0, help="how long to measure (default: %(default)s)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long to measure (default: %(default)s)")
     parser.add_argument("--policy", default="", help="policy file (default: the shipped one)")
     parser.add_argument("--size", default="640x480", help="of the camera's images (default: %(default)s)")
+    parser.add_argument("--camera-hz", type=float, default=30.0, help="images per second (default: %(default)s)")
     parser.add_argument(
-        "--camera-hz", type=float, default=30.0, help="images per second (default: %(default)s)"
+        "--record", default="", help="record into this new folder (a path with a / in it), and count the images in it"
     )
-    parser.add_argument("--record", default="", help="record into this new folder (a path with a / in it), and count the images in it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     if importlib.util.find_spec("mqe_bringup") is None:  # once more, in the built workspace's environment

@@ -25,9 +25,7 @@ FRAMES = 45
 def write_tree(root: Path, episodes: int, width: int, height: int) -> None:
     """A raw tree of `episodes` trajectories whose frames show smooth blocks with camera noise."""
     rng = np.random.default_rng(0)
-    blocks = images.squash_resize(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8), max(width, height))[
-        :height, :width
-    ]
+    blocks = images.squash_resize(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8), max(width, height))[:height, :width]
     for i in range(episodes):
         folder = root / "2026-01-01_00-00-00" / "raw" / f"traj_group{i // 1000}" / f"traj{i}"
         (folder / "images0").mkdir(parents=True)
@@ -42,20 +40,12 @@ def write_tree(root: Path, episodes: int, width: int, height: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--episodes", type=int, default=100, help="trajectories per tree (default: %(default)s)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--episodes", type=int, default=100, help="trajectories per tree (default: %(default)s)")
     episodes = parser.parse_args().episodes
     cores = len(os.sched_getaffinity(0))
     print(f"{episodes} episodes of {FRAMES} frames, {cores} cores, load {os.getloadavg()[0]:.1f}\n")
-    print(
-        "| frames | store | threads | import episodes/s | import frames/s | decode frames/s |\n"
-        + "|---" * 6
-        + "|"
-    )
+    print("| frames | store | threads | import episodes/s | import frames/s | decode frames/s |\n" + "|---" * 6 + "|")
     for (width, height), size in (((128, 96), 64), ((640, 480), 128)):
         with tempfile.TemporaryDirectory() as scratch:
             tree = Path(scratch) / "tree"

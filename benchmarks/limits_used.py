@@ -48,7 +48,9 @@ def policy_episode(bundle: PolicyBundle, spec: RobotSpec, task: str, seed: int) 
         watched, policy = Watched(scene.robot), OnnxPolicy(bundle)
         side = PolicySide(policy, spec, scene.clock, gripper=policy.gripper_rule())
         side.set_goal(scene.goal, "sim")
-        ControlLoop(SafeRobot(watched, spec, scene.clock), scene.camera, side, scene.clock, spec.control.control_hz).run(scene.max_steps)
+        ControlLoop(
+            SafeRobot(watched, spec, scene.clock), scene.camera, side, scene.clock, spec.control.control_hz
+        ).run(scene.max_steps)
         return np.array(watched.measured), np.array(watched.sent)
     finally:
         scene.close()
@@ -67,7 +69,10 @@ def used(spec: RobotSpec, measured: np.ndarray, sent: np.ndarray) -> tuple[float
     """(rad/s^2, m, rad): the most of each."""
     control = spec.control
     steps = np.diff(sent, axis=0, prepend=sent[:1])
-    change = np.abs(steps) - np.where(np.sign(steps[:-1]) == np.sign(steps[1:]), np.abs(steps[:-1]), 0.0)[np.r_[0, : len(steps) - 1]]
+    change = (
+        np.abs(steps)
+        - np.where(np.sign(steps[:-1]) == np.sign(steps[1:]), np.abs(steps[:-1]), 0.0)[np.r_[0, : len(steps) - 1]]
+    )
     per_step = control.profile_accel_time_s * (control.profile_moving_time_s - control.profile_accel_time_s)
     here, target = forward_kinematics(spec, measured[1:]), forward_kinematics(spec, sent[:-1])
     lag = np.linalg.norm(here[:, :3, 3] - target[:, :3, 3], axis=1).max()
@@ -92,7 +97,9 @@ def main() -> None:
                 continue
         for who, figures in rows.items():
             acceleration, lag, turn = np.max(figures, axis=0)
-            sys.stdout.write(f"{task:13} {who:15} {acceleration:5.1f} rad/s2   lag {1000 * lag:4.0f} mm, {turn:.2f} rad\n")
+            sys.stdout.write(
+                f"{task:13} {who:15} {acceleration:5.1f} rad/s2   lag {1000 * lag:4.0f} mm, {turn:.2f} rad\n"
+            )
 
 
 if __name__ == "__main__":

@@ -25,9 +25,7 @@ from mqe_core.runtime.policy import OnnxPolicy
 SIZES = ((640, 480), (128, 96))  # a webcam's frame, the sim's frame; width × height
 
 
-def measure(
-    policy: OnnxPolicy, width: int, height: int, calls: int, pause_s: float
-) -> tuple[np.ndarray, np.ndarray]:
+def measure(policy: OnnxPolicy, width: int, height: int, calls: int, pause_s: float) -> tuple[np.ndarray, np.ndarray]:
     """(calls,) milliseconds on the wall and of CPU time per `act`, after twenty calls to warm up."""
     rng = np.random.default_rng(0)
     goal = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -43,13 +41,9 @@ def measure(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--policy", type=Path, required=True, help="the .onnx bundle")
-    parser.add_argument(
-        "--threads", type=int, nargs="+", default=[1, 2], help="cores for one inference (default: 1 2)"
-    )
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="cores for one inference (default: 1 2)")
     parser.add_argument("--calls", type=int, default=500)
     parser.add_argument("--pause-s", type=float, default=0.02, help="between calls (default: %(default)s)")
     args = parser.parse_args()
@@ -60,8 +54,7 @@ def main() -> int:
     begin = time.perf_counter()
     contract = PolicyBundle.open(args.policy).contract
     print(
-        f"opening with all checks: {1e3 * (time.perf_counter() - begin):.0f} ms; policy sees "
-        f"{contract.image_size} px"
+        f"opening with all checks: {1e3 * (time.perf_counter() - begin):.0f} ms; policy sees {contract.image_size} px"
     )
     print(
         f"load average {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores: with more load "
@@ -74,8 +67,7 @@ def main() -> int:
             wall, cpu = measure(policy, width, height, args.calls, args.pause_s)
             p50, p99 = np.percentile(wall, [50, 99])
             print(
-                f"{threads:7d}  {width}x{height}  {p50:8.2f} {p99:8.2f} {wall.max():8.2f}  "
-                f"{np.median(cpu):10.2f}",
+                f"{threads:7d}  {width}x{height}  {p50:8.2f} {p99:8.2f} {wall.max():8.2f}  {np.median(cpu):10.2f}",
                 flush=True,
             )
     return 0

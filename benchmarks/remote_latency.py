@@ -62,12 +62,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         keys = Path(folder) / "keys"
         make_keys(keys)
-        command = [sys.executable, "-m", "mqe_core.cli", "serve", "--policy", str(args.policy), "--bind", ADDRESS, "--keys", str(keys)]
+        command = [
+            sys.executable,
+            "-m",
+            "mqe_core.cli",
+            "serve",
+            "--policy",
+            str(args.policy),
+            "--bind",
+            ADDRESS,
+            "--keys",
+            str(keys),
+        ]
         server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             for count in (1, 8):
                 results = multiprocessing.Queue()
-                workers = [multiprocessing.Process(target=client, args=(keys, args.requests, results)) for _ in range(count)]
+                workers = [
+                    multiprocessing.Process(target=client, args=(keys, args.requests, results)) for _ in range(count)
+                ]
                 began = time.perf_counter()
                 for worker in workers:
                     worker.start()
@@ -77,7 +90,9 @@ def main() -> None:
                     worker.join()
                 p50, p99 = np.percentile(taken, (50, 99))
                 rate = count * 1e3 / taken.mean()
-                print(f"{count} client{'s' if count > 1 else ''}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, {rate:.0f} answers/s ({elapsed:.0f} s in all)")
+                print(
+                    f"{count} client{'s' if count > 1 else ''}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, {rate:.0f} answers/s ({elapsed:.0f} s in all)"
+                )
         finally:
             server.terminate()
             server.wait()

@@ -21,7 +21,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--methods", nargs="+", help="in this order (default: mqe, then all that are there)")
     args = parser.parse_args()
-    there = sorted({path.parents[1].name for path in args.runs.glob("*/*/result.json")}, key=lambda name: (name != "mqe", name))
+    there = sorted(
+        {path.parents[1].name for path in args.runs.glob("*/*/result.json")}, key=lambda name: (name != "mqe", name)
+    )
     methods = args.methods or there
     tasks = [task for task in TASKS if any((args.runs / method / task / "result.json").exists() for method in methods)]
     print(f"| method | {' | '.join(tasks)} |\n|---|{'---|' * len(tasks)}")
@@ -33,7 +35,9 @@ def main() -> None:
             continue
         result = compare(*sides)
         low, high = result["ci95"]
-        print(f"\n{methods[0]} above {method} over {', '.join(CHAINED)}: {result['difference']:+.3f} ({low:+.3f} to {high:+.3f})")
+        print(
+            f"\n{methods[0]} above {method} over {', '.join(CHAINED)}: {result['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+        )
 
 
 def cell(path: Path) -> str:

@@ -41,7 +41,9 @@ def main() -> None:
         print(f"| {name} | {' | '.join(shares)} | {' | '.join(f'{1e3 * value:.2f} ms' for value in times)} |")
 
 
-def _measure(spec: RobotSpec, count: int, translation: float, rotation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _measure(
+    spec: RobotSpec, count: int, translation: float, rotation: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Seconds of wall and of the processor for judging each command, and what became of it."""
     clock, rng = _Clock(), np.random.default_rng(0)
     arm, filter_ = LoopbackRobot(spec, clock=clock), SafetyFilter(spec)

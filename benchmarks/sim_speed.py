@@ -43,13 +43,18 @@ def work(job: tuple[str, int]) -> int:
     task, episodes = job
     world = World(load_robot_spec())
     period = world.spec.control.period_s
-    return sum(round(run_oracle(world, task, seed, (FRAME_WIDTH, FRAME_HEIGHT))["time_stamp"][-1] / period) for seed in range(episodes))
+    return sum(
+        round(run_oracle(world, task, seed, (FRAME_WIDTH, FRAME_HEIGHT))["time_stamp"][-1] / period)
+        for seed in range(episodes)
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=10, help="per row (default: %(default)s)")
-    parser.add_argument("--tasks", nargs="+", default=["place1", "place4", "drawer_place"], help="(default: %(default)s)")
+    parser.add_argument(
+        "--tasks", nargs="+", default=["place1", "place4", "drawer_place"], help="(default: %(default)s)"
+    )
     args = parser.parse_args()
     spec = load_robot_spec()
     world = World(spec)
@@ -60,8 +65,13 @@ def main() -> None:
         for size in SIZES:
             speed = bare if size is None else rate(world, task, args.episodes, size)
             name = "none" if size is None else f"{size[0]}×{size[1]}"
-            print(f"| {task} | {name} | {speed:.0f} | {speed * spec.control.period_s:.1f} | {1 - speed / bare:.0%} |", flush=True)
-    print(f"\n| {args.tasks[0]} at {FRAME_WIDTH}×{FRAME_HEIGHT}, workers | control steps/s in all | against one |\n|---|---|---|")
+            print(
+                f"| {task} | {name} | {speed:.0f} | {speed * spec.control.period_s:.1f} | {1 - speed / bare:.0%} |",
+                flush=True,
+            )
+    print(
+        f"\n| {args.tasks[0]} at {FRAME_WIDTH}×{FRAME_HEIGHT}, workers | control steps/s in all | against one |\n|---|---|---|"
+    )
     single = None
     for workers in (1, 2, 4):
         if workers > 2 * (os.cpu_count() or 1):

@@ -16,7 +16,9 @@ def numbered(folder: Path, number: int) -> Path:
 def continuations(folder: Path) -> list[Path]:
     """What exists beside `folder` under its name and a number, in order: all of it counts as the same recording."""
     found = [(_NUMBERED.fullmatch(path.name), path) for path in folder.parent.glob("*")]
-    return [path for _, path in sorted((int(match[2]), path) for match, path in found if match and match[1] == folder.name)]
+    return [
+        path for _, path in sorted((int(match[2]), path) for match, path in found if match and match[1] == folder.name)
+    ]
 
 
 def require_new(folder: Path) -> None:

@@ -57,9 +57,7 @@ class PolicyBundle:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise BundleError(
-                f"{path}: {error.strerror}; make a policy with `mqe export RUN --out {path}`"
-            ) from error
+            raise BundleError(f"{path}: {error.strerror}; make a policy with `mqe export RUN --out {path}`") from error
         try:
             model, metadata = _parse(data)
             contract, golden = _read_metadata(metadata)
@@ -127,9 +125,7 @@ def _parse(data: bytes) -> tuple[onnx.ModelProto, dict]:
     try:
         model = onnx.ModelProto.FromString(data)
     except Exception as error:  # protobuf's DecodeError has no public name that is stable over its versions
-        raise BundleError(
-            f"no readable ONNX file ({len(data)} bytes), truncated or altered; {remedy}"
-        ) from error
+        raise BundleError(f"no readable ONNX file ({len(data)} bytes), truncated or altered; {remedy}") from error
     entries = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
     if len(entries) != 1:
         raise BundleError(
@@ -173,9 +169,7 @@ def _read_metadata(metadata: dict) -> tuple[BundleContract, dict]:
     # What may be unmeasured may be absent as well: bundles from before it was measured stay good.
     optional = {f.name for f in dataclasses.fields(BundleContract) if f.default is None}
     fields = strict(metadata["contract"], {f.name for f in dataclasses.fields(BundleContract)}, "contract", optional)
-    golden = strict(
-        metadata["golden"], {"observation_png", "goal_png", "expected", "tolerance"}, "golden check"
-    )
+    golden = strict(metadata["golden"], {"observation_png", "goal_png", "expected", "tolerance"}, "golden check")
     return BundleContract(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}), golden
 
 
@@ -203,8 +197,7 @@ def _check_graph(model: onnx.ModelProto, contract: BundleContract) -> None:
             )
         if found != expected:
             raise BundleError(
-                f"its {what}s are {found}, expected {expected} with a free batch axis in front; export the "
-                "run again"
+                f"its {what}s are {found}, expected {expected} with a free batch axis in front; export the run again"
             )
     foreign = {entry.domain for entry in model.opset_import} - {"", "ai.onnx"}
     if foreign:
@@ -242,18 +235,14 @@ def _start_session(data: bytes, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own that share no public base
-        raise BundleError(
-            f"onnxruntime cannot run its graph: {error}; export it again with this version"
-        ) from error
+        raise BundleError(f"onnxruntime cannot run its graph: {error}; export it again with this version") from error
 
 
 def _make_golden(bundle: PolicyBundle, example: tuple[np.ndarray, np.ndarray]) -> dict:
     size, contract = bundle.contract.image_size, bundle.contract
     for image in example:
         if image.shape != (size, size, 3) or image.dtype != np.uint8:
-            raise ValueError(
-                f"expected example images ({size}, {size}, 3) uint8, got {image.shape} {image.dtype}"
-            )
+            raise ValueError(f"expected example images ({size}, {size}, 3) uint8, got {image.shape} {image.dtype}")
     outputs = bundle.run(*golden_pairs(size, example))
     if not all(np.isfinite(values).all() for values in outputs.values()):
         raise BundleError("the policy answers NaN or infinity to the golden images; train it again")
@@ -275,15 +264,13 @@ def _make_golden(bundle: PolicyBundle, example: tuple[np.ndarray, np.ndarray]) -
 def _check_golden(bundle: PolicyBundle, golden: dict) -> None:
     try:
         example = tuple(
-            images.decode(base64.b64decode(golden[key], validate=True))
-            for key in ("observation_png", "goal_png")
+            images.decode(base64.b64decode(golden[key], validate=True)) for key in ("observation_png", "goal_png")
         )
         outputs = bundle.run(*golden_pairs(bundle.contract.image_size, example))
         if set(golden["expected"]) != set(outputs) or set(golden["tolerance"]) != set(outputs):
             raise ValueError("other outputs than the graph's")
         errors = {
-            k: np.abs(outputs[k] - np.array(golden["expected"][k])) / np.array(golden["tolerance"][k])
-            for k in outputs
+            k: np.abs(outputs[k] - np.array(golden["expected"][k])) / np.array(golden["tolerance"][k]) for k in outputs
         }
     except (ValueError, TypeError, KeyError) as error:
         raise BundleError(f"its golden check is not usable ({error}); export the run again") from error

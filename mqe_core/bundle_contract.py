@@ -40,7 +40,9 @@ class BundleContract:
     commit: str  # of the code it was trained with
     metrics: dict[str, float] = field(default_factory=dict)  # last training metrics, and those of the calibration
     reached_steps: float | None = None  # steps_to_goal up to which a goal counts as reached; None where not measured
-    stall_commands: int | None = None  # commands without coming closer after which something is wrong; None where not measured
+    stall_commands: int | None = (
+        None  # commands without coming closer after which something is wrong; None where not measured
+    )
     resize_rule: str = images.RESIZE_RULE
     action_names: tuple[str, ...] = ACTION_NAMES
     action_units: tuple[str, ...] = ACTION_UNITS
@@ -110,9 +112,7 @@ class BundleContract:
             "gripper_threshold",
             "a number in (0, 1)",
         )
-        require(
-            type(self.gripper_steps) is int and self.gripper_steps >= 1, "gripper_steps", "a positive integer"
-        )
+        require(type(self.gripper_steps) is int and self.gripper_steps >= 1, "gripper_steps", "a positive integer")
 
     @property
     def action_tolerance(self) -> np.ndarray:

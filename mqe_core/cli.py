@@ -15,7 +15,9 @@ from importlib.metadata import entry_points
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with one subparser per installed command."""
-    parser = argparse.ArgumentParser(prog="mqe", description="Goal-conditioned policies from robot trajectories to a WidowX250.")
+    parser = argparse.ArgumentParser(
+        prog="mqe", description="Goal-conditioned policies from robot trajectories to a WidowX250."
+    )
     parser.add_argument("--debug", action="store_true", help="log at debug level and show tracebacks")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for entry in sorted(entry_points(group="mqe.commands"), key=lambda e: e.name):
@@ -33,7 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of the console script; returns the process exit code."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(
-        level=logging.DEBUG if args.debug else logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        level=logging.DEBUG if args.debug else logging.INFO,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
     )
     try:
         return args.run(args)
@@ -45,7 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if args.debug or (error.name or "").startswith("mqe"):
             raise
-        sys.stderr.write(f"mqe {args.command}: {error}; `make learn` installs what training needs, `make setup` the rest\n")
+        sys.stderr.write(
+            f"mqe {args.command}: {error}; `make learn` installs what training needs, `make setup` the rest\n"
+        )
         return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"mqe {args.command}: interrupted\n")

@@ -78,7 +78,11 @@ def _packages() -> Iterator[Finding]:
         (FAIL, "numpy", "pip install -e ."),
         (FAIL, "onnxruntime", "pip install -e ."),
         (FAIL, "pyzmq", "pip install -e ."),
-        (WARN, "opencv-python-headless", "needed for cameras read without a ROS driver: pip install opencv-python-headless"),
+        (
+            WARN,
+            "opencv-python-headless",
+            "needed for cameras read without a ROS driver: pip install opencv-python-headless",
+        ),
         (WARN, "pybullet", "needed for the simulation: pip install -e '.[sim]'"),
     ):
         try:
@@ -93,7 +97,11 @@ def _policy(spec: RobotSpec, path: Path, source: str) -> Iterator[Finding]:
     from mqe_core.runtime.policy import OnnxPolicy
 
     if source == SHIPPED and not path.is_file():
-        yield Finding(WARN, "no policy is configured, and none came with this installation", "name one: `policy: FILE` in ~/.mqe/config.yaml")
+        yield Finding(
+            WARN,
+            "no policy is configured, and none came with this installation",
+            "name one: `policy: FILE` in ~/.mqe/config.yaml",
+        )
         return
     try:
         policy = OnnxPolicy(PolicyBundle.open(path, spec))
@@ -109,12 +117,20 @@ def _policy(spec: RobotSpec, path: Path, source: str) -> Iterator[Finding]:
     p50, p99 = np.percentile(times, (50, 99))
     budget_ms = 500 * spec.control.period_s
     level = OK if p99 < budget_ms else FAIL
-    remedy = "" if level == OK else f"more than half a control period ({budget_ms:.0f} ms): a smaller policy, a faster machine, or mqe serve on one"
+    remedy = (
+        ""
+        if level == OK
+        else f"more than half a control period ({budget_ms:.0f} ms): a smaller policy, a faster machine, or mqe serve on one"
+    )
     domain = policy.contract.domain
-    yield Finding(level, f"policy {path.name} ({source}): {domain} images, {p50:.1f} ms an action (p99 {p99:.1f})", remedy)
+    yield Finding(
+        level, f"policy {path.name} ({source}): {domain} images, {p50:.1f} ms an action (p99 {p99:.1f})", remedy
+    )
     if domain == "sim":
         remedy = "only for a real arm: train one on real images, and name it, `policy: FILE` in ~/.mqe/config.yaml (docs/hardware.md)"
-        yield Finding(WARN if SERIAL_DEVICE.exists() else OK, "that policy runs in the sim; real cameras refuse it", remedy)
+        yield Finding(
+            WARN if SERIAL_DEVICE.exists() else OK, "that policy runs in the sim; real cameras refuse it", remedy
+        )
 
 
 def _table(spec: RobotSpec) -> Iterator[Finding]:
@@ -143,7 +159,11 @@ def _ros() -> Iterator[Finding]:
     yield Finding(OK if there else WARN, f"the ROS workspace is {'built' if there else 'not built'}", remedy)
     chosen = os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     fast = chosen == "rmw_fastrtps_cpp"
-    remedy = "" if fast else "the images' profile is for Fast DDS only; unset RMW_IMPLEMENTATION, or look after large messages yourself"
+    remedy = (
+        ""
+        if fast
+        else "the images' profile is for Fast DDS only; unset RMW_IMPLEMENTATION, or look after large messages yourself"
+    )
     yield Finding(OK if fast else WARN, f"RMW {chosen}", remedy)
     try:
         ros_domain()
@@ -151,19 +171,34 @@ def _ros() -> Iterator[Finding]:
         yield Finding(FAIL, "the ROS domain is none", str(error))
         return
     domain = os.environ.get("ROS_DOMAIN_ID")
-    local = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") in ("LOCALHOST", "OFF") or os.environ.get("ROS_LOCALHOST_ONLY") == "1"
+    local = (
+        os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") in ("LOCALHOST", "OFF")
+        or os.environ.get("ROS_LOCALHOST_ONLY") == "1"
+    )
     alone = domain is not None or local
-    remedy = "" if alone else "on a shared network another graph can command this arm: set ROS_DOMAIN_ID, or ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
-    yield Finding(OK if alone else WARN, f"ROS domain {domain or '0 (default)'}{', this machine only' if local else ''}", remedy)
+    remedy = (
+        ""
+        if alone
+        else "on a shared network another graph can command this arm: set ROS_DOMAIN_ID, or ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
+    )
+    yield Finding(
+        OK if alone else WARN, f"ROS domain {domain or '0 (default)'}{', this machine only' if local else ''}", remedy
+    )
 
 
 def _shared_memory(folder: Path) -> Iterator[Finding]:
     if not folder.is_dir():
-        yield Finding(FAIL, f"{folder} does not exist", "images would go through sockets and be lost; mount a tmpfs there (docker: --shm-size=256m)")
+        yield Finding(
+            FAIL,
+            f"{folder} does not exist",
+            "images would go through sockets and be lost; mount a tmpfs there (docker: --shm-size=256m)",
+        )
         return
     free_mb = shutil.disk_usage(folder).free / 2**20
     enough = free_mb >= _SHARED_MEMORY_MB
-    remedy = "" if enough else f"needs {_SHARED_MEMORY_MB} MB: docker run --shm-size=256m, or clear it (fastdds shm clean)"
+    remedy = (
+        "" if enough else f"needs {_SHARED_MEMORY_MB} MB: docker run --shm-size=256m, or clear it (fastdds shm clean)"
+    )
     yield Finding(OK if enough else FAIL, f"{folder}: {free_mb:.0f} MB free", remedy)
 
 
@@ -184,14 +219,22 @@ def _wake_ups() -> Iterator[Finding]:
 def _limits() -> Iterator[Finding]:
     soft, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
     allowed = soft != 0 or os.geteuid() == 0
-    remedy = "" if allowed else "only where the interval above is not steady: add `@realtime - rtprio 98` to /etc/security/limits.conf"
+    remedy = (
+        ""
+        if allowed
+        else "only where the interval above is not steady: add `@realtime - rtprio 98` to /etc/security/limits.conf"
+    )
     yield Finding(OK, f"real-time priority {'allowed' if allowed else 'not allowed'}", remedy)
 
 
 def _camera(device: str | None) -> Iterator[Finding]:
     if device is None:
         found = sorted(path.name for path in Path("/dev").glob("video*"))
-        yield Finding(OK if found else WARN, f"cameras: {', '.join(found) or 'no /dev/video*'}", "" if found else "needed for a real arm; plug it in")
+        yield Finding(
+            OK if found else WARN,
+            f"cameras: {', '.join(found) or 'no /dev/video*'}",
+            "" if found else "needed for a real arm; plug it in",
+        )
         return
     try:
         import cv2
@@ -205,7 +248,11 @@ def _camera(device: str | None) -> Iterator[Finding]:
     capture.release()
     rate = frames / (time.monotonic() - began)
     if frames == 0:
-        yield Finding(FAIL, f"camera {device} gives no image", "is it plugged in, used by another program, and are you in the group video?")
+        yield Finding(
+            FAIL,
+            f"camera {device} gives no image",
+            "is it plugged in, used by another program, and are you in the group video?",
+        )
     else:
         remedy = "" if rate >= 5 else "less than one per command: more light, fewer pixels"
         yield Finding(FAIL if remedy else OK, f"camera {device}: {rate:.0f} images/s", remedy)
@@ -216,14 +263,24 @@ def _arm(device: Path) -> Iterator[Finding]:
     remedy = "" if driver else "only for a real arm: docs/hardware.md"
     yield Finding(OK if driver else WARN, f"the arm's driver is {'importable' if driver else 'not installed'}", remedy)
     if not device.exists():
-        yield Finding(WARN, f"{device} does not exist", "only for a real arm: plug the U2D2 in, install Interbotix's udev rules")
+        yield Finding(
+            WARN, f"{device} does not exist", "only for a real arm: plug the U2D2 in, install Interbotix's udev rules"
+        )
         return
     if not os.access(device, os.R_OK | os.W_OK):
-        yield Finding(FAIL, f"{device} may not be opened", "add yourself to its group (sudo usermod -aG dialout $USER) and log in again")
+        yield Finding(
+            FAIL,
+            f"{device} may not be opened",
+            "add yourself to its group (sudo usermod -aG dialout $USER) and log in again",
+        )
     timer = Path("/sys/bus/usb-serial/devices") / device.resolve().name / "latency_timer"
     if timer.is_file():
         value = int(timer.read_text())
-        remedy = "" if value <= _LATENCY_TIMER_MS else f"echo {_LATENCY_TIMER_MS} | sudo tee {timer}; Interbotix's udev rules do it for good"
+        remedy = (
+            ""
+            if value <= _LATENCY_TIMER_MS
+            else f"echo {_LATENCY_TIMER_MS} | sudo tee {timer}; Interbotix's udev rules do it for good"
+        )
         yield Finding(OK if not remedy else WARN, f"{device}: latency timer {value} ms", remedy)
 
 

@@ -107,8 +107,7 @@ def evaluate(
     """
     if episodes < 1 or workers < 1 or seed < 0:
         raise ValueError(
-            f"episodes and workers must be at least 1 and the seed at least 0; got {episodes}, {workers}, "
-            f"{seed}"
+            f"episodes and workers must be at least 1 and the seed at least 0; got {episodes}, {workers}, {seed}"
         )
     bundle = PolicyBundle.open(policy, spec)
     scene_seeds = [FIRST_EVALUATION_SEED + seed + i for i in range(episodes)]
@@ -123,11 +122,18 @@ def evaluate(
             successes += outcome.success
             bar.set_postfix(success=f"{successes}/{len(outcomes)}", refresh=False)
             bar.update()
-    return Evaluation(str(policy), bundle.fingerprint, task, seed, max_score, tuple(outcomes), tuple(kept), tuple(randomise), stage)
+    return Evaluation(
+        str(policy), bundle.fingerprint, task, seed, max_score, tuple(outcomes), tuple(kept), tuple(randomise), stage
+    )
 
 
 def run_episode(
-    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seed: int, film: bool = False,
+    bundle: PolicyBundle,
+    spec: RobotSpec,
+    backend: str,
+    task: str,
+    scene_seed: int,
+    film: bool = False,
     options: Mapping[str, object] | None = None,
 ) -> tuple[EpisodeOutcome, float, Film | None]:
     """One scene from start to `max_steps`; the outcome, the task's highest score, and the frames where asked for. `options` go to the
@@ -153,9 +159,7 @@ def run_episode(
             if result.command is None:
                 rules[result.decision.held] += 1
 
-        steps = ControlLoop(robot, scene.camera, side, scene.clock, spec.control.control_hz).run(
-            scene.max_steps, note
-        )
+        steps = ControlLoop(robot, scene.camera, side, scene.clock, spec.control.control_hz).run(scene.max_steps, note)
         output = last[0].decision.output
         score = float(scene.score())
         rules.update(robot.counts)
@@ -176,7 +180,13 @@ def _domain_of(camera: Camera) -> str:
 
 
 def _outcomes(
-    bundle: PolicyBundle, spec: RobotSpec, backend: str, task: str, scene_seeds: list[int], workers: int, films: int,
+    bundle: PolicyBundle,
+    spec: RobotSpec,
+    backend: str,
+    task: str,
+    scene_seeds: list[int],
+    workers: int,
+    films: int,
     options: Mapping[str, object],
 ) -> Iterator[tuple[EpisodeOutcome, float, Film | None]]:
     filmed = [index < films for index in range(len(scene_seeds))]
@@ -196,7 +206,13 @@ _worker: dict[str, dict] = {}  # what each worker process keeps between episodes
 
 def _start_worker(policy: str, robot: str, backend: str, task: str, options: Mapping[str, object]) -> None:
     spec = load_robot_spec(robot)
-    _worker["settings"] = {"bundle": PolicyBundle.open(policy, spec), "spec": spec, "backend": backend, "task": task, "options": options}
+    _worker["settings"] = {
+        "bundle": PolicyBundle.open(policy, spec),
+        "spec": spec,
+        "backend": backend,
+        "task": task,
+        "options": options,
+    }
 
 
 def _work(scene_seed: int, film: bool) -> tuple[EpisodeOutcome, float, Film | None]:

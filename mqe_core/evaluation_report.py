@@ -1,10 +1,10 @@
 """What a person looks at after an evaluation, as files in a folder.
 
-    result.json         the summary that `mqe eval --json` prints
-    episodes.csv        one row per episode
-    steps_to_goal.csv   one row per control step of every episode, where the policy says how far the goal is
-    steps_to_goal.png   the same over time, successes and failures apart
-    rollouts.mp4        the first episodes side by side, each beside its goal image, at twice the robot's speed
+result.json         the summary that `mqe eval --json` prints
+episodes.csv        one row per episode
+steps_to_goal.csv   one row per control step of every episode, where the policy says how far the goal is
+steps_to_goal.png   the same over time, successes and failures apart
+rollouts.mp4        the first episodes side by side, each beside its goal image, at twice the robot's speed
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def write_report(evaluation: Evaluation, folder: Path, control_hz: float) -> lis
     summary.write_text(json.dumps(evaluation.summary(), indent=1) + "\n", encoding="utf-8")
     written = [summary, write_episodes(evaluation, folder / "episodes.csv")]
     if any(np.isfinite(outcome.steps_to_goal).any() for outcome in evaluation.outcomes):
-        written += [write_steps(evaluation, folder / "steps_to_goal.csv"), draw_steps(evaluation, folder / "steps_to_goal.png")]
+        written += [
+            write_steps(evaluation, folder / "steps_to_goal.csv"),
+            draw_steps(evaluation, folder / "steps_to_goal.png"),
+        ]
     if evaluation.films:
         successes = [outcome.success for outcome in evaluation.outcomes]
         written.append(write_video(evaluation.films, successes, folder / "rollouts.mp4", _SPEED * control_hz))
@@ -47,7 +50,9 @@ def write_episodes(evaluation: Evaluation, path: Path) -> Path:
         for o in evaluation.outcomes:
             last = "" if o.last_steps_to_goal is None else f"{o.last_steps_to_goal:.2f}"
             counts = [o.rules.get(rule, 0) for rule in rules]
-            table.writerow([evaluation.played, o.scene_seed, o.score, evaluation.max_score, int(o.success), o.steps, last, *counts])
+            table.writerow(
+                [evaluation.played, o.scene_seed, o.score, evaluation.max_score, int(o.success), o.steps, last, *counts]
+            )
     return path
 
 
@@ -57,7 +62,9 @@ def write_steps(evaluation: Evaluation, path: Path) -> Path:
         table = csv.writer(file)
         table.writerow(["scene_seed", "step", "steps_to_goal"])
         for outcome in evaluation.outcomes:
-            table.writerows([outcome.scene_seed, step, f"{value:.2f}"] for step, value in enumerate(outcome.steps_to_goal))
+            table.writerows(
+                [outcome.scene_seed, step, f"{value:.2f}"] for step, value in enumerate(outcome.steps_to_goal)
+            )
     return path
 
 

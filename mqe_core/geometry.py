@@ -37,7 +37,9 @@ def rotation_to_euler(rotation: np.ndarray) -> np.ndarray:
 
 def rotation_angle(a: np.ndarray, b: np.ndarray) -> float:
     """Angle in rad of the rotation that takes (3, 3) `a` to (3, 3) `b`."""
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (a.T @ b).tolist()  # NumPy's cost of a call is twenty times that of a sine
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (
+        a.T @ b
+    ).tolist()  # NumPy's cost of a call is twenty times that of a sine
     return math.atan2(0.5 * math.hypot(zy - yz, xz - zx, yx - xy), 0.5 * (xx + yy + zz - 1.0))
 
 

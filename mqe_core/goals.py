@@ -65,7 +65,14 @@ def read_goal(path: str | Path) -> Goal:
 
 
 def write_goal(
-    path: Path, image: np.ndarray, *, camera: str, domain: str, capture_pose: Sequence[float], task: str | None = None, seed: int | None = None
+    path: Path,
+    image: np.ndarray,
+    *,
+    camera: str,
+    domain: str,
+    capture_pose: Sequence[float],
+    task: str | None = None,
+    seed: int | None = None,
 ) -> Goal:
     """Write `path` (.png) and the YAML beside it; task and seed for a simulated scene.
 
@@ -77,7 +84,9 @@ def write_goal(
         "camera": camera,
         "resize_rule": images.RESIZE_RULE,
         "domain": domain,
-        "capture_pose": [float(value) for value in capture_pose],  # Bridge state: x, y, z in m, roll, pitch, yaw in rad, gripper (1 = open)
+        "capture_pose": [
+            float(value) for value in capture_pose
+        ],  # Bridge state: x, y, z in m, roll, pitch, yaw in rad, gripper (1 = open)
         **({} if task is None else {"task": task, "seed": seed}),
     }
     png = images.encode_png(image)
@@ -90,7 +99,9 @@ def write_goal(
 def check_name(name: str) -> None:
     """ValueError where a goal may not be called `name`: it becomes a file's name in the user's folder."""
     if re.fullmatch(r"[A-Za-z0-9_-]+", name) is None:
-        raise ValueError(f"a goal's name is made of letters (a to z), digits, - and _, got {name!r}; its folder is given with --out DIR")
+        raise ValueError(
+            f"a goal's name is made of letters (a to z), digits, - and _, got {name!r}; its folder is given with --out DIR"
+        )
 
 
 def require_picture(image: np.ndarray, what: str) -> None:
@@ -135,7 +146,9 @@ def _goal(path: Path, image: np.ndarray, meaning: object) -> Goal:
     missing, unknown = [key for key in needed if key not in meaning], [str(key) for key in meaning if key not in needed]
     if missing or unknown:
         domain = f" of the domain {meaning['domain']}" if "domain" in meaning else ""
-        wrong = [f"{what} {', '.join(keys)}" for what, keys in (("misses", missing), ("has the unknown", unknown)) if keys]
+        wrong = [
+            f"{what} {', '.join(keys)}" for what, keys in (("misses", missing), ("has the unknown", unknown)) if keys
+        ]
         raise ValueError(f"{file}: a goal{domain} has the keys {', '.join(needed)}; this one {' and '.join(wrong)}")
 
     def require(ok: bool, key: str, expected: str) -> None:

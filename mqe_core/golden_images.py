@@ -18,8 +18,7 @@ def counter_image(size: int, number: int) -> np.ndarray:
     """
     needed = size * size * 3
     blocks = (
-        hashlib.blake2b(f"mqe golden image {number} block {i}".encode()).digest()
-        for i in range(-(-needed // 64))
+        hashlib.blake2b(f"mqe golden image {number} block {i}".encode()).digest() for i in range(-(-needed // 64))
     )
     return np.frombuffer(b"".join(blocks)[:needed], dtype=np.uint8).reshape(size, size, 3)
 
@@ -30,6 +29,6 @@ def drawn_image(size: int, number: int) -> np.ndarray:
     """
     y, x = np.mgrid[0:size, 0:size] / size
     disc = (x - 0.3 - 0.3 * number) ** 2 + (y - 0.5) ** 2 < 0.02
-    return np.stack(
-        [np.where(disc, 220, 90 + 60 * x), np.where(disc, 40, 80 + 80 * y), 100 + 0 * x], axis=-1
-    ).astype(np.uint8)
+    return np.stack([np.where(disc, 220, 90 + 60 * x), np.where(disc, 40, 80 + 80 * y), 100 + 0 * x], axis=-1).astype(
+        np.uint8
+    )

@@ -68,7 +68,9 @@ def unpack(height: int, width: int, encoding: str, step: int, data) -> np.ndarra
         raise ValueError(f"image encoding {encoding!r}; expected one of {', '.join(_ENCODINGS)}")
     channels, order = _ENCODINGS[encoding]
     if height < 1 or width < 1 or step < width * channels or len(data) != height * step:
-        raise ValueError(f"image {width}x{height} with step {step} and {len(data)} bytes does not fit its encoding {encoding}")
+        raise ValueError(
+            f"image {width}x{height} with step {step} and {len(data)} bytes does not fit its encoding {encoding}"
+        )
     rows = np.frombuffer(data, dtype=np.uint8).reshape(height, step)[:, : width * channels]
     return np.ascontiguousarray(rows.reshape(height, width, channels)[:, :, order])
 
@@ -89,7 +91,11 @@ def squash_resize(image: np.ndarray, size: int) -> np.ndarray:
 def why_no_picture(image: np.ndarray) -> str | None:
     """Why the `(H, W, 3) uint8` image shows nothing: it is of one even colour. None where it may be a picture."""
     contrast = float(image[::_CONTRAST_STRIDE, ::_CONTRAST_STRIDE].std((0, 1)).max())
-    return f"one even colour (contrast {contrast:.1f} of 255): is the lens covered, the light off?" if contrast < _MIN_CONTRAST else None
+    return (
+        f"one even colour (contrast {contrast:.1f} of 255): is the lens covered, the light off?"
+        if contrast < _MIN_CONTRAST
+        else None
+    )
 
 
 def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:

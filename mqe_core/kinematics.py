@@ -130,8 +130,12 @@ def _closed_form_branches(spec: RobotSpec, pose: np.ndarray, seed: np.ndarray) -
     bearing = math.atan2(y, x) if radius > 1e-9 else float(seed[0])
     bend = math.acos(min(max(cosine, -1.0), 1.0))
     branches = []
-    for (waist, reach), elbow_bend in itertools.product(((bearing, radius), (bearing + math.pi, -radius)), (bend, -bend)):
-        lean = math.atan2(reach, height) - math.atan2(arm.forearm * math.sin(elbow_bend), arm.upper + arm.forearm * math.cos(elbow_bend))
+    for (waist, reach), elbow_bend in itertools.product(
+        ((bearing, radius), (bearing + math.pi, -radius)), (bend, -bend)
+    ):
+        lean = math.atan2(reach, height) - math.atan2(
+            arm.forearm * math.sin(elbow_bend), arm.upper + arm.forearm * math.cos(elbow_bend)
+        )
         shoulder = lean - arm.upper_lean
         elbow = elbow_bend + arm.upper_lean - math.pi / 2
         for wrist in _wrist_angles(waist, shoulder + elbow, rotation, float(seed[3])):
@@ -162,18 +166,26 @@ def _arm_lengths(spec: RobotSpec) -> _ArmLengths:
     )
 
 
-def _wrist_angles(waist: float, pitch: float, rotation: list[list[float]], roll_of_seed: float) -> list[tuple[float, float, float]]:
+def _wrist_angles(
+    waist: float, pitch: float, rotation: list[list[float]], roll_of_seed: float
+) -> list[tuple[float, float, float]]:
     """Both solutions of Rx(q4) · Ry(q5) · Rx(q6) = (Rz(waist) · Ry(pitch))ᵀ · rotation, a list of rows."""
     c0, s0, c1, s1 = math.cos(waist), math.sin(waist), math.cos(pitch), math.sin(pitch)
     columns = ((c0 * c1, s0 * c1, -s1), (-s0, c0, 0.0), (c0 * s1, s0 * s1, c1))  # of the forearm's rotation
     (r00, r01, r02), (r10, r11, r12), (r20, r21, r22) = rotation
-    wrist = [(a * r00 + b * r10 + c * r20, a * r01 + b * r11 + c * r21, a * r02 + b * r12 + c * r22) for a, b, c in columns]
+    wrist = [
+        (a * r00 + b * r10 + c * r20, a * r01 + b * r11 + c * r21, a * r02 + b * r12 + c * r22) for a, b, c in columns
+    ]
     sine = math.hypot(wrist[1][0], wrist[2][0])
     if sine < 1e-7:  # roll and rotate share an axis: only their sum (or difference) is determined, keep the seed's roll
         if wrist[0][0] > 0:
             return [(roll_of_seed, 0.0, math.atan2(wrist[2][1], wrist[1][1]) - roll_of_seed)]
         return [(roll_of_seed, math.pi, roll_of_seed - math.atan2(-wrist[2][1], wrist[1][1]))]
-    roll, bend, rotate = math.atan2(wrist[1][0], -wrist[2][0]), math.atan2(sine, wrist[0][0]), math.atan2(wrist[0][1], wrist[0][2])
+    roll, bend, rotate = (
+        math.atan2(wrist[1][0], -wrist[2][0]),
+        math.atan2(sine, wrist[0][0]),
+        math.atan2(wrist[0][1], wrist[0][2]),
+    )
     return [(roll, bend, rotate), (roll + math.pi, -bend, rotate + math.pi)]
 
 

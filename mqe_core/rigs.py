@@ -46,7 +46,9 @@ class Rig:
     steps: int
     score: Callable[[], tuple[float, float]] | None  # (score, highest score), where the backend can judge
     close: Callable[[], None]
-    start: Callable[[], None] | None = None  # the motion of a real arm to where the loop begins; RuntimeError where it does not arrive
+    start: Callable[[], None] | None = (
+        None  # the motion of a real arm to where the loop begins; RuntimeError where it does not arrive
+    )
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -68,9 +70,7 @@ def sim_rig(args: argparse.Namespace, spec: RobotSpec, goal: Goal | None) -> Rig
                     f"{goal.path} does not say which simulated scene it shows; make one with `mqe sim goal`"
                 )
             if asked is not None and asked != shown:
-                raise ValueError(
-                    f"{goal.path} shows the scene with {name} {shown}, not {asked}; leave out --{name}"
-                )
+                raise ValueError(f"{goal.path} shows the scene with {name} {shown}, not {asked}; leave out --{name}")
         task, seed = goal.task, goal.seed
     task, seed = task or "place1", 0 if seed is None else seed
     scene = make_scene("sim", spec, task, seed, realtime=True)
@@ -141,7 +141,9 @@ def bridge_server_rig(args: argparse.Namespace, spec: RobotSpec, goal: Goal | No
     from mqe_core.runtime.safe_robot import SafeRobot
 
     if args.host is None or goal is None:
-        raise ValueError("--backend bridge-server needs --host, where the server runs, and --goal, an image of the real scene")
+        raise ValueError(
+            "--backend bridge-server needs --host, where the server runs, and --goal, an image of the real scene"
+        )
     clock = MonotonicClock()
     port = PORT if args.port is None else args.port
     server = BridgeServer(args.host, port, clock=clock)

@@ -11,5 +11,7 @@ def ros_domain() -> int:
     """ROS_DOMAIN_ID, or 0 without one. ValueError where it is no number from 0 to 101."""
     text = os.environ.get("ROS_DOMAIN_ID", "") or "0"
     if not (text.isascii() and text.isdigit() and int(text) <= HIGHEST):
-        raise ValueError(f"ROS_DOMAIN_ID must be a whole number from 0 to {HIGHEST}, got {text!r}: set another one, or unset it")
+        raise ValueError(
+            f"ROS_DOMAIN_ID must be a whole number from 0 to {HIGHEST}, got {text!r}: set another one, or unset it"
+        )
     return int(text)

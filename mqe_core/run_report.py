@@ -14,9 +14,7 @@ from mqe_core.spec import RobotSpec
 class RunReport:
     """Counts the steps, prints a status line per second, and sums up."""
 
-    def __init__(
-        self, spec: RobotSpec, loop: ControlLoop, robot: SafeRobot, recorder: RunRecorder | None
-    ) -> None:
+    def __init__(self, spec: RobotSpec, loop: ControlLoop, robot: SafeRobot, recorder: RunRecorder | None) -> None:
         self._spec, self._loop, self._robot, self._recorder = spec, loop, robot, recorder
         self._per_second = max(1, round(spec.control.control_hz))
         self._results: list[
@@ -33,9 +31,7 @@ class RunReport:
         # Only the numbers are kept: frames of an hour would not fit in memory.
         output = result.decision.output
         distance = None if output is None else output.steps_to_goal
-        self._results.append(
-            (result.deadline + result.late_s, result.late_s, result.decision.latency_s, distance)
-        )
+        self._results.append((result.deadline + result.late_s, result.late_s, result.decision.latency_s, distance))
         if len(self._results) % self._per_second == 0:
             x, y, z = 1000.0 * result.state.pose[:3, 3]
             seconds = len(self._results) / self._spec.control.control_hz
@@ -81,14 +77,10 @@ def one_line(summary: dict[str, object]) -> str:
     if summary["score"] is not None:
         parts.append(f"score {summary['score']:g} of {summary['max_score']:g}")
     if summary["last_steps_to_goal"] is not None:
-        parts.append(
-            f"steps to goal {summary['first_steps_to_goal']:.1f} -> {summary['last_steps_to_goal']:.1f}"
-        )
+        parts.append(f"steps to goal {summary['first_steps_to_goal']:.1f} -> {summary['last_steps_to_goal']:.1f}")
     parts.append(f"policy {summary['policy_ms_p50']:.1f} ms (p99 {summary['policy_ms_p99']:.1f})")
     parts.append(f"{summary['deadline_misses']} deadline misses")
     for what in ("clipped", "held"):
         if summary[what]:
-            parts.append(
-                f"{what}: " + ", ".join(f"{name} {count}" for name, count in sorted(summary[what].items()))
-            )
+            parts.append(f"{what}: " + ", ".join(f"{name} {count}" for name, count in sorted(summary[what].items())))
     return "; ".join(parts)

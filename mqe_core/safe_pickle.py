@@ -45,9 +45,7 @@ _ALLOWED = {
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
         if name not in _ALLOWED.get(module, ()):
-            raise pickle.UnpicklingError(
-                f"refers to {module}.{name}; only arrays and plain containers are loaded"
-            )
+            raise pickle.UnpicklingError(f"refers to {module}.{name}; only arrays and plain containers are loaded")
         return super().find_class(module, name)
 
 

@@ -158,7 +158,11 @@ class ControlSpec:
         """By how much a joint's step may differ from the one a period before: from rest, the motors' time profile goes so far in
         `profile_moving_time_s` with `max_joint_acceleration_rad_per_s2` in its first `profile_accel_time_s`.
         """
-        return self.max_joint_acceleration_rad_per_s2 * self.profile_accel_time_s * (self.profile_moving_time_s - self.profile_accel_time_s)
+        return (
+            self.max_joint_acceleration_rad_per_s2
+            * self.profile_accel_time_s
+            * (self.profile_moving_time_s - self.profile_accel_time_s)
+        )
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,9 @@ class RobotSpec:
     control: ControlSpec
     hardware: HardwareSpec
     camera: CameraSpec
-    source: str = ""  # the file it was loaded from; what a process hands to its children, so that they load the same one
+    source: str = (
+        ""  # the file it was loaded from; what a process hands to its children, so that they load the same one
+    )
 
     @cached_property
     def home_pose(self) -> np.ndarray:
@@ -268,7 +274,9 @@ _POSITIVE = {
     "gripper_still_m", "health_period_s", "max_motor_temperature_c",
     "width_px", "height_px", "rate_hz", "fx_px", "fy_px", "bar_offset_m", "fingers_offset_m", "ee_offset_m",
 }  # fmt: skip
-_LOWEST_TABLE_M = -0.5  # of a measured one: an arm does not reach farther below its mounting plane, and who gives -18 means millimetres
+_LOWEST_TABLE_M = (
+    -0.5
+)  # of a measured one: an arm does not reach farther below its mounting plane, and who gives -18 means millimetres
 
 
 def load_robot_spec(path_or_name: str | Path = "widowx250s") -> RobotSpec:
@@ -283,7 +291,11 @@ def load_robot_spec(path_or_name: str | Path = "widowx250s") -> RobotSpec:
         path = Path(str(folder / f"{path_or_name}.yaml"))
     if not path.is_file():
         shipped = ", ".join(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml")))
-        what = f"no robot named {path_or_name!r}" if not Path(path_or_name).suffix else f"there is no robot file {path.absolute()}"
+        what = (
+            f"no robot named {path_or_name!r}"
+            if not Path(path_or_name).suffix
+            else f"there is no robot file {path.absolute()}"
+        )
         raise FileNotFoundError(f"{what}; give a path to a .yaml, or the name of a shipped one: {shipped}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -319,7 +331,9 @@ def _build(cls: type, content: object, file: str, where: str):
     for key in content:
         if key not in fields:
             near = difflib.get_close_matches(str(key), fields, n=1)
-            raise ValueError(f"{file}: unknown key {_join(where, key)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise ValueError(
+                f"{file}: unknown key {_join(where, key)}" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
     for key in fields:
         if key not in content:
             raise ValueError(f"{file}: missing key {_join(where, key)}")
@@ -375,27 +389,45 @@ def _check_ranges(spec: RobotSpec, file: str) -> None:
     for key in ("neutral_rad", "sleep_rad"):
         inside = (getattr(spec, key) >= spec.joint_lower) & (getattr(spec, key) <= spec.joint_upper)
         require(bool(inside.all()), key, f"outside the joint limits at joint {int(np.argmin(inside))}")
-    require(bool((spec.workspace.low_m < spec.workspace.high_m).all()), "workspace.low_m", "must be below high_m on every axis")
+    require(
+        bool((spec.workspace.low_m < spec.workspace.high_m).all()),
+        "workspace.low_m",
+        "must be below high_m on every axis",
+    )
     require(spec.workspace.path_clearance_m >= 0, "workspace.path_clearance_m", "must not be negative")
     inner = spec.workspace.high_m - spec.workspace.low_m > 2 * spec.workspace.path_clearance_m
     require(bool(inner.all()), "workspace.path_clearance_m", "leaves nothing of the box")
     require(spec.workspace.table_clearance_m >= 0, "workspace.table_clearance_m", "must not be negative")
-    require(spec.workspace.table_height_m < spec.workspace.high_m[2], "workspace.table_height_m", "must be below the workspace's top")
+    require(
+        spec.workspace.table_height_m < spec.workspace.high_m[2],
+        "workspace.table_height_m",
+        "must be below the workspace's top",
+    )
     control, gripper = spec.control, spec.gripper
     slow_enough = control.profile_accel_time_s <= 0.5 * control.profile_moving_time_s
     require(slow_enough, "control.profile_accel_time_s", "must be at most half of profile_moving_time_s")
     require(gripper.closed_m < gripper.open_m, "gripper.closed_m", "must be below open_m")
     require(gripper.travel_lower_m <= gripper.closed_m, "gripper.closed_m", "must not be below travel_lower_m")
     require(gripper.open_m <= gripper.travel_upper_m, "gripper.open_m", "must not be above travel_upper_m")
-    require(spec.hardware.gripper_hold_pwm <= spec.hardware.gripper_max_pwm, "hardware.gripper_hold_pwm", "must not be above gripper_max_pwm")
+    require(
+        spec.hardware.gripper_hold_pwm <= spec.hardware.gripper_max_pwm,
+        "hardware.gripper_hold_pwm",
+        "must not be above gripper_max_pwm",
+    )
     require(spec.joint_friction >= 0, "joint_friction", "must not be negative")
     require(spec.joint_damping >= 0, "joint_damping", "must not be negative")
     across = np.cross(spec.camera.look_direction, [0.0, 0.0, 1.0])
-    require(np.linalg.norm(across) > 1e-6, "camera.look_direction", "must not be vertical: which way is up would be undetermined")
+    require(
+        np.linalg.norm(across) > 1e-6,
+        "camera.look_direction",
+        "must not be vertical: which way is up would be undetermined",
+    )
     for name in (field.name for field in dataclasses.fields(LinksSpec)):
         ixx, iyy, izz, ixy, ixz, iyz = getattr(spec.links, name).inertia_kg_m2
         inertia = np.array([[ixx, ixy, ixz], [ixy, iyy, iyz], [ixz, iyz, izz]])
-        require(bool((np.linalg.eigvalsh(inertia) > 0).all()), f"links.{name}.inertia_kg_m2", "must be positive definite")
+        require(
+            bool((np.linalg.eigvalsh(inertia) > 0).all()), f"links.{name}.inertia_kg_m2", "must be positive definite"
+        )
         for j, shape in enumerate(getattr(spec.links, name).shapes):
             require(shape.kind == "box", f"links.{name}.shapes[{j}].kind", f"known kinds: box; got {shape.kind!r}")
             require(bool((shape.size_m > 0).all()), f"links.{name}.shapes[{j}].size_m", "must be greater than 0")

@@ -33,7 +33,9 @@ def paired_difference(groups: Sequence[np.ndarray]) -> tuple[float, tuple[float,
     Where all differences of a group are equal, that group adds no width: with few pairs, look at them.
     """
     rng = np.random.default_rng(0)
-    means = np.mean([np.asarray(g)[rng.integers(len(g), size=(_RESAMPLES, len(g)))].mean(axis=1) for g in groups], axis=0)
+    means = np.mean(
+        [np.asarray(g)[rng.integers(len(g), size=(_RESAMPLES, len(g)))].mean(axis=1) for g in groups], axis=0
+    )
     low, high = np.quantile(means, [0.025, 0.975])
     return float(np.mean([np.mean(g) for g in groups])), (float(low), float(high))
 

@@ -58,8 +58,12 @@ def _link(name: str, link: LinkSpec) -> str:
     ixx, iyy, izz, ixy, ixz, iyz = link.inertia_kg_m2
     shapes = ""
     for i, shape in enumerate(link.shapes):
-        geometry = f'<origin xyz="{numbers(shape.position_m)}"/><geometry><box size="{numbers(shape.size_m)}"/></geometry>'
-        shapes += f'<visual>{geometry}<material name="{name}{i}"><color rgba="{numbers(shape.rgba)}"/></material></visual>'
+        geometry = (
+            f'<origin xyz="{numbers(shape.position_m)}"/><geometry><box size="{numbers(shape.size_m)}"/></geometry>'
+        )
+        shapes += (
+            f'<visual>{geometry}<material name="{name}{i}"><color rgba="{numbers(shape.rgba)}"/></material></visual>'
+        )
         shapes += f"<collision>{geometry}</collision>"
     return (
         f'<link name="{name}"><inertial><mass value="{link.mass_kg}"/>'
@@ -69,9 +73,7 @@ def _link(name: str, link: LinkSpec) -> str:
 
 
 def _fixed(name: str, parent: str, child: str, x_m: float) -> str:
-    return (
-        f'<joint name="{name}" type="fixed"><parent link="{parent}"/><child link="{child}"/><origin xyz="{x_m} 0 0"/></joint>'
-    )
+    return f'<joint name="{name}" type="fixed"><parent link="{parent}"/><child link="{child}"/><origin xyz="{x_m} 0 0"/></joint>'
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,9 @@ class Arm:
         self._fingers = [index["left_finger"], index["right_finger"]]
         self._finger_signs = np.array([1.0, -1.0])
         for finger in self._fingers:
-            bullet.changeDynamics(self.body, finger, lateralFriction=FINGER_FRICTION, spinningFriction=0.005, rollingFriction=0.001)
+            bullet.changeDynamics(
+                self.body, finger, lateralFriction=FINGER_FRICTION, spinningFriction=0.005, rollingFriction=0.001
+            )
         gear = bullet.createConstraint(
             self.body, self._fingers[0], self.body, self._fingers[1], bullet.JOINT_GEAR, [0, 1, 0], [0, 0, 0], [0, 0, 0]
         )

@@ -48,5 +48,7 @@ def connect(renderer: str = "tiny") -> BulletClient:
         loaded = client.loadPlugin(library.origin, "_eglRendererPlugin") if library is not None else -1
     if renderer == "egl" and loaded < 0:
         client.disconnect()
-        raise RuntimeError("EGL does not work here (PyBullet's eglRenderer plugin or a driver is missing); use the renderer tiny")
+        raise RuntimeError(
+            "EGL does not work here (PyBullet's eglRenderer plugin or a driver is missing); use the renderer tiny"
+        )
     return client

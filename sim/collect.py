@@ -40,14 +40,19 @@ logger = logging.getLogger(__name__)
 STILL_STEPS = 4  # recorded after the retreat: what to do at the goal is to stay
 JPEG_QUALITY = 95
 _ORACLE_STREAM = 1  # keeps the oracle's noise apart from the scene's own random numbers
-_COMMAND_DELAY_STREAM, _COMMAND_DELAY_S = 2, 0.08  # a command reaches the motors so long after its image, as over ROS; uniform from 0 per step
+_COMMAND_DELAY_STREAM, _COMMAND_DELAY_S = (
+    2,
+    0.08,
+)  # a command reaches the motors so long after its image, as over ROS; uniform from 0 per step
 # The arm misses its targets by an offset that wanders (7 mm per axis), as play in the joints and sagging make a real one do: the hand is
 # seen off its way at every point of it, and the actions show the way back.
 _MISS_STREAM, _MISS_STEP_M, _MISS_MEMORY = 3, 0.004, 0.8
 _TAKEOVER_STREAM = 4
 _STREAMS_PER_ATTEMPT = 10
 _ATTEMPTS = 8  # at an episode within reach, and with `stage` at one that shows exactly that
-_FIRST_DATE = datetime(2026, 1, 1)  # of scene 0; scene n is dated n minutes later, so that the same seed gives the same tree
+_FIRST_DATE = datetime(
+    2026, 1, 1
+)  # of scene 0; scene n is dated n minutes later, so that the same seed gives the same tree
 
 
 class UnreachableError(RuntimeError):
@@ -55,8 +60,15 @@ class UnreachableError(RuntimeError):
 
 
 def run_oracle(
-    world: World, task_name: str, seed: int, size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT), *, stage: int | None = None,
-    attempt: int = 0, randomise: Sequence[str] = (), policy: PolicyBundle | None = None,
+    world: World,
+    task_name: str,
+    seed: int,
+    size: tuple[int, int] | None = (FRAME_WIDTH, FRAME_HEIGHT),
+    *,
+    stage: int | None = None,
+    attempt: int = 0,
+    randomise: Sequence[str] = (),
+    policy: PolicyBundle | None = None,
 ) -> dict:
     """One demonstration in scene `seed`, from the oracle's `record_from` on; another `attempt` draws other noise. May raise UnreachableError.
 
@@ -67,13 +79,20 @@ def run_oracle(
     oracle's, or "takeover"), and `stages_before` and `stages_after`: which parts of the task were done where the record begins and ends.
     """
     spec = world.spec
-    streams = (stream + _STREAMS_PER_ATTEMPT * attempt for stream in (_ORACLE_STREAM, _COMMAND_DELAY_STREAM, _MISS_STREAM, _TAKEOVER_STREAM))
-    oracle_rng, delay_rng, miss_rng, takeover_rng = (np.random.default_rng([seed, stream, stage or 0]) for stream in streams)
+    streams = (
+        stream + _STREAMS_PER_ATTEMPT * attempt
+        for stream in (_ORACLE_STREAM, _COMMAND_DELAY_STREAM, _MISS_STREAM, _TAKEOVER_STREAM)
+    )
+    oracle_rng, delay_rng, miss_rng, takeover_rng = (
+        np.random.default_rng([seed, stream, stage or 0]) for stream in streams
+    )
     driver = None
     if policy is not None:
         # Stages of a chain are steps to one goal; where a task has one stage only, that may be another scene than without (the cube in the drawer).
         shown = stage if STAGES[task_name] == 1 else None
-        driver = Driver(policy, solve_scene(world, task_name, seed, *size, stage=shown, randomise=randomise)[0], takeover_rng)
+        driver = Driver(
+            policy, solve_scene(world, task_name, seed, *size, stage=shown, randomise=randomise)[0], takeover_rng
+        )
     task = make_task(task_name, world, seed, stage=stage, randomise=randomise)
     oracle = make_oracle(task, oracle_rng, events=driver is None)
     record_from = oracle.record_from if driver is None else driver.steps
@@ -112,7 +131,9 @@ def run_oracle(
         elif driven:
             target = before
         else:
-            raise UnreachableError(f"scene {seed}: oracle and miss together asked for an unreachable pose at {np.round(reached[:3, 3], 3).tolist()}")
+            raise UnreachableError(
+                f"scene {seed}: oracle and miss together asked for an unreachable pose at {np.round(reached[:3, 3], 3).tolist()}"
+            )
         world.advance_to(world.time_s + delay_rng.uniform(0.0, _COMMAND_DELAY_S))
         world.command(joints, gripper)
         world.advance_to(start_s + (len(record["actions"]) + 1) * period_s)
@@ -121,15 +142,31 @@ def run_oracle(
         if len(record["actions"]) == record_from:
             stages_before = task.stages()
     task.settle()
-    outcome = {"score": task.score(), "max_score": task.max_score, "language": task.language, "event": oracle.event if driver is None else "takeover"}
+    outcome = {
+        "score": task.score(),
+        "max_score": task.max_score,
+        "language": task.language,
+        "event": oracle.event if driver is None else "takeover",
+    }
     outcome |= {"stages_before": stages_before, "stages_after": task.stages()}
     kept = {key: values[record_from:] for key, values in record.items()}
     return {**{k: (v if k == "images" else np.array(v)) for k, v in kept.items()}, **outcome}
 
 
 def collect(
-    spec_name: str, task: str, episodes: int, out: Path, *, stage: bool = False, first_stage: int = 0, seed: int = 0, workers: int = 1,
-    size: tuple[int, int] = (FRAME_WIDTH, FRAME_HEIGHT), randomise: Sequence[str] = (), renderer: str = "tiny", after_policy: Path | None = None,
+    spec_name: str,
+    task: str,
+    episodes: int,
+    out: Path,
+    *,
+    stage: bool = False,
+    first_stage: int = 0,
+    seed: int = 0,
+    workers: int = 1,
+    size: tuple[int, int] = (FRAME_WIDTH, FRAME_HEIGHT),
+    randomise: Sequence[str] = (),
+    renderer: str = "tiny",
+    after_policy: Path | None = None,
 ) -> dict:
     """Write `episodes` demonstrations under `out`; returns counts and their mean score.
 
@@ -147,12 +184,16 @@ def collect(
     check_randomisation(randomise)
     check_scene(task, seed)
     if first_stage and not stage:
-        raise ValueError("only where each episode shows a single stage (--stage) can the first be left out (--first-stage)")
+        raise ValueError(
+            "only where each episode shows a single stage (--stage) can the first be left out (--first-stage)"
+        )
     check_stage(task, first_stage)
     stages = STAGES[task] - first_stage if stage else 1
     last_scene = seed + (episodes - 1) // stages
     if last_scene >= FIRST_EVALUATION_SEED:
-        raise ValueError(f"scenes {seed} to {last_scene} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed")
+        raise ValueError(
+            f"scenes {seed} to {last_scene} reach the evaluation seeds (from {FIRST_EVALUATION_SEED}); use a lower --seed"
+        )
     root = Path(out) / "bridge_data_v2" / "sim_kitchen" / task / "00"
     settings = {"robot": spec_name, "task": task, "stage": stage, "seed": seed, "width": size[0], "height": size[1]}
     settings |= {"randomise": sorted(randomise), "renderer": renderer}
@@ -169,17 +210,36 @@ def collect(
         dated = root / (_FIRST_DATE + timedelta(minutes=scene)).strftime("%Y-%m-%d_%H-%M-%S")
         folders.append(dated / "raw" / "traj_group0" / f"traj{number}")
         if not folders[-1].exists():
-            jobs.append((spec_name, task, number if stage else None, scene, folders[-1], size, tuple(randomise), renderer, after_policy))
+            jobs.append(
+                (
+                    spec_name,
+                    task,
+                    number if stage else None,
+                    scene,
+                    folders[-1],
+                    size,
+                    tuple(randomise),
+                    renderer,
+                    after_policy,
+                )
+            )
     # spawn, not fork: PyBullet's client and a parent's threads do not survive a fork.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for _ in tqdm(pool.imap_unordered(_collect_one, jobs), total=len(jobs), desc=f"collecting {task}", unit="episode"):
+        for _ in tqdm(
+            pool.imap_unordered(_collect_one, jobs), total=len(jobs), desc=f"collecting {task}", unit="episode"
+        ):
             pass
     there = [folder for folder in folders if folder.exists()]
     scores = [json.loads((folder / "outcome.json").read_text(encoding="utf-8"))["score"] for folder in there]
     skipped = episodes - len(there)
     if not there:
         raise RuntimeError(f"{task}: all attempts failed in every one of {episodes} scenes")
-    return {"episodes": len(there), "written": len(jobs) - skipped, "skipped": skipped, "mean_score": float(np.mean(scores))}
+    return {
+        "episodes": len(there),
+        "written": len(jobs) - skipped,
+        "skipped": skipped,
+        "mean_score": float(np.mean(scores)),
+    }
 
 
 def _write_settings(root: Path, settings: dict) -> None:
@@ -199,7 +259,9 @@ def _write_dated_folder(folder: Path) -> None:
     (folder / "collection_metadata.json").write_text(json.dumps({"domain": "sim"}), encoding="utf-8")
 
 
-_worlds: dict[tuple[str, str], World] = {}  # one per worker process, robot and renderer: building a client costs more than resetting one
+_worlds: dict[
+    tuple[str, str], World
+] = {}  # one per worker process, robot and renderer: building a client costs more than resetting one
 
 
 def _collect_one(job: tuple) -> None:
@@ -210,7 +272,9 @@ def _collect_one(job: tuple) -> None:
     world = _worlds[spec_name, renderer]
     for attempt in range(_ATTEMPTS):
         try:
-            record = run_oracle(world, task, seed, size, stage=stage, attempt=attempt, randomise=randomise, policy=policy)
+            record = run_oracle(
+                world, task, seed, size, stage=stage, attempt=attempt, randomise=randomise, policy=policy
+            )
         except UnreachableError as error:
             logger.debug("%s", error)
             continue
@@ -236,7 +300,9 @@ def check_stages(root: Path) -> tuple[Counter[str], list[Path]]:
 
     None of the latter is the proof that training data holds no chain.
     """
-    outcomes = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(root).rglob("outcome.json"))}
+    outcomes = {
+        path.parent: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(root).rglob("outcome.json"))
+    }
     if not outcomes:
         raise ValueError(f"{root} holds no episodes of `mqe sim collect`")
     events = Counter(outcome["event"] or "nothing special" for outcome in outcomes.values())
@@ -256,6 +322,10 @@ def _write_episode(folder: Path, record: dict, task: str, seed: int) -> None:
     policy_out = [{"actions": action, "policy_type": "oracle"} for action in record["actions"]]
     (partial / "policy_out.pkl").write_bytes(pickle.dumps(policy_out, protocol=4))
     (partial / "lang.txt").write_text(record["language"] + "\n", encoding="utf-8")
-    outcome = {"task": task, "seed": seed, **{key: record[key] for key in ("score", "max_score", "event", "stages_before", "stages_after")}}
+    outcome = {
+        "task": task,
+        "seed": seed,
+        **{key: record[key] for key in ("score", "max_score", "event", "stages_before", "stages_after")},
+    }
     (partial / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
     partial.rename(folder)

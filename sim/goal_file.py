@@ -14,4 +14,6 @@ def write_goal(robot: str, task: str, seed: int, path: Path, renderer: str = "ti
     """Render scene `seed` of `task` solved, into `path` (.png) and the .yaml beside it."""
     spec = load_robot_spec(robot)
     image = render_goal(spec, task, seed, renderer=renderer)
-    goals.write_goal(path, image, camera=spec.camera.name, domain="sim", capture_pose=[*HOME_STATE, 1.0], task=task, seed=seed)
+    goals.write_goal(
+        path, image, camera=spec.camera.name, domain="sim", capture_pose=[*HOME_STATE, 1.0], task=task, seed=seed
+    )

@@ -68,7 +68,9 @@ class WidowXEnv(gymnasium.Env):
             self.close()
         self.observation_space = spaces.Dict({"observation": space, "goal": space})
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """A new scene: `options={"scene": n}` for one by number, else drawn from the environment's random numbers."""
         super().reset(seed=seed)
         chosen = (options or {}).get("scene")
@@ -94,7 +96,13 @@ class WidowXEnv(gymnasium.Env):
         before, self._score = self._score, self._scene.tabletop.score()
         done = self._score == self._scene.max_score
         out_of_time = self._sequence >= self._scene.max_steps
-        return self._observe(), self._score - before, done, out_of_time, {**self._info(), "clipped": sent.clipped, "refused": sent.refused}
+        return (
+            self._observe(),
+            self._score - before,
+            done,
+            out_of_time,
+            {**self._info(), "clipped": sent.clipped, "refused": sent.refused},
+        )
 
     def render(self) -> np.ndarray | None:
         """(H, W, 3) uint8 RGB, what the camera sees, at the sensor's size."""
@@ -114,7 +122,9 @@ class WidowXEnv(gymnasium.Env):
         self._robot = SafeRobot(self._scene.robot, self._spec, self._scene.clock)
         self._started_s, self._sequence = self._scene.clock.now(), 0
         self._score = self._scene.tabletop.score()
-        self._goal = squash_resize(self._scene.goal, self._image_size) if self._kind == "pixels" else self._scene.goal_state
+        self._goal = (
+            squash_resize(self._scene.goal, self._image_size) if self._kind == "pixels" else self._scene.goal_state
+        )
 
     def _observe(self) -> dict[str, np.ndarray]:
         if self._kind == "pixels":
@@ -128,7 +138,11 @@ class WidowXEnv(gymnasium.Env):
         return np.concatenate([pose_to_state(robot.pose, robot.gripper), self._scene.tabletop.things_m()])
 
     def _info(self) -> dict[str, Any]:
-        return {"scene": self._scene.tabletop.seed, "score": self._score, "is_success": self._score == self._scene.max_score}
+        return {
+            "scene": self._scene.tabletop.seed,
+            "score": self._score,
+            "is_success": self._score == self._scene.max_score,
+        }
 
 
 for _name in TASKS:

@@ -56,8 +56,18 @@ class TargetKind:
         return world.add_body(self.parts, [*xy, 0.0], mass_kg=self.mass_kg, friction=0.8)
 
 
-_RED, _YELLOW, _GREEN, _PURPLE = (0.85, 0.12, 0.10, 1.0), (0.95, 0.80, 0.10, 1.0), (0.10, 0.60, 0.20, 1.0), (0.50, 0.15, 0.60, 1.0)
-_BLUE, _WHITE, _DARK_GREEN, _DARK_PURPLE = (0.15, 0.35, 0.80, 1.0), (0.92, 0.92, 0.92, 1.0), (0.05, 0.30, 0.12, 1.0), (0.25, 0.05, 0.30, 1.0)
+_RED, _YELLOW, _GREEN, _PURPLE = (
+    (0.85, 0.12, 0.10, 1.0),
+    (0.95, 0.80, 0.10, 1.0),
+    (0.10, 0.60, 0.20, 1.0),
+    (0.50, 0.15, 0.60, 1.0),
+)
+_BLUE, _WHITE, _DARK_GREEN, _DARK_PURPLE = (
+    (0.15, 0.35, 0.80, 1.0),
+    (0.92, 0.92, 0.92, 1.0),
+    (0.05, 0.30, 0.12, 1.0),
+    (0.25, 0.05, 0.30, 1.0),
+)
 
 CUBE = ObjectKind("cube", (Part((0.030, 0.030, 0.030), rgba=_RED),), 0.030, 0.030, 0.05)
 CAN = ObjectKind("can", (Part((0.015, 0.040), rgba=_YELLOW),), 0.040, 0.030, 0.05)
@@ -79,7 +89,9 @@ def _bowl() -> tuple[Part, ...]:
     radius, wall, staves, floor, height = 0.050, 0.004, 12, 0.004, 0.020
     stave = (wall, 2 * radius * np.tan(np.pi / staves), height - floor)
     angles = 2 * np.pi * np.arange(staves) / staves
-    ring = [Part(stave, (radius * np.cos(a), radius * np.sin(a), (height + floor) / 2), _WHITE, float(a)) for a in angles]
+    ring = [
+        Part(stave, (radius * np.cos(a), radius * np.sin(a), (height + floor) / 2), _WHITE, float(a)) for a in angles
+    ]
     return (Part((radius, floor), (0.0, 0.0, floor / 2), _WHITE), *ring)
 
 

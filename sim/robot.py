@@ -18,7 +18,9 @@ if TYPE_CHECKING:  # a client of a world in another process does not load PyBull
 class BulletRobot:
     """The simulated arm. Give either `world` (stepped by its clock) or `address` (of a running `mqe_sim.server`)."""
 
-    def __init__(self, spec: RobotSpec, *, clock: Clock, world: World | None = None, address: str | None = None) -> None:
+    def __init__(
+        self, spec: RobotSpec, *, clock: Clock, world: World | None = None, address: str | None = None
+    ) -> None:
         self._spec = spec
         self._link = _LocalLink(world) if world is not None else _connect(address)
 
@@ -93,5 +95,7 @@ def _connect(address: str | None):
     from mqe_sim.server import Client  # pyzmq is needed only for a world in another process
 
     if address is None:
-        raise ValueError("the sim backend needs the address of a running server: python -m mqe_sim.server --address ipc:///tmp/mqe-sim")
+        raise ValueError(
+            "the sim backend needs the address of a running server: python -m mqe_sim.server --address ipc:///tmp/mqe-sim"
+        )
     return Client(address)

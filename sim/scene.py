@@ -41,7 +41,14 @@ def render_goal(
 
 
 def solve_scene(
-    world: World, task: str, seed: int, width: int, height: int, *, stage: int | None = None, randomise: Sequence[str] = ()
+    world: World,
+    task: str,
+    seed: int,
+    width: int,
+    height: int,
+    *,
+    stage: int | None = None,
+    randomise: Sequence[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """The solved scene's image, (height, width, 3) uint8 RGB, and its state: Bridge state (7,) and where the things are. Resets the world."""
     scene = make_task(task, world, seed, stage=stage, randomise=randomise)
@@ -50,7 +57,9 @@ def solve_scene(
     return world.render(width, height), np.concatenate([pose_to_state(pose, world.arm.gripper()), scene.things_m()])
 
 
-def _solved(world: World, task: str, seed: int, width: int, height: int, randomise: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+def _solved(
+    world: World, task: str, seed: int, width: int, height: int, randomise: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """`solve_scene` in a world that is closed then."""
     try:
         return solve_scene(world, task, seed, width, height, randomise=randomise)
@@ -65,7 +74,9 @@ class SimScene:
     numbers what `goal` shows. No policy on the robot can see either.
     """
 
-    def __init__(self, spec: RobotSpec, task: str, seed: int, randomise: Sequence[str] = (), stage: int | None = None) -> None:
+    def __init__(
+        self, spec: RobotSpec, task: str, seed: int, randomise: Sequence[str] = (), stage: int | None = None
+    ) -> None:
         self.goal, self.goal_state = _solved(World(spec), task, seed, FRAME_WIDTH, FRAME_HEIGHT, randomise)
         self._world = World(spec)
         self.tabletop = make_task(task, self._world, seed, stage=stage, randomise=randomise)
@@ -130,7 +141,13 @@ class RealtimeScene:
 
 
 def make_scene(
-    spec: RobotSpec, task: str, seed: int, *, realtime: bool = False, randomise: Sequence[str] = (), stage: int | None = None
+    spec: RobotSpec,
+    task: str,
+    seed: int,
+    *,
+    realtime: bool = False,
+    randomise: Sequence[str] = (),
+    stage: int | None = None,
 ) -> SimScene | RealtimeScene:
     """The scene `seed` of `task`; ValueError for an unknown task or stage or a negative seed. `realtime` and `stage`: see the two classes.
 

@@ -36,8 +36,16 @@ class Server:
     """Owns the world and its sockets; `serve` runs until `stop` is called or a signal arrives."""
 
     def __init__(
-        self, spec: RobotSpec, address: str, task: str, seed: int, width: int, height: int, camera_hz: float | None = None,
-        *, end_with_parent: bool = False,
+        self,
+        spec: RobotSpec,
+        address: str,
+        task: str,
+        seed: int,
+        width: int,
+        height: int,
+        camera_hz: float | None = None,
+        *,
+        end_with_parent: bool = False,
     ) -> None:
         """`camera_hz`: frames per second; as the spec's camera where not given."""
         from mqe_sim.world import World  # here, so that clients of this module do not load PyBullet
@@ -98,7 +106,9 @@ class Server:
         behind = now - self._origin_s - self._world.time_s
         if behind > _MAX_CATCH_UP_S:
             self._origin_s += behind - _MAX_CATCH_UP_S
-            logger.debug("the simulation fell %.0f ms behind the wall clock and skips them", 1e3 * (behind - _MAX_CATCH_UP_S))
+            logger.debug(
+                "the simulation fell %.0f ms behind the wall clock and skips them", 1e3 * (behind - _MAX_CATCH_UP_S)
+            )
         self._world.advance_to(now - self._origin_s)
 
     def _take_commands(self) -> None:
@@ -106,7 +116,9 @@ class Server:
         newest = None
         while self._commands.poll(0):
             newest = json.loads(self._commands.recv())
-        if newest is not None and newest["sent_s"] > self._commanded_s:  # older ones were meant for the scene before a reset
+        if (
+            newest is not None and newest["sent_s"] > self._commanded_s
+        ):  # older ones were meant for the scene before a reset
             self._step_to(time.monotonic())
             self._world.arm.command(np.array(newest["joints"]), newest["gripper"])
             self._commanded_s = newest["sent_s"]
@@ -146,7 +158,12 @@ class Server:
     def _handle(self, request: dict) -> dict | bytes:
         kind = request["kind"]
         if kind == "info":
-            return {"task": self._task.name, "seed": self._task.seed, "max_steps": self._task.max_steps, "max_score": self._task.max_score}
+            return {
+                "task": self._task.name,
+                "seed": self._task.seed,
+                "max_steps": self._task.max_steps,
+                "max_score": self._task.max_score,
+            }
         if kind == "goal":
             return _pack_frame(0.0, self._goal)
         if kind == "score":
@@ -212,8 +229,12 @@ class Client:
             )  # fmt: skip
             self._commanded_s = fields["commanded_s"]
         if self._arm is None or time.monotonic() - self._arm.stamp > _SILENCE_S:
-            raise RuntimeError(f"the simulation at {self._address} has not published its state for {_SILENCE_S:.0f} s; is it still running?")
-        arm = dataclasses.replace(self._arm, joints=self._arm.joints.copy(), target_joints=self._arm.target_joints.copy())
+            raise RuntimeError(
+                f"the simulation at {self._address} has not published its state for {_SILENCE_S:.0f} s; is it still running?"
+            )
+        arm = dataclasses.replace(
+            self._arm, joints=self._arm.joints.copy(), target_joints=self._arm.target_joints.copy()
+        )
         if self._sent is not None and self._sent[0] > self._commanded_s:
             arm = dataclasses.replace(arm, target_joints=self._sent[1].copy(), target_gripper=self._sent[2])
         return arm
@@ -287,7 +308,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=FRAME_WIDTH, help="pixels (default: %(default)s)")
     parser.add_argument("--height", type=int, default=FRAME_HEIGHT, help="pixels (default: %(default)s)")
     parser.add_argument("--camera-hz", type=float, help="frames per second (default: the robot's camera's)")
-    parser.add_argument("--end-with-parent", action="store_true", help="end when the process that started this one has ended")
+    parser.add_argument(
+        "--end-with-parent", action="store_true", help="end when the process that started this one has ended"
+    )
     args = parser.parse_args(argv)
     try:
         server = Server(

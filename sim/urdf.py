@@ -32,7 +32,9 @@ def numbers(values: Sequence[float]) -> str:
 
 def link(name: str, parts: Sequence[Part], mass_kg: float) -> str:
     """A link of boxes that are not turned. Bullet computes the inertia from them (load without URDF_USE_INERTIA_FROM_FILE)."""
-    inertial = f'<inertial><mass value="{mass_kg!r}"/><inertia ixx="0" iyy="0" izz="0" ixy="0" ixz="0" iyz="0"/></inertial>'
+    inertial = (
+        f'<inertial><mass value="{mass_kg!r}"/><inertia ixx="0" iyy="0" izz="0" ixy="0" ixz="0" iyz="0"/></inertial>'
+    )
     shapes = ""
     for i, part in enumerate(parts):
         box = f'<origin xyz="{numbers(part.position_m)}"/><geometry><box size="{numbers(part.size_m)}"/></geometry>'

@@ -17,7 +17,11 @@ NAMES = ("colours", "light", "camera", "friction", "mass", "action_delay", "obse
 _STREAM = 1000  # apart from the collection's own random numbers, [seed, 1 ... 74]
 _COLOUR, _BRIGHTNESS = 0.10, 0.15  # ± per channel of a thing's colour, ± of all channels together
 _LIGHT_TURN, _AMBIENT, _DIFFUSE = 0.5, 0.15, 0.15  # ± per axis of the direction; ± of the coefficients
-_CAMERA_M, _CAMERA_TURN, _ZOOM = 0.015, 0.03, 0.04  # ± per axis; ± per axis of the unit look direction; ± of the focal length
+_CAMERA_M, _CAMERA_TURN, _ZOOM = (
+    0.015,
+    0.03,
+    0.04,
+)  # ± per axis; ± per axis of the unit look direction; ± of the focal length
 _FRICTION, _MASS = (0.7, 1.3), (0.5, 2.0)  # factors
 _LONGEST_DELAY_S = 0.08
 _NOISE = 4.0  # standard deviation per channel, of 255
@@ -51,14 +55,21 @@ class Variation:
         self._rng = {name: np.random.default_rng(self._stream(name)) for name in self.names}
         self.light = dict(_LIGHT)
         if rng := self._rng.get("light"):
-            self.light["lightDirection"] = tuple(np.array(_LIGHT["lightDirection"]) + rng.uniform(-_LIGHT_TURN, _LIGHT_TURN, 3))
+            self.light["lightDirection"] = tuple(
+                np.array(_LIGHT["lightDirection"]) + rng.uniform(-_LIGHT_TURN, _LIGHT_TURN, 3)
+            )
             self.light["lightAmbientCoeff"] += rng.uniform(-_AMBIENT, _AMBIENT)
             self.light["lightDiffuseCoeff"] += rng.uniform(-_DIFFUSE, _DIFFUSE)
         self._turn, self._shift_m, self._zoom = np.zeros(3), np.zeros(3), 1.0
         if rng := self._rng.get("camera"):
-            self._turn, self._shift_m = rng.uniform(-_CAMERA_TURN, _CAMERA_TURN, 3), rng.uniform(-_CAMERA_M, _CAMERA_M, 3)
+            self._turn, self._shift_m = (
+                rng.uniform(-_CAMERA_TURN, _CAMERA_TURN, 3),
+                rng.uniform(-_CAMERA_M, _CAMERA_M, 3),
+            )
             self._zoom = 1.0 + rng.uniform(-_ZOOM, _ZOOM)
-        self.action_delay_s, self.observation_delay_s = (self._delay_s(name) for name in ("action_delay", "observation_delay"))
+        self.action_delay_s, self.observation_delay_s = (
+            self._delay_s(name) for name in ("action_delay", "observation_delay")
+        )
 
     def painted(self, parts: Sequence[Part]) -> list[Part]:
         """The parts of one more thing, all shifted in colour alike."""
@@ -66,7 +77,10 @@ class Variation:
         if rng is None:
             return list(parts)
         shift = rng.uniform(-_COLOUR, _COLOUR, 3) + rng.uniform(-_BRIGHTNESS, _BRIGHTNESS)
-        return [replace(part, rgba=(*np.clip(np.array(part.rgba[:3]) + shift, 0.0, 1.0).tolist(), part.rgba[3])) for part in parts]
+        return [
+            replace(part, rgba=(*np.clip(np.array(part.rgba[:3]) + shift, 0.0, 1.0).tolist(), part.rgba[3]))
+            for part in parts
+        ]
 
     def friction(self, value: float) -> float:
         """The friction of one more body, varied."""

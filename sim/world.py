@@ -91,7 +91,9 @@ class World:
     def arm_state(self) -> ArmState:
         """The arm now, stamped with simulated time."""
         arm = self.arm
-        return ArmState(self.time_s, arm.joints(), arm.gripper(), arm.gripper_effort_n(), arm.target_joints, arm.target_gripper)
+        return ArmState(
+            self.time_s, arm.joints(), arm.gripper(), arm.gripper_effort_n(), arm.target_joints, arm.target_gripper
+        )
 
     def _add_table(self) -> int:
         """Felt as a box; TinyRenderer draws its top alone, since it fills the picture anew for every face behind it (half of a frame's time)."""
@@ -105,7 +107,9 @@ class World:
             visual = bullet.createVisualShape(bullet.GEOM_MESH, **face, **look)
         else:  # Bullet's OpenGL renderer crashes on a mesh made of vertices
             visual = bullet.createVisualShape(bullet.GEOM_BOX, halfExtents=half_m, **look)
-        body = bullet.createMultiBody(0.0, bullet.createCollisionShape(bullet.GEOM_BOX, halfExtents=half_m), visual, [0.4, 0.0, -half_m[2]])
+        body = bullet.createMultiBody(
+            0.0, bullet.createCollisionShape(bullet.GEOM_BOX, halfExtents=half_m), visual, [0.4, 0.0, -half_m[2]]
+        )
         self._set_friction(body, 0.8)
         return body
 
@@ -120,7 +124,9 @@ class World:
     def _activation(self, body: int, state: int) -> None:
         self.bullet.changeDynamics(body, -1, activationState=state)
 
-    def add_body(self, parts: Sequence[Part], position_m, *, mass_kg: float, friction: float, yaw_rad: float = 0.0) -> int:
+    def add_body(
+        self, parts: Sequence[Part], position_m, *, mass_kg: float, friction: float, yaw_rad: float = 0.0
+    ) -> int:
         """A free body of several parts, its frame at `position_m`; returns its id."""
         bullet, parts = self.bullet, self.variation.painted(parts)
         shapes = {
@@ -133,9 +139,14 @@ class World:
         turns = [bullet.getQuaternionFromEuler([0, 0, part.yaw_rad]) for part in parts]
         body = bullet.createMultiBody(
             self.variation.mass_kg(mass_kg),
-            bullet.createCollisionShapeArray(**shapes, collisionFramePositions=places, collisionFrameOrientations=turns),
+            bullet.createCollisionShapeArray(
+                **shapes, collisionFramePositions=places, collisionFrameOrientations=turns
+            ),
             bullet.createVisualShapeArray(
-                **shapes, visualFramePositions=places, visualFrameOrientations=turns, rgbaColors=[list(part.rgba) for part in parts]
+                **shapes,
+                visualFramePositions=places,
+                visualFrameOrientations=turns,
+                rgbaColors=[list(part.rgba) for part in parts],
             ),
             list(position_m),
             bullet.getQuaternionFromEuler([0, 0, yaw_rad]),
@@ -148,7 +159,9 @@ class World:
         """A box of paint on the table: seen by the camera, touched by nothing; returns its id."""
         (paint,) = self.variation.painted([Part(tuple(size_m), rgba=tuple(rgba))])
         half_m = [s / 2 for s in size_m]
-        visual = self.bullet.createVisualShape(self.bullet.GEOM_BOX, halfExtents=half_m, rgbaColor=paint.rgba, specularColor=[0, 0, 0])
+        visual = self.bullet.createVisualShape(
+            self.bullet.GEOM_BOX, halfExtents=half_m, rgbaColor=paint.rgba, specularColor=[0, 0, 0]
+        )
         return self.bullet.createMultiBody(0.0, -1, visual, list(position_m))
 
     def _set_friction(self, body: int, friction: float) -> None:
@@ -161,7 +174,9 @@ class World:
 
     def yaw(self, body: int) -> float:
         """Rad in ±π/4: how far a body's most level axis is turned from the table's, up to quarter turns (a box looks the same after one)."""
-        axes = np.array(self.bullet.getMatrixFromQuaternion(self.bullet.getBasePositionAndOrientation(body)[1])).reshape(3, 3)
+        axes = np.array(
+            self.bullet.getMatrixFromQuaternion(self.bullet.getBasePositionAndOrientation(body)[1])
+        ).reshape(3, 3)
         level = axes[:, np.argmin(np.abs(axes[2]))]
         return float((np.arctan2(level[1], level[0]) + np.pi / 4) % (np.pi / 2) - np.pi / 4)
 

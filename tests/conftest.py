@@ -42,9 +42,7 @@ def tiny_model(size: int, action: tuple[float, ...], with_steps: bool = True) ->
     nodes = [
         helper.make_node("Cast", ["observation"], ["observation_f"], to=TensorProto.FLOAT),
         helper.make_node("Cast", ["goal"], ["goal_f"], to=TensorProto.FLOAT),
-        helper.make_node(
-            "ReduceMean", ["observation_f", "pixels"], ["observation_mean"], keepdims=0
-        ),  # (B, 3)
+        helper.make_node("ReduceMean", ["observation_f", "pixels"], ["observation_mean"], keepdims=0),  # (B, 3)
         helper.make_node("ReduceMean", ["goal_f", "pixels"], ["goal_mean"], keepdims=0),
         helper.make_node("MatMul", ["observation_mean", "weight"], ["shift"]),
         helper.make_node("Add", ["shift", "constant"], ["action"]),

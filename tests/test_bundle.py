@@ -55,9 +55,7 @@ def test_contract_and_outputs_survive_the_file(bundle_file: Path, spec: RobotSpe
         red = observation[..., 0].mean((1, 2), dtype=np.float64)
         constant = np.array([0.01, 0, 0, 0, 0, 0, 1])
         np.testing.assert_allclose(outputs["action"], constant + 1e-3 * red[:, None] / 255, atol=1e-6)
-        distance = np.abs(
-            observation.mean((1, 2), dtype=np.float64) - goal.mean((1, 2), dtype=np.float64)
-        ).sum(1)
+        distance = np.abs(observation.mean((1, 2), dtype=np.float64) - goal.mean((1, 2), dtype=np.float64)).sum(1)
         np.testing.assert_allclose(outputs["steps_to_goal"], distance, rtol=1e-3)
 
 
@@ -132,9 +130,7 @@ def set_metadata(*keys: str, value: object) -> Callable[[onnx.ModelProto, dict],
         (set_metadata("contract", "control_hz", value=True), "control_hz"),
         (set_metadata("contract", "image_size", value=48), r"inputs are .*expected"),
         (
-            set_metadata(
-                "contract", "action_names", value=["dy", "dx", "dz", "droll", "dpitch", "dyaw", "gripper"]
-            ),
+            set_metadata("contract", "action_names", value=["dy", "dx", "dz", "droll", "dpitch", "dyaw", "gripper"]),
             "action_names",
         ),
         (set_metadata("contract", "action_frame", value="tool"), "action_frame"),
@@ -158,9 +154,7 @@ def test_an_unchanged_rewrite_is_accepted(bundle_file: Path, tmp_path: Path) -> 
 def test_other_weights_fail_the_golden_check(bundle_file: Path, tmp_path: Path) -> None:
     def change(model: onnx.ModelProto, _: dict) -> None:
         tensor = next(t for t in model.graph.initializer if t.name == "constant")
-        tensor.CopyFrom(
-            numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(0.001), "constant")
-        )
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(0.001), "constant"))
 
     with pytest.raises(BundleError, match="golden check failed: action"):
         PolicyBundle.open(rewrite(bundle_file, tmp_path / "other.onnx", change))
@@ -185,9 +179,7 @@ def test_weights_in_another_file_are_refused(bundle_file: Path, tmp_path: Path) 
         PolicyBundle.open(rewrite(bundle_file, tmp_path / "external.onnx", change))
 
 
-def test_policy_of_another_rate_or_robot_does_not_fit(
-    make_bundle: Callable[..., Path], spec: RobotSpec
-) -> None:
+def test_policy_of_another_rate_or_robot_does_not_fit(make_bundle: Callable[..., Path], spec: RobotSpec) -> None:
     ten_hz = make_bundle(control_hz=10.0)
     PolicyBundle.open(ten_hz)  # alone it is a good file
     with pytest.raises(BundleError, match="10.0 Hz.*5.0 Hz"):
@@ -246,9 +238,7 @@ def test_counter_image_is_the_hash_of_its_definition() -> None:
     assert not np.array_equal(image, counter_image(8, 4))
 
 
-def test_inspect_shows_the_contract_and_refuses_what_the_robot_would(
-    bundle_file: Path, tmp_path: Path, capsys
-) -> None:
+def test_inspect_shows_the_contract_and_refuses_what_the_robot_would(bundle_file: Path, tmp_path: Path, capsys) -> None:
     assert main(["inspect", str(bundle_file), "--robot", "widowx250s", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (

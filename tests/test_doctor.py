@@ -54,7 +54,9 @@ def test_the_policy_that_would_run_is_named_and_that_of_the_sim_is_none_for_an_a
     assert runs.level == OK and f"(named in {tmp_path / 'config.yaml'}): real images" in runs.what
 
 
-def test_where_no_policy_came_with_the_installation_one_has_to_be_named(spec: RobotSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_policy_came_with_the_installation_one_has_to_be_named(
+    spec: RobotSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MQE_HOME", str(tmp_path))
     (finding,) = doctor._policy(spec, *policy_in_use(None, tmp_path / "nowhere.onnx"))
     assert finding.level == WARN and "~/.mqe/config.yaml" in finding.remedy

@@ -125,19 +125,12 @@ def test_evaluation_scenes_and_collection_scenes_are_apart(tmp_path) -> None:
         collect("widowx250s", "place1", 2, tmp_path, seed=FIRST_EVALUATION_SEED - 1)
 
 
-def test_the_sim_gives_the_same_result_twice_and_the_command_prints_only_json(
-    make_bundle, spec, capfd
-) -> None:
+def test_the_sim_gives_the_same_result_twice_and_the_command_prints_only_json(make_bundle, spec, capfd) -> None:
     pytest.importorskip("pybullet")
     policy = make_bundle(action=(0.01, 0.005, -0.01, 0, 0, 0, 0.2))
     result = evaluate(policy, spec, "place1", 1, 4, progress=False)
     capfd.readouterr()
-    assert (
-        main(
-            ["eval", "--policy", str(policy), "--task", "place1", "--episodes", "1", "--seed", "4", "--json"]
-        )
-        == 0
-    )
+    assert main(["eval", "--policy", str(policy), "--task", "place1", "--episodes", "1", "--seed", "4", "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(result.summary()))
 
 
@@ -145,7 +138,18 @@ def test_one_stage_of_a_task_can_be_played_alone(make_bundle, spec, capfd, tmp_p
     """Of two objects the second is left to do, in the time of one; such a result is paired with its like only."""
     pytest.importorskip("pybullet")
     policy = make_bundle(action=(0.0, 0.0, 0.005, 0, 0, 0, 1.0))
-    command = ["eval", "--policy", str(policy), "--task", "place2", "--episodes", "1", "--out", str(tmp_path), "--only-stage"]
+    command = [
+        "eval",
+        "--policy",
+        str(policy),
+        "--task",
+        "place2",
+        "--episodes",
+        "1",
+        "--out",
+        str(tmp_path),
+        "--only-stage",
+    ]
     assert main([*command, "2"]) == 0
     assert "place2, stage 2: 0 of 1 scenes solved" in capfd.readouterr().out
     result = json.loads((tmp_path / "result.json").read_text())
@@ -183,7 +187,19 @@ def test_a_paired_difference_has_the_mean_of_its_groups_and_a_normal_interval() 
 
 def test_a_report_holds_what_happened(reach, make_bundle, spec, tmp_path, capsys) -> None:
     policy = make_bundle(action=(0.012, 0, 0, 0, 0, 0, 1))
-    arguments = ["eval", "--policy", str(policy), "--task", "reach", "--episodes", "5", "--seed", "3", "--out", str(tmp_path / "report")]
+    arguments = [
+        "eval",
+        "--policy",
+        str(policy),
+        "--task",
+        "reach",
+        "--episodes",
+        "5",
+        "--seed",
+        "3",
+        "--out",
+        str(tmp_path / "report"),
+    ]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     result = json.loads((tmp_path / "report" / "result.json").read_text())

@@ -70,7 +70,11 @@ def test_state_round_trip(x, y, z, roll, pitch, yaw):
 
 
 @settings(max_examples=50)
-@given(st.lists(small, min_size=6, max_size=6), st.lists(length, min_size=6, max_size=6), st.lists(length, min_size=3, max_size=3))
+@given(
+    st.lists(small, min_size=6, max_size=6),
+    st.lists(length, min_size=6, max_size=6),
+    st.lists(length, min_size=3, max_size=3),
+)
 def test_an_action_is_the_published_matrix_product(action, target_state, measured_position):
     """T' = Trans(p_m) · [R(a), d] · Trans(−p_m) · T, with the rotation about base axes through the measured position."""
     target = state_to_pose(np.array(target_state))
@@ -81,7 +85,11 @@ def test_an_action_is_the_published_matrix_product(action, target_state, measure
 
 
 @settings(max_examples=50)
-@given(st.lists(small, min_size=6, max_size=6), st.lists(length, min_size=6, max_size=6), st.lists(length, min_size=3, max_size=3))
+@given(
+    st.lists(small, min_size=6, max_size=6),
+    st.lists(length, min_size=6, max_size=6),
+    st.lists(length, min_size=3, max_size=3),
+)
 def test_action_between_inverts_apply_action(action, target_state, measured_position):
     target, measured = state_to_pose(np.array(target_state)), translation(measured_position)
     recovered = action_between(target, apply_action(target, np.array(action), measured), measured)
@@ -116,7 +124,9 @@ def test_rotation_vectors_and_quaternions_keep_their_digits_up_to_half_turns(ang
         vector = rotation_vector(rotation)
         assert np.linalg.norm(vector) == pytest.approx(angle, abs=1e-12)
         # At a half turn an axis and its opposite are the same rotation.
-        assert min(np.abs(vector - angle * axis).max(), np.abs(vector + angle * axis).max() if angle > 3.1 else 1.0) < 1e-8
+        assert (
+            min(np.abs(vector - angle * axis).max(), np.abs(vector + angle * axis).max() if angle > 3.1 else 1.0) < 1e-8
+        )
         quaternion = rotation_to_quaternion(rotation)
         assert quaternion[3] >= 0 and np.linalg.norm(quaternion) == pytest.approx(1.0)
         np.testing.assert_allclose(quaternion_to_rotation(quaternion), rotation, atol=1e-12)

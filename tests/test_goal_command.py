@@ -50,7 +50,9 @@ def test_a_captured_goal_says_what_it_is_and_is_found_again(
 ) -> None:
     assert capture(real_store, "--pose", "0.25", "0.05", "0.2") == 0
     goal = read_goal(home / "goals" / "cup.png")
-    assert (goal.domain, goal.camera, goal.image.shape) == ("real", spec.camera.name, (32, 32, 3)) and (goal.image == PICTURE).all()
+    assert (goal.domain, goal.camera, goal.image.shape) == ("real", spec.camera.name, (32, 32, 3)) and (
+        goal.image == PICTURE
+    ).all()
     assert goal.capture_pose == (0.25, 0.05, 0.2, 0.0, 0.0, 0.0, 1.0)
     assert main(["goal", "show", "cup"]) == 0 and main(["goal", "list"]) == 0
     said = capsys.readouterr().out
@@ -64,7 +66,9 @@ def test_a_goal_is_not_replaced_by_accident(real_store: Path, home: Path, capsys
 
 
 @pytest.mark.parametrize("name", ["../r2", "a b/c", "", "cup.png", "cup\n", "tasse-é"])
-def test_a_goals_name_is_a_name_and_no_path(real_store: Path, home: Path, name: str, capsys: pytest.CaptureFixture) -> None:
+def test_a_goals_name_is_a_name_and_no_path(
+    real_store: Path, home: Path, name: str, capsys: pytest.CaptureFixture
+) -> None:
     assert capture(real_store, name=name) == 1
     assert "made of letters" in capsys.readouterr().err and not home.exists()
 
@@ -91,7 +95,9 @@ def test_a_store_of_the_sim_shows_no_scene_to_make_a_goal_of(
     assert "mqe sim goal --task" in capsys.readouterr().err and not home.exists()
 
 
-def test_a_pose_out_of_reach_is_refused_before_the_arm_moves(real_store: Path, home: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_pose_out_of_reach_is_refused_before_the_arm_moves(
+    real_store: Path, home: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert capture(real_store, "--pose", "1", "0", "0.2") == 1
     assert "does not reach" in capsys.readouterr().err and not (home / "goals").exists()
 
@@ -182,7 +188,9 @@ def test_a_real_arm_is_parked_when_the_goal_is_taken(lab: Lab, home: Path) -> No
     assert read_goal(home / "goals" / "cup.png").domain == "real"
 
 
-def test_without_a_terminal_no_arm_moves(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_without_a_terminal_no_arm_moves(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     for stdin in (io.StringIO("\n"), None):
         monkeypatch.setattr("sys.stdin", stdin)
         assert main(CAPTURE) == 1 and not lab.moved
@@ -194,21 +202,29 @@ def test_before_a_camera_that_shows_nothing_no_arm_moves(lab: Lab, capsys: pytes
     def black() -> Frame:
         return Frame(lab.time, np.zeros((48, 64, 3), np.uint8), "real")
 
-    for shows, reason in ((dead_camera, "stopped delivering"), (lambda: None, "no new image"), (black, "the camera shows no goal: one even")):
+    for shows, reason in (
+        (dead_camera, "stopped delivering"),
+        (lambda: None, "no new image"),
+        (black, "the camera shows no goal: one even"),
+    ):
         lab.shows = shows
         assert main(CAPTURE) == 1 and not lab.moved
         assert reason in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("end", ["end of input", "Ctrl-C", "dead camera", "frozen camera"])
-def test_an_arm_is_parked_where_the_goal_is_given_up(lab: Lab, home: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+def test_an_arm_is_parked_where_the_goal_is_given_up(
+    lab: Lab, home: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
     if end == "end of input":
         monkeypatch.setattr("sys.stdin", terminal(""))
     elif end == "Ctrl-C":
         monkeypatch.setattr(builtins, "input", interrupt)
     else:
         frame = lab.read()
-        monkeypatch.setattr(builtins, "input", lambda _: setattr(lab, "shows", dead_camera if end == "dead camera" else lambda: frame))
+        monkeypatch.setattr(
+            builtins, "input", lambda _: setattr(lab, "shows", dead_camera if end == "dead camera" else lambda: frame)
+        )
     assert main(CAPTURE) == (130 if end == "Ctrl-C" else 1)
     assert lab.moved and lab.asleep and not (home / "goals").exists()
 
@@ -221,7 +237,9 @@ STOPS = {
 
 
 @pytest.mark.parametrize("event", STOPS)
-def test_an_arm_that_stops_on_the_way_stays_and_that_is_said(lab: Lab, event: str, capsys: pytest.CaptureFixture) -> None:
+def test_an_arm_that_stops_on_the_way_stays_and_that_is_said(
+    lab: Lab, event: str, capsys: pytest.CaptureFixture
+) -> None:
     stop, state = STOPS[event]
     lab.at(0.1, lambda: stop(lab))
     assert main(CAPTURE) == (130 if event == "Ctrl-C" else 1)
@@ -230,7 +248,9 @@ def test_an_arm_that_stops_on_the_way_stays_and_that_is_said(lab: Lab, event: st
     assert not lab.asleep
 
 
-def test_ctrl_c_while_it_parks_holds_the_arm(lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_ctrl_c_while_it_parks_holds_the_arm(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setattr(builtins, "input", lambda _: lab.at(0.1, interrupt))
     assert main(CAPTURE) == 130 and not lab.asleep
     said = capsys.readouterr()
@@ -252,7 +272,10 @@ def test_a_file_is_sent_by_its_whole_path_and_a_name_as_it_is(tmp_path: Path, mo
     (tmp_path / "cup.png").touch()
     main(["goal", "send", "cup.png", "--timeout", "30"])
     main(["goal", "send", "cup"])
-    assert sent == [("mqe_bringup.operate", "send", str(tmp_path / "cup.png"), "30.0"), ("mqe_bringup.operate", "send", "cup", "120.0")]
+    assert sent == [
+        ("mqe_bringup.operate", "send", str(tmp_path / "cup.png"), "30.0"),
+        ("mqe_bringup.operate", "send", "cup", "120.0"),
+    ]
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf"])

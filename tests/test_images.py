@@ -61,18 +61,20 @@ def test_raw_rows_of_every_encoding_are_read_as_rgb_and_must_fit():
     for encoding, pixels in packed.items():
         rows = np.pad(pixels.reshape(3, -1), ((0, 0), (0, 5)))
         assert np.array_equal(images.unpack(3, 4, encoding, rows.shape[1], rows.tobytes()), image)
-    for height, step, length, encoding in ((3, 12, 35, "rgb8"), (3, 11, 33, "rgb8"), (0, 12, 0, "rgb8"), (3, 12, 36, "rgba8"), (3, 12, 36, "mono8")):
+    for height, step, length, encoding in (
+        (3, 12, 35, "rgb8"),
+        (3, 11, 33, "rgb8"),
+        (0, 12, 0, "rgb8"),
+        (3, 12, 36, "rgba8"),
+        (3, 12, 36, "mono8"),
+    ):
         with pytest.raises(ValueError, match="image"):
             images.unpack(height, 4, encoding, step, bytes(length))
 
 
 def test_jpeg_quality_is_honoured():
     image = _scene(48, 64)
-    assert (
-        len(images.encode_jpeg(image, quality=30))
-        < len(images.encode_jpeg(image))
-        < len(images.encode_png(image))
-    )
+    assert len(images.encode_jpeg(image, quality=30)) < len(images.encode_jpeg(image)) < len(images.encode_png(image))
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (64, 48), (15, 21)])
@@ -81,9 +83,7 @@ def test_squash_resize_is_antialiased_lanczos_over_the_whole_frame(shape):
     resized = images.squash_resize(image, 16)
     assert resized.shape == (16, 16, 3) and resized.dtype == np.uint8
     expected = np.clip(_slow_lanczos(image, 16), 0, 255)
-    assert (
-        np.abs(resized.astype(float) - expected).max() <= 1.01
-    )  # fixed-point weights and one rounding per pass
+    assert np.abs(resized.astype(float) - expected).max() <= 1.01  # fixed-point weights and one rounding per pass
 
 
 def test_squash_resize_keeps_an_image_of_the_right_size_and_its_input():

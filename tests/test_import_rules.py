@@ -165,9 +165,7 @@ def test_nothing_imports_the_tests() -> None:
 def loaded_by(statement: str) -> set[str]:
     """Top-level packages in a fresh interpreter after `statement`."""
     code = f"{statement}\nimport sys\nprint(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     return set(done.stdout.split())
 
 

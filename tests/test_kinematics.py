@@ -42,7 +42,10 @@ def test_forward_kinematics_reproduces_the_golden_poses(name):
 
 @pytest.mark.parametrize(
     ("xyz", "joints"),
-    [((0.3, 0, 0.15), [0, 0.02201, 0.18310, 0, 1.36568, 0]), ((0.2, 0.1, 0.1), [0.4636, -0.2057, 0.6478, 0, 1.1287, 0.4636])],
+    [
+        ((0.3, 0, 0.15), [0, 0.02201, 0.18310, 0, 1.36568, 0]),
+        ((0.2, 0.1, 0.1), [0.4636, -0.2057, 0.6478, 0, 1.1287, 0.4636]),
+    ],
 )
 def test_inverse_kinematics_reproduces_the_golden_joints(xyz, joints):
     solved = inverse_kinematics(SPEC, state_to_pose([*xyz, 0, 0, 0]), SPEC.neutral_joints)
@@ -79,7 +82,8 @@ def test_a_thousand_random_targets_are_reached(seeds):
         reached = forward_kinematics(SPEC, found)
         assert ((found >= SPEC.joint_lower) & (found <= SPEC.joint_upper)).all()
         solved += bool(
-            np.linalg.norm(reached[:3, 3] - target[:3, 3]) < 1e-3 and rotation_angle(reached[:3, :3], target[:3, :3]) < 1e-3
+            np.linalg.norm(reached[:3, 3] - target[:3, 3]) < 1e-3
+            and rotation_angle(reached[:3, :3], target[:3, :3]) < 1e-3
         )
     assert solved >= 995
     # 0.3 ms on a 2.6 GHz core; the bound is the promise, the margin is for machines that do other work beside the tests.

@@ -14,7 +14,9 @@ SAMPLE = Path(os.environ.get("MQE_BRIDGE_SAMPLE") or Path(__file__).parents[1] /
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason=f"no BridgeData sample at {SAMPLE}; name its folder in MQE_BRIDGE_SAMPLE")
+@pytest.mark.skipif(
+    not SAMPLE.is_dir(), reason=f"no BridgeData sample at {SAMPLE}; name its folder in MQE_BRIDGE_SAMPLE"
+)
 def test_the_sample_becomes_a_policy_that_drives_the_mock_and_the_sim(tmp_path, capsys):
     store, run = tmp_path / "store", tmp_path / "run"
     assert main(["data", "import", str(SAMPLE), "--out", str(store), "--image-size", "64"]) == 0
@@ -23,7 +25,19 @@ def test_the_sample_becomes_a_policy_that_drives_the_mock_and_the_sim(tmp_path, 
     info = json.loads(capsys.readouterr().out)
     assert info["episodes"] == 25 and info["frames"] == 250 and info["skipped"] == []
 
-    train = ["train", "--data", str(store), "--out", str(run), "--config", "bridge_cpu", "--steps", "200", "--batch-size", "32"]
+    train = [
+        "train",
+        "--data",
+        str(store),
+        "--out",
+        str(run),
+        "--config",
+        "bridge_cpu",
+        "--steps",
+        "200",
+        "--batch-size",
+        "32",
+    ]
     assert main([*train, "--set", "augment_padding=3"]) == 0
     real, sim = tmp_path / "real.onnx", tmp_path / "sim.onnx"
     assert main(["export", str(run), "--out", str(real)]) == 0

@@ -82,9 +82,7 @@ def test_a_malicious_pickle_does_not_execute(tmp_path, protocol):
         with pytest.raises(ValueError, match="only arrays and plain containers"):
             safe_pickle.loads(contents)
         assert not any(tmp_path.iterdir())
-    pickle.loads(
-        pickle.dumps(attacks[3], protocol=protocol)
-    ).close()  # the attack is real: plain pickle runs it
+    pickle.loads(pickle.dumps(attacks[3], protocol=protocol)).close()  # the attack is real: plain pickle runs it
     assert marker.exists()
 
 

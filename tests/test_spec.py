@@ -94,7 +94,11 @@ def test_a_missing_key_is_named(tmp_path, content):
         (("gripper", "closed_m"), 0.05, r"gripper\.closed_m: must be below open_m"),
         (("gripper", "closed_m"), -1.0, r"gripper\.closed_m: must not be below travel_lower_m"),
         (("camera", "look_direction"), [0, 0, -1], r"camera\.look_direction: must not be vertical"),
-        (("links", "base", "inertia_kg_m2"), [-1, 1, 1, 0, 0, 0], r"links\.base\.inertia_kg_m2: must be positive definite"),
+        (
+            ("links", "base", "inertia_kg_m2"),
+            [-1, 1, 1, 0, 0, 0],
+            r"links\.base\.inertia_kg_m2: must be positive definite",
+        ),
         (("joint_friction",), -0.1, r"joint_friction: must not be negative"),
         (("neutral_rad",), [9, 0, 0, 0, 0, 0], r"neutral_rad: outside the joint limits at joint 0"),
         (("joints",), [], r"joints: expected a list"),
@@ -137,5 +141,8 @@ def test_a_table_that_the_arm_cannot_stand_at_is_refused(height: float) -> None:
 
 def test_a_robot_file_that_is_not_there_is_named_with_where_it_was_looked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=f"no robot file {tmp_path}/widowx250s.yaml; give .* the name of a shipped one: widowx250s"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=f"no robot file {tmp_path}/widowx250s.yaml; give .* the name of a shipped one: widowx250s",
+    ):
         load_robot_spec("widowx250s.yaml")

@@ -13,8 +13,17 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mqe compare`."""
-    parser.add_argument("--a", nargs="+", type=Path, required=True, metavar="RESULT", help="results of the first policy")
-    parser.add_argument("--b", nargs="+", type=Path, required=True, metavar="RESULT", help="results of the second, for the same tasks and scenes")
+    parser.add_argument(
+        "--a", nargs="+", type=Path, required=True, metavar="RESULT", help="results of the first policy"
+    )
+    parser.add_argument(
+        "--b",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="RESULT",
+        help="results of the second, for the same tasks and scenes",
+    )
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
 
 
@@ -46,11 +55,19 @@ def compare(first: list[Path], second: list[Path]) -> dict[str, object]:
     for task in a:
         scenes = sorted(a[task])
         if scenes != sorted(b[task]):
-            raise ValueError(f"{task}: the two sides were evaluated in different scenes; use the same --seed and --episodes")
+            raise ValueError(
+                f"{task}: the two sides were evaluated in different scenes; use the same --seed and --episodes"
+            )
         scores = np.array([[side[task][scene] for scene in scenes] for side in (a, b)])
         groups.append(scores[0] - scores[1])
         difference, interval = paired_difference(groups[-1:])
-        tasks[task] = {"scenes": len(scenes), "a": scores[0].mean(), "b": scores[1].mean(), "difference": difference, "ci95": list(interval)}
+        tasks[task] = {
+            "scenes": len(scenes),
+            "a": scores[0].mean(),
+            "b": scores[1].mean(),
+            "difference": difference,
+            "ci95": list(interval),
+        }
     difference, interval = paired_difference(groups)
     return {"difference": difference, "ci95": list(interval), "tasks": tasks}
 

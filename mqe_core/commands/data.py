@@ -17,12 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mqe data`."""
     actions = parser.add_subparsers(dest="data_command", required=True, metavar="ACTION")
     importing = actions.add_parser("import", help="read a data set into a new store")
-    importing.add_argument(
-        "source", metavar="SRC", type=Path, help="folder of the data set (or one TFRecord shard)"
-    )
-    importing.add_argument(
-        "--out", metavar="STORE", type=Path, required=True, help="folder of the store to make"
-    )
+    importing.add_argument("source", metavar="SRC", type=Path, help="folder of the data set (or one TFRecord shard)")
+    importing.add_argument("--out", metavar="STORE", type=Path, required=True, help="folder of the store to make")
     importing.add_argument(
         "--format",
         choices=["auto", "rlds", "bridge-raw", "ros-bag"],
@@ -42,9 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="replace the store at STORE, once the new one is complete"
     )
     merging = actions.add_parser("merge", help="several stores become one")
-    merging.add_argument("stores", metavar="STORE", type=Path, nargs="+", help="stores of one image size and domain, in the order of their episodes")
+    merging.add_argument(
+        "stores",
+        metavar="STORE",
+        type=Path,
+        nargs="+",
+        help="stores of one image size and domain, in the order of their episodes",
+    )
     merging.add_argument("--out", metavar="STORE", type=Path, required=True, help="folder of the store to make")
-    merging.add_argument("--force", action="store_true", help="replace the store at --out, once the new one is complete")
+    merging.add_argument(
+        "--force", action="store_true", help="replace the store at --out, once the new one is complete"
+    )
     info = actions.add_parser("info", help="what a store holds")
     info.add_argument("store", metavar="STORE", type=Path)
     info.add_argument("--json", action="store_true", help="as JSON")
@@ -82,7 +86,9 @@ def _merge(args: argparse.Namespace) -> int:
     from mqe_core.data.episode_store import EpisodeStore
     from mqe_core.data.merge import merge_stores
 
-    store = merge_stores([EpisodeStore.open(path) for path in args.stores], args.out, overwrite=args.force, progress=True)
+    store = merge_stores(
+        [EpisodeStore.open(path) for path in args.stores], args.out, overwrite=args.force, progress=True
+    )
     sys.stdout.write(_describe(summarize(store)) + "\n")
     return 0
 
@@ -109,9 +115,7 @@ def summarize(store) -> dict:
         "episodes": store.num_episodes,
         "frames": store.num_frames,
         "cameras": list(store.cameras),
-        "episodes_per_camera": {
-            str(c): int(store.has_image(c)[store.episode_starts].sum()) for c in store.cameras
-        },
+        "episodes_per_camera": {str(c): int(store.has_image(c)[store.episode_starts].sum()) for c in store.cameras},
         "labelled_episodes": sum(bool(lines) for lines in store.languages),
         "image_size": store.image_size,
         "resize_rule": store.metadata["resize_rule"],
@@ -124,9 +128,7 @@ def summarize(store) -> dict:
 
 
 def _describe(summary: dict) -> str:
-    cameras = (
-        ", ".join(f"{c} ({count} episodes)" for c, count in summary["episodes_per_camera"].items()) or "none"
-    )
+    cameras = ", ".join(f"{c} ({count} episodes)" for c, count in summary["episodes_per_camera"].items()) or "none"
     lines = [
         f"{summary['path']}: {summary['episodes']} episodes, {summary['frames']} frames",
         f"  source       {summary['source']} ({summary['format']})",

@@ -13,7 +13,9 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--policy", metavar="FILE", type=Path, help="the .onnx file (default: the one that mqe up takes)")
+    parser.add_argument(
+        "--policy", metavar="FILE", type=Path, help="the .onnx file (default: the one that mqe up takes)"
+    )
     parser.add_argument("--camera", metavar="DEVICE", help="a video device to read from, such as 0 or /dev/video0")
     parser.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -40,5 +42,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     bad = sum(finding.level == FAIL for finding in findings)
     if not args.json:
-        print(f"{bad} to fix, {sum(finding.level not in (OK, FAIL) for finding in findings)} to know, {len(findings)} looked at")
+        print(
+            f"{bad} to fix, {sum(finding.level not in (OK, FAIL) for finding in findings)} to know, {len(findings)} looked at"
+        )
     return 1 if bad else 0

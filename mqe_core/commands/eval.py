@@ -25,11 +25,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", default="sim", help="simulator (default: %(default)s)")
     parser.add_argument(
-        "--randomise", metavar="NAMES", default="", help="what else differs between scenes, comma-separated; see `mqe sim collect --help`"
+        "--randomise",
+        metavar="NAMES",
+        default="",
+        help="what else differs between scenes, comma-separated; see `mqe sim collect --help`",
     )
-    parser.add_argument("--only-stage", metavar="N", type=int, help="play this stage of the task alone, from 1, those before it done already")
+    parser.add_argument(
+        "--only-stage",
+        metavar="N",
+        type=int,
+        help="play this stage of the task alone, from 1, those before it done already",
+    )
     parser.add_argument("--robot", default="widowx250s", help="robot spec, a name (default: %(default)s)")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="also write result.json, episodes.csv, a figure of steps_to_goal and a film")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="also write result.json, episodes.csv, a figure of steps_to_goal and a film",
+    )
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
 
 

@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", metavar="STORE", type=Path, help="the store it was trained on, where it has moved since"
     )
     parser.add_argument(
-        "--held-out", metavar="STORE", type=Path, help="measure thresholds on these, which no training saw (default: what the run held out)"
+        "--held-out",
+        metavar="STORE",
+        type=Path,
+        help="measure thresholds on these, which no training saw (default: what the run held out)",
     )
 
 
@@ -43,7 +46,13 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--out {args.out}: a policy file ends in .onnx")
     spec = load_robot_spec(args.robot)
     bundle = export_run(
-        args.run_folder, args.out, spec, domain=args.domain, checkpoint=args.checkpoint, data=args.data, held_out=args.held_out
+        args.run_folder,
+        args.out,
+        spec,
+        domain=args.domain,
+        checkpoint=args.checkpoint,
+        data=args.data,
+        held_out=args.held_out,
     )
     contract = bundle.contract
     print(

@@ -36,12 +36,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="goal_command", required=True, metavar="ACTION")
     capture = actions.add_parser("capture", help="take a goal image")
     capture.add_argument("name", metavar="NAME", help="of the goal, letters, digits, - and _: NAME.png and NAME.yaml")
-    capture.add_argument("--backend", choices=("hardware", "mock"), default="hardware", help="whose arm (default: %(default)s)")
-    capture.add_argument("--camera", metavar="DEVICE", required=True, help="video device, such as /dev/video0 or 0; with mock an episode store")
     capture.add_argument(
-        "--pose", nargs=3, type=float, default=_CAPTURE_M, metavar=("X", "Y", "Z"), help="where the hand waits, m (default: 0.3 0 0.15)"
+        "--backend", choices=("hardware", "mock"), default="hardware", help="whose arm (default: %(default)s)"
     )
-    capture.add_argument("--table-height", type=float, metavar="M", help="hardware: as in the launch (default: table_height_m in ~/.mqe/config.yaml)")
+    capture.add_argument(
+        "--camera",
+        metavar="DEVICE",
+        required=True,
+        help="video device, such as /dev/video0 or 0; with mock an episode store",
+    )
+    capture.add_argument(
+        "--pose",
+        nargs=3,
+        type=float,
+        default=_CAPTURE_M,
+        metavar=("X", "Y", "Z"),
+        help="where the hand waits, m (default: 0.3 0 0.15)",
+    )
+    capture.add_argument(
+        "--table-height",
+        type=float,
+        metavar="M",
+        help="hardware: as in the launch (default: table_height_m in ~/.mqe/config.yaml)",
+    )
     capture.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
     capture.add_argument("--out", type=Path, metavar="DIR", help="folder (default: ~/.mqe/goals)")
     capture.add_argument("--force", action="store_true", help="replace a goal of that name, or hide a shipped one")
@@ -50,8 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="what a goal is")
     show.add_argument("name", metavar="NAME")
     send = actions.add_parser("send", help="have a running graph (mqe up) pursue a goal, in place of the one in force")
-    send.add_argument("goal", metavar="NAME|FILE", help="a goal's name (mqe goal list), or a PNG with its YAML beside it")
-    send.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds until it ends as timeout (default: %(default)g)")
+    send.add_argument(
+        "goal", metavar="NAME|FILE", help="a goal's name (mqe goal list), or a PNG with its YAML beside it"
+    )
+    send.add_argument(
+        "--timeout",
+        type=float,
+        default=120.0,
+        metavar="S",
+        help="seconds until it ends as timeout (default: %(default)g)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,22 +102,32 @@ def _capture(args: argparse.Namespace) -> int:
     if path.exists() and not args.force:
         raise ValueError(f"{path} exists already; choose another name, or replace it with --force")
     if folder.resolve() == own.resolve() and any((other / path.name).exists() for other in shipped) and not args.force:
-        raise ValueError(f"{args.name} is a goal that comes with this project, which yours would hide; choose another name, or hide it with --force")
+        raise ValueError(
+            f"{args.name} is a goal that comes with this project, which yours would hide; choose another name, or hide it with --force"
+        )
     spec = load_robot_spec(args.robot)
     if args.backend == "hardware":
         spec = with_table_height(spec, measured_table_height(args.table_height))
     elif args.table_height is not None:
         raise ValueError("--table-height belongs to --backend hardware")
     if not (args.yes or (sys.stdin is not None and sys.stdin.isatty())):
-        raise ValueError("there is no terminal on which to press Enter when the scene is arranged; arrange it before, and give --yes")
+        raise ValueError(
+            "there is no terminal on which to press Enter when the scene is arranged; arrange it before, and give --yes"
+        )
     state = [*args.pose, 0.0, 0.0, 0.0, 1.0]
     joints = inverse_kinematics(spec, state_to_pose(np.array(state)), spec.neutral_joints)
     if joints is None:
         raise ValueError(f"the arm does not reach {args.pose} with its tool straight down; choose another --pose")
     clock = MonotonicClock()
-    camera = make_camera("opencv", spec, clock=clock, device=args.camera) if args.backend == "hardware" else _replay(spec, clock, args.camera)
+    camera = (
+        make_camera("opencv", spec, clock=clock, device=args.camera)
+        if args.backend == "hardware"
+        else _replay(spec, clock, args.camera)
+    )
     try:
-        require_picture(_new_image(camera, clock, clock.now()).image, "the camera")  # one that shows nothing is found before the arm moves
+        require_picture(
+            _new_image(camera, clock, clock.now()).image, "the camera"
+        )  # one that shows nothing is found before the arm moves
         robot = make_robot(args.backend, spec, clock=clock)
         side = ArmSide(robot, clock)
         try:
@@ -101,7 +136,10 @@ def _capture(args: argparse.Namespace) -> int:
                 _wait_for_enter()
             frame = _new_image(camera, clock, clock.now() + _SETTLE_S)
             goal = write_goal(path, frame.image, camera=spec.camera.name, domain=frame.domain, capture_pose=state)
-            print(f"{goal.path}: {frame.image.shape[1]}x{frame.image.shape[0]}, {goal.domain}; look at it, then: goal:={args.name}", flush=True)
+            print(
+                f"{goal.path}: {frame.image.shape[1]}x{frame.image.shape[0]}, {goal.domain}; look at it, then: goal:={args.name}",
+                flush=True,
+            )
         finally:
             try:
                 if args.backend == "hardware":
@@ -187,7 +225,10 @@ def _list(_: argparse.Namespace) -> int:
             hides = first.setdefault(path.name, path)
             try:
                 goal = read_goal(path)
-                print(f"{goal.name:24} {goal.domain:5} {goal.task or '':16} {path}" + ("" if hides == path else f" (hidden by {hides})"))
+                print(
+                    f"{goal.name:24} {goal.domain:5} {goal.task or '':16} {path}"
+                    + ("" if hides == path else f" (hidden by {hides})")
+                )
             except (ValueError, FileNotFoundError) as error:
                 sys.stderr.write(f"{error}\n")
     return 0
@@ -200,7 +241,9 @@ def _show(args: argparse.Namespace) -> int:
     goal = read_goal(find_goal(args.name, goal_folders()))
     x, y, z, roll, pitch, yaw, gripper = goal.capture_pose
     print(f"{goal.path}: {goal.image.shape[1]}x{goal.image.shape[0]} pixels, {goal.domain}, camera {goal.camera}")
-    print(f"taken with the hand at ({x:.3f}, {y:.3f}, {z:.3f}) m, ({roll:.2f}, {pitch:.2f}, {yaw:.2f}) rad, gripper {gripper:g}")
+    print(
+        f"taken with the hand at ({x:.3f}, {y:.3f}, {z:.3f}) m, ({roll:.2f}, {pitch:.2f}, {yaw:.2f}) rad, gripper {gripper:g}"
+    )
     if goal.task is not None:
         print(f"scene: {goal.task}, seed {goal.seed}")
     return 0

@@ -94,7 +94,10 @@ def _overall(judged: list[dict], compared: dict[str, _Compared]) -> dict:
     import numpy as np
 
     sizes = np.abs([difference for session in compared.values() for difference in session.differences])
-    total = {key: sum(session[key] for session in judged) for key in ("commands", "without_image_or_goal", "goal_untold", "beyond_tolerance")}
+    total = {
+        key: sum(session[key] for session in judged)
+        for key in ("commands", "without_image_or_goal", "goal_untold", "beyond_tolerance")
+    }
     return {
         **total,
         "same_policy": all(session["same_policy"] is True for session in judged),

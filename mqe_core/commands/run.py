@@ -24,9 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--goal",
         help="goal image with its YAML: a path, or a name in ~/.mqe/goals (default: the scene's, episode's)",
     )
-    parser.add_argument(
-        "--seconds", type=float, help="how long (default: the task's length, or the episode's)"
-    )
+    parser.add_argument("--seconds", type=float, help="how long (default: the task's length, or the episode's)")
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -34,16 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write frames, a table of steps and a summary to this new folder",
     )
     parser.add_argument("--robot", default="widowx250s", help="robot spec (default: %(default)s)")
-    parser.add_argument(
-        "--threads", type=int, default=1, help="cores for one inference (default: %(default)s)"
-    )
+    parser.add_argument("--threads", type=int, default=1, help="cores for one inference (default: %(default)s)")
     sim = parser.add_argument_group("sim")
     sim.add_argument("--task", help="task of the scene (default: the goal's, else place1)")
     sim.add_argument("--seed", type=int, help="the scene (default: the goal's, else 0)")
     mock = parser.add_argument_group("mock")
-    mock.add_argument(
-        "--episodes", metavar="STORE", type=Path, help="episode store whose frames the camera shows"
-    )
+    mock.add_argument("--episodes", metavar="STORE", type=Path, help="episode store whose frames the camera shows")
     mock.add_argument("--episode", type=int, help="which of its episodes (default: 0)")
     mock.add_argument(
         "--domain", choices=("sim", "real"), help="what those frames show (default: what the store states)"
@@ -52,7 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bridge.add_argument("--host", help="where the server runs")
     bridge.add_argument("--port", type=int, help="its port (default: 5556)")
     bridge.add_argument("--camera-topic", help="the camera it is initialised with (default: /blue/image_raw)")
-    bridge.add_argument("--table-height", type=float, metavar="M", help="as in the launch (default: table_height_m in ~/.mqe/config.yaml)")
+    bridge.add_argument(
+        "--table-height",
+        type=float,
+        metavar="M",
+        help="as in the launch (default: table_height_m in ~/.mqe/config.yaml)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
         if args.out is not None:
             recorder = RunRecorder(args.out, rig.goal)
         report = RunReport(spec, loop, robot, recorder)
-        if rig.start is not None:  # a real arm moves from here on: nothing is refused any more that could have been before
+        if (
+            rig.start is not None
+        ):  # a real arm moves from here on: nothing is refused any more that could have been before
             rig.start()
         loop.run(steps, report.note)
         score = rig.score() if rig.score is not None else None

@@ -15,10 +15,14 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", metavar="FILE", type=Path, help="the .onnx file")
-    parser.add_argument("--bind", metavar="ADDRESS", default="tcp://127.0.0.1:5557", help="where to listen (default: %(default)s)")
+    parser.add_argument(
+        "--bind", metavar="ADDRESS", default="tcp://127.0.0.1:5557", help="where to listen (default: %(default)s)"
+    )
     parser.add_argument("--keys", metavar="DIR", type=Path, help="folder of the keys (default: ~/.mqe/keys)")
     parser.add_argument("--make-keys", action="store_true", help="make the keys, say where they lie, and end")
-    parser.add_argument("--without-keys", action="store_true", help="let anybody in; only on an address of this machine")
+    parser.add_argument(
+        "--without-keys", action="store_true", help="let anybody in; only on an address of this machine"
+    )
     parser.add_argument("--threads", type=int, default=1, help="cores for one inference (default: %(default)s)")
 
 
@@ -35,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     if args.make_keys:
         for path in make_keys(keys):
             print(path)
-        print(f"copy server.key and client.key_secret into ~/.mqe/keys on the robot's computer; {keys}/server.key_secret stays here")
+        print(
+            f"copy server.key and client.key_secret into ~/.mqe/keys on the robot's computer; {keys}/server.key_secret stays here"
+        )
         return 0
     if args.policy is None:
         raise ValueError("--policy FILE is needed: the .onnx file to serve")
@@ -57,5 +63,9 @@ def run(args: argparse.Namespace) -> int:
         server.serve(lambda: stopping)
     finally:
         server.close()
-    sys.stderr.write("mqe serve: " + (", ".join(f"{count} {name}" for name, count in sorted(server.counts.items())) or "no request") + "\n")
+    sys.stderr.write(
+        "mqe serve: "
+        + (", ".join(f"{count} {name}" for name, count in sorted(server.counts.items())) or "no request")
+        + "\n"
+    )
     return 0

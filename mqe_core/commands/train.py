@@ -14,18 +14,34 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, help="episode store, made by `mqe data import` (with --resume: default as before)")
+    parser.add_argument(
+        "--data", type=Path, help="episode store, made by `mqe data import` (with --resume: default as before)"
+    )
     parser.add_argument("--out", type=Path, help="run folder to create: checkpoints, metrics.csv, TensorBoard curves")
     parser.add_argument("--agent", help="algorithm: mqe, or the baselines gcbc, gciql, tra (default: mqe)")
     parser.add_argument("--steps", type=int, help="updates in total")
     parser.add_argument("--batch-size", type=int, help="rows per update")
     parser.add_argument("--seed", type=int, help="seed of weights, sampling and augmentation")
     presets = "sim_pixels (64-pixel images of the sim), sim_encoder, sim_encoder_gpu, sim_features (encoder first, then any agent on it), bridge_cpu"
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"YAML file of keys (those of other agents are skipped), or a preset: {presets}")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one key; may be repeated")
-    parser.add_argument("--init", type=Path, metavar="RUN", help="begin with the weights and the action scale of this run, to go on with other data")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"YAML file of keys (those of other agents are skipped), or a preset: {presets}",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override one key; may be repeated"
+    )
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="RUN",
+        help="begin with the weights and the action scale of this run, to go on with other data",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; only --steps may change")
-    parser.add_argument("--show-config", action="store_true", help="print the resulting configuration with meanings, and stop")
+    parser.add_argument(
+        "--show-config", action="store_true", help="print the resulting configuration with meanings, and stop"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
         config = make_config({**stored, **values})
         changed = {name for name, value in configuration.as_values(config).items() if value != stored[name]} - {"steps"}
         if changed:
-            raise ValueError(f"--resume continues with the run's own configuration; {', '.join(sorted(changed))} cannot change")
+            raise ValueError(
+                f"--resume continues with the run's own configuration; {', '.join(sorted(changed))} cannot change"
+            )
         data = data or Path(read_metadata(args.out)["data"]["path"])
     else:
         config = make_config(values)

@@ -55,7 +55,5 @@ def workspace_environment() -> dict[str, str]:
     )
     environment = dict(entry.split("=", 1) for entry in done.stdout.decode().split("\0") if "=" in entry)
     if done.returncode != 0 or "AMENT_PREFIX_PATH" not in environment:
-        raise RuntimeError(
-            f"{setup} cannot be sourced: {done.stderr.decode().strip()}; build it again (make setup)"
-        )
+        raise RuntimeError(f"{setup} cannot be sourced: {done.stderr.decode().strip()}; build it again (make setup)")
     return environment

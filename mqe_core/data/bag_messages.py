@@ -57,7 +57,10 @@ def messages(file: Path, topics: Sequence[str]) -> Iterator[Received]:
     with file.open("rb") as stream:
         try:
             for record in StreamReader(stream, validate_crcs=True, record_size_limit=size).records:
-                if isinstance(record, (Schema, Channel)) and described.setdefault((type(record), record.id), record) != record:
+                if (
+                    isinstance(record, (Schema, Channel))
+                    and described.setdefault((type(record), record.id), record) != record
+                ):
                     raise ValueError(f"two descriptions of {type(record).__name__.lower()} {record.id}")
                 if isinstance(record, Statistics):
                     stated_counts = Counter(record.channel_message_counts)
@@ -68,12 +71,16 @@ def messages(file: Path, topics: Sequence[str]) -> Iterator[Received]:
                 if channel.topic not in topics:
                     continue
                 if channel.id not in decoders:
-                    decoders[channel.id] = factory.decoder_for(channel.message_encoding, described[Schema, channel.schema_id])
+                    decoders[channel.id] = factory.decoder_for(
+                        channel.message_encoding, described[Schema, channel.schema_id]
+                    )
                 yield Received(1e-9 * record.log_time, channel.topic, decoders[channel.id](record.data))
         except Exception as error:  # whatever the parsers raise on bytes that are none of theirs
             raise IncompleteBagError(_where_it_ends(stream.tell(), size, error)) from error
     if stated_counts not in (None, counts):
-        raise IncompleteBagError(f"damaged: {sum(counts.values())} messages can be read, {sum(stated_counts.values())} were written")
+        raise IncompleteBagError(
+            f"damaged: {sum(counts.values())} messages can be read, {sum(stated_counts.values())} were written"
+        )
 
 
 def _where_it_ends(byte: int, size: int, error: Exception) -> str:

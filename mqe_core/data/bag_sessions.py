@@ -21,7 +21,9 @@ import numpy as np
 
 from mqe_core.data.bag_messages import IncompleteBagError, NewestImages, Stamp, messages, pixels, stamp
 
-_TOGETHER_S = 1.0  # a goal's image and its session's first status, with the time in which a recorder discovers their topics
+_TOGETHER_S = (
+    1.0  # a goal's image and its session's first status, with the time in which a recorder discovers their topics
+)
 _REPEATED_S = 0.5  # the sequence in /diagnostics and in a status; a status comes every 0.2 s
 
 
@@ -51,14 +53,20 @@ class Sessions:
         self.goal_names: dict[str, list[str]] = {}  # by session, as /policy/status names them
         self.incomplete: dict[Path, str] = {}  # the files that give less than was recorded, and why
         self._seen: dict[str, list[float]] = {}  # first and last message
-        self._began: dict[str, list[tuple[float, float]]] = defaultdict(list)  # to exist or to pursue a goal: received and stamped, s
+        self._began: dict[str, list[tuple[float, float]]] = defaultdict(
+            list
+        )  # to exist or to pursue a goal: received and stamped, s
         self._pursued: dict[str, str | None] = {}  # the goal's name now; None: no goal
-        self._said: dict[tuple[int, str], list[tuple[float, str]]] = defaultdict(list)  # (sequence, latency): when, by whom
+        self._said: dict[tuple[int, str], list[tuple[float, str]]] = defaultdict(
+            list
+        )  # (sequence, latency): when, by whom
         self._stated: list[tuple[float, dict[str, str]]] = []  # in /diagnostics, by a policy node
         shown: dict[tuple[Stamp, bytes], _Shown] = {}  # the same image may come again, as the next bag begins with it
         for file in files:
             try:
-                for time, topic, message in messages(file, ("/goal/image", "/policy/command", "/policy/status", "/diagnostics")):
+                for time, topic, message in messages(
+                    file, ("/goal/image", "/policy/command", "/policy/status", "/diagnostics")
+                ):
                     self._take(time, topic, message, shown)
             except IncompleteBagError as error:
                 self.incomplete[file] = str(error)
@@ -146,12 +154,16 @@ class Sessions:
 
     def _around(self, time: float) -> list[str]:
         """Those that are heard before and after; else the next one that comes up."""
-        around = [name for name, (first, last) in self._seen.items() if first - _TOGETHER_S <= time <= last + _TOGETHER_S]
+        around = [
+            name for name, (first, last) in self._seen.items() if first - _TOGETHER_S <= time <= last + _TOGETHER_S
+        ]
         return around or [name for name, (first, _) in self._seen.items() if first > time][:1]
 
     def _beginners(self, sessions: Iterable[str], time: float) -> list[tuple[float, str]]:
         """(stamp, session) of those that began at about that time, in their order."""
-        moments = {name: [stamped for got, stamped in self._began[name] if abs(got - time) <= _TOGETHER_S] for name in sessions}
+        moments = {
+            name: [stamped for got, stamped in self._began[name] if abs(got - time) <= _TOGETHER_S] for name in sessions
+        }
         return sorted((max(stamps), name) for name, stamps in moments.items() if stamps)
 
 
@@ -169,7 +181,9 @@ def _seconds(message) -> float:
 
 
 def _distinct(images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    return [image for k, image in enumerate(images) if not any(np.array_equal(image, earlier) for earlier in images[:k])]
+    return [
+        image for k, image in enumerate(images) if not any(np.array_equal(image, earlier) for earlier in images[:k])
+    ]
 
 
 def recorded_decisions(files: Sequence[Path], sessions: Sessions) -> Iterator[Decision]:
@@ -183,4 +197,6 @@ def recorded_decisions(files: Sequence[Path], sessions: Sessions) -> Iterator[De
                     continue
                 image = images.taken_at(message.observation_stamp)
                 goals = sessions.goals_at(message.session, time)
-                yield Decision(message.session, np.array(message.action), None if image is None else pixels(image), goals)
+                yield Decision(
+                    message.session, np.array(message.action), None if image is None else pixels(image), goals
+                )

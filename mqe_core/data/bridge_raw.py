@@ -63,18 +63,14 @@ class BridgeRawSource:
         folders = dict.fromkeys(folder for _, folder in self._trajectories)
         shifts = {folder: _needs_latency_shift(folder) for folder in folders}
         for trajectory, folder in self._trajectories:
-            name = (
-                trajectory.relative_to(self.root).as_posix() if trajectory != self.root else trajectory.name
-            )
+            name = trajectory.relative_to(self.root).as_posix() if trajectory != self.root else trajectory.name
             yield EpisodeTask(name, partial(load_trajectory, trajectory, name, shifts[folder]))
 
     def domain(self) -> str:
         """The `domain` that collection_metadata.json states; the real robot's states none: "real"."""
         domains = {_folder_domain(folder) for folder in {folder for _, folder in self._trajectories}}
         if len(domains) > 1:
-            raise ValueError(
-                f"{self.root} mixes the domains {sorted(domains)}; import them into stores of their own"
-            )
+            raise ValueError(f"{self.root} mixes the domains {sorted(domains)}; import them into stores of their own")
         return domains.pop() if domains else "real"
 
 
@@ -117,14 +113,9 @@ def load_trajectory(folder: Path, name: str, latency_shift: bool) -> Episode:
 
 
 def _find_trajectories(folder: Path) -> list[Path]:
-    groups = [
-        group for group in (folder / "raw").iterdir() if group.is_dir() and _GROUP.fullmatch(group.name)
-    ]
+    groups = [group for group in (folder / "raw").iterdir() if group.is_dir() and _GROUP.fullmatch(group.name)]
     trajectories = [
-        path
-        for group in groups
-        for path in group.iterdir()
-        if path.is_dir() and _TRAJECTORY.fullmatch(path.name)
+        path for group in groups for path in group.iterdir() if path.is_dir() and _TRAJECTORY.fullmatch(path.name)
     ]
     return sorted(trajectories, key=lambda path: natural_key(path.as_posix()))
 
@@ -162,19 +153,14 @@ def _read_states(file: Path) -> np.ndarray:
     for key in ("full_state", "state"):
         if key in observations:
             return _as_array(observations[key], f"{file.name} {key}")
-    raise ValueError(
-        f"{file.name}: expected full_state or state, got the keys {sorted(map(str, observations))}"
-    )
+    raise ValueError(f"{file.name}: expected full_state or state, got the keys {sorted(map(str, observations))}")
 
 
 def _read_actions(file: Path) -> np.ndarray:
     outputs = safe_pickle.load(file)
     if not isinstance(outputs, (list, tuple, np.ndarray)):
         raise ValueError(f"{file.name}: expected a list of actions, got {type(outputs).__name__}")
-    steps = [
-        output["actions"] if isinstance(output, dict) and "actions" in output else output
-        for output in outputs
-    ]
+    steps = [output["actions"] if isinstance(output, dict) and "actions" in output else output for output in outputs]
     if any(isinstance(step, dict) for step in steps):
         raise ValueError(f"{file.name}: a step has no key 'actions'")
     return _as_array(steps, file.name)

@@ -10,9 +10,7 @@ import numpy as np
 from mqe_core import images
 
 STATE_SIZE = 7  # x, y, z (m), roll, pitch, yaw (rad), gripper (1 open): BridgeData's measured state
-ACTION_SIZE = (
-    7  # dx, dy, dz (m), droll, dpitch, dyaw (rad), gripper target (1 open): BridgeData's commanded action
-)
+ACTION_SIZE = 7  # dx, dy, dz (m), droll, dpitch, dyaw (rad), gripper target (1 open): BridgeData's commanded action
 
 
 @dataclass(frozen=True)

@@ -42,15 +42,11 @@ class EpisodeStore:
     Arrays are read-only; images are decoded when asked for.
     """
 
-    def __init__(
-        self, path: Path, metadata: dict, episodes: list[dict], arrays: dict[str, np.ndarray]
-    ) -> None:
+    def __init__(self, path: Path, metadata: dict, episodes: list[dict], arrays: dict[str, np.ndarray]) -> None:
         self.path = path
         self.metadata = metadata
         self.names = [episode["name"] for episode in episodes]
-        self.languages = [
-            list(episode["languages"]) for episode in episodes
-        ]  # per episode its annotations, maybe none
+        self.languages = [list(episode["languages"]) for episode in episodes]  # per episode its annotations, maybe none
         self.episode_ends = arrays["episode_ends"]  # (E,) int64, exclusive
         self.states = arrays["states"]  # (N, 7) float32
         self.actions = arrays["actions"]  # (N, 7) float32
@@ -60,8 +56,7 @@ class EpisodeStore:
         self.cameras = tuple(metadata["cameras"])  # camera numbers as in the source
         self._offsets = {c: arrays[f"camera_{c}_offsets"] for c in self.cameras}
         self._encoded = {
-            c: np.memmap(path / layout.camera_file(c), dtype=np.uint8, mode="r").view(np.ndarray)
-            for c in self.cameras
+            c: np.memmap(path / layout.camera_file(c), dtype=np.uint8, mode="r").view(np.ndarray) for c in self.cameras
         }
 
     @classmethod
@@ -139,9 +134,7 @@ class EpisodeStore:
                 decoded[k] = self._decode(int(frames[k]), camera, offsets)
 
         starts = range(0, len(frames), _CHUNK)
-        with tqdm(
-            total=len(frames), unit="image", desc=f"decoding camera {camera}", disable=not progress
-        ) as bar:
+        with tqdm(total=len(frames), unit="image", desc=f"decoding camera {camera}", disable=not progress) as bar:
             if len(starts) <= 1:  # a thread pool costs more than it saves
                 decode_chunk(0)
             else:
@@ -158,9 +151,13 @@ class EpisodeStore:
         for camera in self.cameras:
             offsets = self._offsets[camera][start : end + 1]
             if offsets[-1] > offsets[0]:
-                encoded[camera] = [self._encoded[camera][first:last].tobytes() for first, last in zip(offsets, offsets[1:])]
+                encoded[camera] = [
+                    self._encoded[camera][first:last].tobytes() for first, last in zip(offsets, offsets[1:])
+                ]
         states, actions = self.states[start:end], self.actions[start : end - 1]
-        return EncodedEpisode(self.names[number], states, actions, encoded, tuple(self.languages[number]), enlarged=False)
+        return EncodedEpisode(
+            self.names[number], states, actions, encoded, tuple(self.languages[number]), enlarged=False
+        )
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -187,9 +184,7 @@ class EpisodeStore:
             raise ValueError(f"expected a 1-D array of frame numbers, got {frames.dtype} {frames.shape}")
         frames = frames.astype(np.int64)
         if frames.size and (frames.min() < 0 or frames.max() >= self.num_frames):
-            raise ValueError(
-                f"frame numbers must be in [0, {self.num_frames}), got {frames.min()} … {frames.max()}"
-            )
+            raise ValueError(f"frame numbers must be in [0, {self.num_frames}), got {frames.min()} … {frames.max()}")
         absent = offsets[frames] == offsets[frames + 1]
         if absent.any():
             frame = int(frames[np.argmax(absent)])
@@ -207,17 +202,13 @@ class EpisodeStore:
         except ValueError as error:
             raise _damaged(file, f"frame {frame}: {error}") from error
         if pixels.shape != (self.image_size, self.image_size, 3):
-            raise _damaged(
-                file, f"frame {frame} decodes to {pixels.shape}, expected {self.image_size} pixels square"
-            )
+            raise _damaged(file, f"frame {frame} decodes to {pixels.shape}, expected {self.image_size} pixels square")
         return pixels
 
 
 def _read_metadata(path: Path) -> dict:
     if not path.is_dir():
-        raise ValueError(
-            f"{path} is no folder; expected an EpisodeStore made by `mqe data import SRC --out {path}`"
-        )
+        raise ValueError(f"{path} is no folder; expected an EpisodeStore made by `mqe data import SRC --out {path}`")
     if not layout.is_store(path):
         raise ValueError(
             f"{path} is no EpisodeStore (it has no readable {layout.METADATA_FILE}); "
@@ -250,9 +241,7 @@ def _check_arrays(path: Path, metadata: dict, episodes: list, arrays: dict[str, 
         "states": ((num_frames, STATE_SIZE), np.float32),
         "actions": ((num_frames, ACTION_SIZE), np.float32),
     }
-    expected.update(
-        {f"camera_{camera}_offsets": ((num_frames + 1,), np.int64) for camera in metadata["cameras"]}
-    )
+    expected.update({f"camera_{camera}_offsets": ((num_frames + 1,), np.int64) for camera in metadata["cameras"]})
     for name, (shape, dtype) in expected.items():
         if arrays[name].shape != shape or arrays[name].dtype != dtype:
             found = f"{arrays[name].dtype} {arrays[name].shape}"
@@ -265,12 +254,8 @@ def _check_arrays(path: Path, metadata: dict, episodes: list, arrays: dict[str, 
         raise _damaged(path / "episode_ends.npy", f"expected ends that rise by at least 2 up to {num_frames}")
     is_last = np.zeros(num_frames, dtype=bool)
     is_last[ends - 1] = True
-    if (np.isnan(arrays["actions"]).all(axis=1) != is_last).any() or not np.isfinite(
-        arrays["actions"][~is_last]
-    ).all():
-        raise _damaged(
-            path / "actions.npy", "expected NaN in the last frame of each episode and nowhere else"
-        )
+    if (np.isnan(arrays["actions"]).all(axis=1) != is_last).any() or not np.isfinite(arrays["actions"][~is_last]).all():
+        raise _damaged(path / "actions.npy", "expected NaN in the last frame of each episode and nowhere else")
     for camera in metadata["cameras"]:
         name = f"camera_{camera}_offsets"
         sizes = np.diff(arrays[name])
@@ -279,9 +264,7 @@ def _check_arrays(path: Path, metadata: dict, episodes: list, arrays: dict[str, 
             or sizes.min() < 0
             or arrays[name][-1] != metadata["files"][layout.camera_file(camera)]["bytes"]
         ):
-            raise _damaged(
-                path / f"{name}.npy", f"offsets do not rise from 0 to the size of camera_{camera}.bin"
-            )
+            raise _damaged(path / f"{name}.npy", f"offsets do not rise from 0 to the size of camera_{camera}.bin")
         if (np.repeat(sizes[ends - lengths] > 0, lengths) != (sizes > 0)).any():
             raise _damaged(path / f"{name}.npy", "an episode has images of only some of its frames")
 
@@ -304,6 +287,4 @@ def _sha256(file: Path) -> str:
 
 
 def _damaged(file: Path, what: str) -> ValueError:
-    return ValueError(
-        f"{file}: {what}; the store is damaged, import its source again (mqe data import … --force)"
-    )
+    return ValueError(f"{file}: {what}; the store is damaged, import its source again (mqe data import … --force)")

@@ -99,9 +99,7 @@ class EpisodeWriter:
         num_steps = len(encoded.states)
         for camera, frames in encoded.images.items():
             if camera not in self._cameras:
-                self._cameras[camera] = _CameraFile(
-                    self._open_folder() / layout.camera_file(camera), self._num_frames
-                )
+                self._cameras[camera] = _CameraFile(self._open_folder() / layout.camera_file(camera), self._num_frames)
             self._cameras[camera].append(frames)
         for camera in self._cameras.keys() - encoded.images.keys():
             self._cameras[camera].append_absent(num_steps)
@@ -159,9 +157,7 @@ class EpisodeWriter:
         files[layout.ACTIONS_FILE] = _write_array(
             folder / layout.ACTIONS_FILE, np.concatenate(self._actions).astype("<f4")
         )
-        episodes = [
-            {"name": name, "languages": list(lines)} for name, lines in zip(self._names, self._languages)
-        ]
+        episodes = [{"name": name, "languages": list(lines)} for name, lines in zip(self._names, self._languages)]
         files[layout.EPISODES_FILE] = _write_file(folder / layout.EPISODES_FILE, _json_bytes(episodes))
         metadata = {
             "kind": layout.KIND,
@@ -228,8 +224,7 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise ValueError(f"{path} exists and is no EpisodeStore; it is left alone, choose another path")
     if not overwrite:
         raise ValueError(
-            f"{path} already holds an EpisodeStore; choose another path, "
-            "or replace it with --force (overwrite=True)"
+            f"{path} already holds an EpisodeStore; choose another path, or replace it with --force (overwrite=True)"
         )
 
 
@@ -243,9 +238,7 @@ def _warn_of_leftovers(path: Path) -> None:
         if entry.name.startswith(f".{path.name}.partial-"):
             log.warning("%s: unfinished import; delete it unless that import still runs", entry)
         elif entry.name.startswith(f".{path.name}.replaced-"):
-            log.warning(
-                "%s: the store that an interrupted --force was about to replace; rename or delete it", entry
-            )
+            log.warning("%s: the store that an interrupted --force was about to replace; rename or delete it", entry)
 
 
 def _json_bytes(value: object) -> bytes:

@@ -47,9 +47,7 @@ def open_source(path: str | Path, format: str = "auto") -> Source:
             "folders raw/traj_group<k>/traj<i> (bridge-raw), or *.mcap files (ros-bag)"
         )
     if len(fitting) > 1:
-        raise ValueError(
-            f"{path} holds data in several formats ({', '.join(fitting)}); choose one with --format"
-        )
+        raise ValueError(f"{path} holds data in several formats ({', '.join(fitting)}); choose one with --format")
     return next(iter(fitting.values()))
 
 
@@ -97,9 +95,7 @@ def import_episodes(
                     writer.skip(result)
                 bar.update(1 if isinstance(result, EncodedEpisode) else result.episodes or 0)
         if writer.num_episodes == 0:
-            raise ValueError(
-                f"{source_name} holds no usable episode, no store is made; {_summarize(writer.skipped)}"
-            )
+            raise ValueError(f"{source_name} holds no usable episode, no store is made; {_summarize(writer.skipped)}")
     return EpisodeStore.open(out)
 
 
@@ -148,9 +144,4 @@ def _result(item: Future | Skipped) -> EncodedEpisode | Skipped:
 
 def _summarize(skipped: tuple[Skipped, ...]) -> str:
     shown = [f"{entry.name}: {entry.reason}" for entry in skipped[:3]]
-    return (
-        f"{len(skipped)} skipped"
-        + (": " if shown else "")
-        + "; ".join(shown)
-        + (" …" if len(skipped) > 3 else "")
-    )
+    return f"{len(skipped)} skipped" + (": " if shown else "") + "; ".join(shown) + (" …" if len(skipped) > 3 else "")

@@ -12,7 +12,9 @@ from mqe_core.data.episode_store import EpisodeStore, EpisodeWriter
 _MUST_AGREE = ("image_size", "resize_rule", "control_hz", "domain")
 
 
-def merge_stores(stores: Sequence[EpisodeStore], out: str | Path, *, overwrite: bool = False, progress: bool = False) -> EpisodeStore:
+def merge_stores(
+    stores: Sequence[EpisodeStore], out: str | Path, *, overwrite: bool = False, progress: bool = False
+) -> EpisodeStore:
     """Write the episodes of `stores`, in this order, to a store at `out`; what each had skipped stays named.
 
     Raises ValueError, before anything is written, where they differ in image size, resize rule, rate or domain, or hold episodes of the same name.
@@ -39,7 +41,9 @@ def merge_stores(stores: Sequence[EpisodeStore], out: str | Path, *, overwrite: 
     head = {key: first[key] for key in ("image_size", "control_hz", "domain")}
     source = ", ".join(str(store.metadata["source"]) for store in stores)
     with EpisodeWriter(out, source=source, format="+".join(formats), overwrite=overwrite, **head) as writer:
-        with tqdm(total=sum(store.num_episodes for store in stores), unit="episode", desc="merging", disable=not progress) as bar:
+        with tqdm(
+            total=sum(store.num_episodes for store in stores), unit="episode", desc="merging", disable=not progress
+        ) as bar:
             for store in stores:
                 for number in range(store.num_episodes):
                     writer.add(store.encoded_episode(number))

@@ -79,9 +79,7 @@ class RldsSource:
             return
         if expected is not None and index != expected:
             reason = f"the shard ends after {index} records, dataset_info.json says {expected}"
-            yield Skipped(
-                f"{shard_name}#{index} and all after it in this shard", reason, max(expected - index, 0)
-            )
+            yield Skipped(f"{shard_name}#{index} and all after it in this shard", reason, max(expected - index, 0))
 
 
 def parse_episode(data: bytes, name: str) -> Episode:
@@ -100,12 +98,9 @@ def parse_episode(data: bytes, name: str) -> Episode:
         if match and not _is_filler(frames):
             cameras[int(match[1])] = frames
     instructions = (
-        text.decode("utf-8", errors="replace").strip()
-        for text in features.get("steps/language_instruction", [])
+        text.decode("utf-8", errors="replace").strip() for text in features.get("steps/language_instruction", [])
     )
-    return Episode(
-        name, states, actions[:-1], cameras, tuple(dict.fromkeys(text for text in instructions if text))
-    )
+    return Episode(name, states, actions[:-1], cameras, tuple(dict.fromkeys(text for text in instructions if text)))
 
 
 def _matrix(features: dict[str, list], key: str, width: int) -> np.ndarray:
@@ -140,8 +135,7 @@ def _expected_records(shard: Path) -> int | None:
         return None
     try:
         splits = {
-            split["name"]: split["shardLengths"]
-            for split in json.loads(file.read_text(encoding="utf-8"))["splits"]
+            split["name"]: split["shardLengths"] for split in json.loads(file.read_text(encoding="utf-8"))["splits"]
         }
         lengths = splits[match["split"]]
         if len(lengths) != int(match["count"]):
@@ -156,12 +150,8 @@ def _missing_shards(shards: list[Path]) -> Iterator[Skipped]:
     present: dict[tuple[Path, str, int], set[int]] = {}
     for shard in shards:
         if match := _TFDS_SHARD.fullmatch(shard.name):
-            present.setdefault((shard.parent, match["stem"], int(match["count"])), set()).add(
-                int(match["index"])
-            )
+            present.setdefault((shard.parent, match["stem"], int(match["count"])), set()).add(int(match["index"]))
     for (_, stem, count), indices in present.items():
         missing = [index for index in range(count) if index not in indices]
         if missing:
-            yield Skipped(
-                stem, f"{len(missing)} of {count} shards are not there, first number {missing[0]}", None
-            )
+            yield Skipped(stem, f"{len(missing)} of {count} shards are not there, first number {missing[0]}", None)

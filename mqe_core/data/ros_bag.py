@@ -23,7 +23,9 @@ from mqe_core.data.source import EpisodeTask
 from mqe_core.geometry import action_between, make_pose, pose_to_state, quaternion_to_rotation
 from mqe_core.spec import RobotSpec, load_robot_spec
 
-_MAX_FRAMES = 150  # of one episode, as its images are held in memory (140 MB at 640x480); a longer pursuit becomes several
+_MAX_FRAMES = (
+    150  # of one episode, as its images are held in memory (140 MB at 640x480); a longer pursuit becomes several
+)
 _GAP_PERIODS = 2.5  # between two commands; a longer one is no step
 _NEEDED = ("/camera/image_raw", "/arm/ee_pose", "/arm/ee_target", "/joint_states")  # by every frame
 _KEPT = "gripper_effort"  # the clip, in /arm/status, that leaves the gripper as it was commanded before
@@ -55,11 +57,17 @@ class RosBagSource:
             except IncompleteBagError as error:
                 incomplete.append(f"{self._name(file)} {error}")
         if not said and incomplete:
-            raise ValueError(f"{self.root} holds no whole message of a policy node in /diagnostics; {'; '.join(incomplete)}")
+            raise ValueError(
+                f"{self.root} holds no whole message of a policy node in /diagnostics; {'; '.join(incomplete)}"
+            )
         if not said:
-            raise ValueError(f"{self.root} holds nothing that a policy node said in /diagnostics: none ran, so there is no episode")
+            raise ValueError(
+                f"{self.root} holds nothing that a policy node said in /diagnostics: none ran, so there is no episode"
+            )
         if len(said) > 1:
-            raise ValueError(f"{self.root} holds recordings of the domains {sorted(said)}; import those of one domain at a time")
+            raise ValueError(
+                f"{self.root} holds recordings of the domains {sorted(said)}; import those of one domain at a time"
+            )
         return said.pop()
 
     def tasks(self) -> Iterator[EpisodeTask | Skipped]:
@@ -151,8 +159,12 @@ class _Reader:
         self._pose: np.ndarray | None = None
         self._target: np.ndarray | None = None
         self._finger: float | None = None
-        self._kept: dict[str, set[int]] = defaultdict(set)  # sequences, by session, of the commands that left the gripper as it was
-        self._stretches: dict[str, _Stretch] = {}  # by session: a second policy node may speak, whose commands are refused
+        self._kept: dict[str, set[int]] = defaultdict(
+            set
+        )  # sequences, by session, of the commands that left the gripper as it was
+        self._stretches: dict[
+            str, _Stretch
+        ] = {}  # by session: a second policy node may speak, whose commands are refused
 
     def take(self, topic: str, message) -> Iterator[_Stretch]:
         """Yields the stretches that this message ends."""
@@ -170,7 +182,9 @@ class _Reader:
         elif topic == "/arm/status" and message.dry_run:
             yield from self.end()
         elif topic == "/arm/status" and message.refused:
-            yield from self.end([message.session])  # what follows was not done; the frame of the refused command is the last one
+            yield from self.end(
+                [message.session]
+            )  # what follows was not done; the frame of the refused command is the last one
         elif topic == "/arm/status" and _KEPT in message.clipped:
             self._kept[message.session].add(message.sequence)
         elif topic == "/policy/command":
@@ -191,20 +205,33 @@ class _Reader:
 
     def _command(self, message) -> Iterator[_Stretch]:
         if message.header.frame_id != self._spec.base_frame:
-            raise ValueError(f"commands are in the frame {message.header.frame_id!r}, those of {self._spec.name} in {self._spec.base_frame!r}")
+            raise ValueError(
+                f"commands are in the frame {message.header.frame_id!r}, those of {self._spec.name} in {self._spec.base_frame!r}"
+            )
         image = self._images.taken_at(message.observation_stamp)
         now = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
         gap_s = _GAP_PERIODS * self._spec.control.period_s
-        yield from self.end([session for session, stretch in self._stretches.items() if now - stretch.times[-1] >= gap_s])
+        yield from self.end(
+            [session for session, stretch in self._stretches.items() if now - stretch.times[-1] >= gap_s]
+        )
         stretch = self._stretches.get(message.session)
         before = stretch if stretch is not None and stretch.sequence + 1 == message.sequence else None
-        if before is None or len(before.states) == _MAX_FRAMES or image is None or self._pose is None or self._target is None or self._finger is None:
+        if (
+            before is None
+            or len(before.states) == _MAX_FRAMES
+            or image is None
+            or self._pose is None
+            or self._target is None
+            or self._finger is None
+        ):
             yield from self.end([message.session])  # what is missing is not made up; the next command may begin anew
         if image is None or self._pose is None or self._target is None or self._finger is None:
             self.account.incomplete += 1
             return
         if message.session not in self._stretches:
-            self._stretches[message.session] = _Stretch(message.sequence, before.grippers[-1] if before and before.grippers else None)
+            self._stretches[message.session] = _Stretch(
+                message.sequence, before.grippers[-1] if before and before.grippers else None
+            )
         stretch = self._stretches[message.session]
         stretch.sequence = message.sequence
         stretch.times.append(now)

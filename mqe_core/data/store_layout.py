@@ -49,9 +49,6 @@ def is_store(path: Path) -> bool:
 
 def compute_fingerprint(metadata: dict) -> str:
     """Hash (hex) over what the arrays mean and hold; source path and skipped episodes do not enter."""
-    meaning = {
-        key: metadata[key]
-        for key in ("schema", "image_size", "resize_rule", "control_hz", "domain", "cameras")
-    }
+    meaning = {key: metadata[key] for key in ("schema", "image_size", "resize_rule", "control_hz", "domain", "cameras")}
     contents = {name: entry["sha256"] for name, entry in metadata["files"].items()}
     return hashlib.sha256(json.dumps([meaning, contents], sort_keys=True).encode()).hexdigest()

@@ -48,9 +48,7 @@ def read_records(file: Path) -> Iterator[bytes | None]:
             if masked_crc32c(header[:8]) != length_crc:
                 raise BrokenShardError(f"the length of the record at byte {start} does not fit its checksum")
             if length > size - stream.tell() - _FOOTER.size:
-                raise BrokenShardError(
-                    f"the file ends inside the record at byte {start} ({length} bytes long)"
-                )
+                raise BrokenShardError(f"the file ends inside the record at byte {start} ({length} bytes long)")
             data = stream.read(length)
             (data_crc,) = _FOOTER.unpack(stream.read(_FOOTER.size))
             yield data if masked_crc32c(data) == data_crc else None
@@ -93,9 +91,7 @@ def _declare_example() -> type[Message]:
     feature.oneof_decl.add(name="kind")
     for field in feature.field:
         field.oneof_index = 0
-    features = declare(
-        "Features", ("feature", 1, field_type.TYPE_MESSAGE, True, ".mqe.tf.Features.FeatureEntry")
-    )
+    features = declare("Features", ("feature", 1, field_type.TYPE_MESSAGE, True, ".mqe.tf.Features.FeatureEntry"))
     entry = declare(
         "FeatureEntry",
         ("key", 1, field_type.TYPE_STRING, False, None),

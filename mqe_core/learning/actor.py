@@ -25,18 +25,39 @@ class ActorConfig:
 
     alpha: float = key(0.1, "weight of the behaviour-cloning term of the actor")
     hidden_dims: tuple[int, ...] = key((512, 512, 512), "hidden widths of every network behind an encoder")
-    encoder: str = key("impala_small", "of images: impala_small (official), residual (GPU), strided, strided_small, patch", choices=tuple(ENCODERS))
-    encoder_bfloat16: bool = key(False, "train the image encoders in bfloat16 where the processor has it (about twice as fast)")
+    encoder: str = key(
+        "impala_small",
+        "of images: impala_small (official), residual (GPU), strided, strided_small, patch",
+        choices=tuple(ENCODERS),
+    )
+    encoder_bfloat16: bool = key(
+        False, "train the image encoders in bfloat16 where the processor has it (about twice as fast)"
+    )
     actor_layer_norm: bool = key(False, "LayerNorm after the hidden layers of the policy (the official one has none)")
-    actor_components: int = key(1, "Gaussians in the policy; with more than one, the mean of the most probable is the action")
-    actor_std: float = key(1.0, "their standard deviation, of the actions' range [-1, 1]; small enough to keep components apart")
+    actor_components: int = key(
+        1, "Gaussians in the policy; with more than one, the mean of the most probable is the action"
+    )
+    actor_std: float = key(
+        1.0, "their standard deviation, of the actions' range [-1, 1]; small enough to keep components apart"
+    )
     actor_goal_current: float = key(0.0, "probability that an actor goal is the frame itself")
     actor_goal_trajectory: float = key(1.0, "probability that it is a later frame of the episode, uniformly")
-    actor_goal_scene: float = key(0.0, "probability that it is the end of this episode or of one recorded later in the same scene")
-    actor_goals_crossed: bool = key(False, "train each row towards the goals of other rows, too, that come later in its scene (eq. 15 has all pairs)")
-    actor_stop_radius_m: float = key(0.0, "coming to rest so near to where its episode ends, the hand meets no scene goal of a later one; 0: any")
-    actor_fusion: str = key("early", "how the policy sees two images: as six channels, or each alone", choices=("early", "late"))
-    landmark_weight: float = key(0.0, "weight of predicting, beside the action, where the hand is and where the gripper next opens or closes")
+    actor_goal_scene: float = key(
+        0.0, "probability that it is the end of this episode or of one recorded later in the same scene"
+    )
+    actor_goals_crossed: bool = key(
+        False,
+        "train each row towards the goals of other rows, too, that come later in its scene (eq. 15 has all pairs)",
+    )
+    actor_stop_radius_m: float = key(
+        0.0, "coming to rest so near to where its episode ends, the hand meets no scene goal of a later one; 0: any"
+    )
+    actor_fusion: str = key(
+        "early", "how the policy sees two images: as six channels, or each alone", choices=("early", "late")
+    )
+    landmark_weight: float = key(
+        0.0, "weight of predicting, beside the action, where the hand is and where the gripper next opens or closes"
+    )
     actor_goal_random: float = key(0.0, "probability that it is any frame of the data")
 
     def __post_init__(self) -> None:
@@ -49,12 +70,16 @@ class ActorConfig:
         if self.alpha < 0.0:
             raise ValueError(f"alpha must not be negative, got {self.alpha}")
         if self.actor_components < 1 or not self.actor_std > 0.0:
-            raise ValueError(f"actor_components must be at least 1 and actor_std positive, got {self.actor_components} and {self.actor_std}")
+            raise ValueError(
+                f"actor_components must be at least 1 and actor_std positive, got {self.actor_components} and {self.actor_std}"
+            )
         self.actor_goals()
 
     def actor_goals(self) -> GoalMixture:
         """How the actor's goals are drawn."""
-        return GoalMixture(self.actor_goal_current, self.actor_goal_trajectory, self.actor_goal_random, self.actor_goal_scene)
+        return GoalMixture(
+            self.actor_goal_current, self.actor_goal_trajectory, self.actor_goal_random, self.actor_goal_scene
+        )
 
 
 class Agent(nn.Module):
@@ -64,7 +89,9 @@ class Agent(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.image_encoder: nn.Module | None = None  # frozen, in front of an agent that was trained on its features; see features.py
+        self.image_encoder: nn.Module | None = (
+            None  # frozen, in front of an agent that was trained on its features; see features.py
+        )
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The scalar that one optimiser step descends, and detached scalar metrics by name."""
@@ -152,9 +179,13 @@ class ActionHead(nn.Module):
 class GoalActor(nn.Module):
     """The policy: distribution over actions of observation and goal, seen by an encoder of its own."""
 
-    def __init__(self, config: ActorConfig, observation: ObservationSpec, action_dim: int, statistics: StateStatistics) -> None:
+    def __init__(
+        self, config: ActorConfig, observation: ObservationSpec, action_dim: int, statistics: StateStatistics
+    ) -> None:
         super().__init__()
-        self.encoder = PairEncoder(config.encoder, observation, statistics, config.encoder_bfloat16, config.actor_fusion)
+        self.encoder = PairEncoder(
+            config.encoder, observation, statistics, config.encoder_bfloat16, config.actor_fusion
+        )
         self.head = ActionHead(config, self.encoder.out_features, action_dim)
 
     def forward(self, observations: Tensor, goals: Tensor, pairs: Tensor | None = None) -> ActionDistribution:

@@ -69,7 +69,9 @@ class Augmentation:
             return images
         if alike is not None:
             _, first, same = np.unique(alike, return_index=True, return_inverse=True)
-            offsets, brightness, contrast, tint = (values[first][same] for values in (offsets, brightness, contrast, tint))
+            offsets, brightness, contrast, tint = (
+                values[first][same] for values in (offsets, brightness, contrast, tint)
+            )
         flat = images.reshape(keys * rows, *images.shape[2:])
         flat = random_crop(flat, np.tile(offsets, (keys, 1)), self.padding)
         if self.colour > 0.0:

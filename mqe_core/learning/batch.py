@@ -19,14 +19,20 @@ class Batch:
     value_goals: Tensor
     at_value_goal: Tensor  # (B,) bool, the value goal is the observation itself, by index
     actor_goals: Tensor
-    actor_pairs: Tensor | None = None  # (P, 2) int64: rows, and the rows whose actor goals the policy is trained towards there; None: their own
+    actor_pairs: Tensor | None = (
+        None  # (P, 2) int64: rows, and the rows whose actor goals the policy is trained towards there; None: their own
+    )
     landmarks: Tensor | None = None  # (B, 7) float32: see landmarks.py; None where nobody asked for them
 
     def __post_init__(self) -> None:
         rows = self.observations.shape[0]
         per_row = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "actor_pairs"}
-        assert all(value is None or value.shape[0] == rows for value in per_row.values()), "every field has one row per transition"
-        assert self.actor_pairs is None or (self.actor_pairs.shape[1] == 2 and len(self.actor_pairs) >= rows), "each row meets its own goal at least"
+        assert all(value is None or value.shape[0] == rows for value in per_row.values()), (
+            "every field has one row per transition"
+        )
+        assert self.actor_pairs is None or (self.actor_pairs.shape[1] == 2 and len(self.actor_pairs) >= rows), (
+            "each row meets its own goal at least"
+        )
         for goals in (self.waypoints, self.value_goals, self.actor_goals):
             assert goals.shape == self.observations.shape and goals.dtype == self.observations.dtype
         assert self.actions.ndim == 2 and self.actions.dtype == torch.float32
@@ -47,4 +53,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in vars(self).items() if value is not None})
+        return replace(
+            self,
+            **{name: value.to(device, non_blocking=True) for name, value in vars(self).items() if value is not None},
+        )

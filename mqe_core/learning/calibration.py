@@ -31,7 +31,9 @@ class Calibration:
     metrics: dict[str, float]
 
 
-def calibrate(steps_to_goal: StepsToGoal, store: EpisodeStore, camera: int, fraction: float, seed: int) -> Calibration | None:
+def calibrate(
+    steps_to_goal: StepsToGoal, store: EpisodeStore, camera: int, fraction: float, seed: int
+) -> Calibration | None:
     """Measure on the episodes that `validation_fraction` and `seed` held out; None where fewer than MIN_EPISODES have images.
 
     The metrics: `calibration/rank_correlation` (Spearman, mean over episodes), `calibration/roc_area` (own goal against the goal of another
@@ -41,7 +43,11 @@ def calibrate(steps_to_goal: StepsToGoal, store: EpisodeStore, camera: int, frac
     ends = store.episode_ends
     starts = np.concatenate([[0], ends[:-1]])
     has_image = store.has_image(camera)
-    chosen = [e for e in held_out_episodes(store, fraction, seed) if has_image[starts[e]] and ends[e] - starts[e] > _FAR_STEPS + 1]
+    chosen = [
+        e
+        for e in held_out_episodes(store, fraction, seed)
+        if has_image[starts[e]] and ends[e] - starts[e] > _FAR_STEPS + 1
+    ]
     if len(chosen) < MIN_EPISODES:
         return None
     goals = store.images(ends[chosen] - 1, camera=camera)

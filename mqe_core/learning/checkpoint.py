@@ -1,11 +1,11 @@
 """Run folders on disk: atomic checkpoints, the metrics table, and the small files that describe a run.
 
-    RUN/config.yaml              every key of the run, with its meaning
-    RUN/metadata.json            what the data was and how actions are scaled (see train.describe_run)
-    RUN/metrics.csv              one row per logged step; no times in it, so two equal runs give equal files
-    RUN/tensorboard/             the same curves, and the speed
-    RUN/checkpoints/latest.pt    everything that resuming needs
-    RUN/checkpoints/step_*.pt    networks only, kept every `snapshot_every` steps
+RUN/config.yaml              every key of the run, with its meaning
+RUN/metadata.json            what the data was and how actions are scaled (see train.describe_run)
+RUN/metrics.csv              one row per logged step; no times in it, so two equal runs give equal files
+RUN/tensorboard/             the same curves, and the speed
+RUN/checkpoints/latest.pt    everything that resuming needs
+RUN/checkpoints/step_*.pt    networks only, kept every `snapshot_every` steps
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a damaged file
-        raise ValueError(f"{path} cannot be read as a checkpoint ({error}); use an older step_*.pt or train again") from error
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({error}); use an older step_*.pt or train again"
+        ) from error
 
 
 class MetricMeans:
@@ -92,7 +94,9 @@ class MetricsTable:
             rows.append(self._columns)
         unknown = set(metrics) - set(self._columns)
         if unknown:
-            raise RuntimeError(f"metrics {sorted(unknown)} are not columns of {self._path}: every row needs the same metrics")
+            raise RuntimeError(
+                f"metrics {sorted(unknown)} are not columns of {self._path}: every row needs the same metrics"
+            )
         rows.append([str(step), *(f"{metrics[name]:.9g}" if name in metrics else "" for name in self._columns[1:])])
         with open(self._path, "ab") as file:
             file.write(_csv_bytes(rows))

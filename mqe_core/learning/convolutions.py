@@ -44,7 +44,9 @@ class Centre(nn.Module):
     """[0, 1] -> [-2, 2]. On images that are mostly one colour, uncentred inputs made behaviour cloning several times slower."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.sub_(0.5).mul_(4.0)  # in place: on a CPU the memory of a new image batch costs more than the arithmetic
+        return x.sub_(0.5).mul_(
+            4.0
+        )  # in place: on a CPU the memory of a new image batch costs more than the arithmetic
 
 
 def strided_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
@@ -60,7 +62,11 @@ def patch_convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:
     """Encoder for CPUs without bfloat16: patches of 4x4 pixels, then 3x3 convolutions, the first of stride 2 (64 -> 8 pixels)."""
     layers: list[nn.Module] = [Centre()]
     for index, width in enumerate(widths):
-        convolution = nn.Conv2d(channels, width, 4, stride=4) if index == 0 else nn.Conv2d(channels, width, 3, stride=3 - min(index, 2), padding=1)
+        convolution = (
+            nn.Conv2d(channels, width, 4, stride=4)
+            if index == 0
+            else nn.Conv2d(channels, width, 3, stride=3 - min(index, 2), padding=1)
+        )
         layers += [convolution, nn.ReLU(inplace=True)]
         channels = width
     return nn.Sequential(*layers).apply(he_init)

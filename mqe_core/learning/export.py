@@ -80,9 +80,7 @@ def export_run(
         )
     scale = action_scale(metadata)
     size = observation["image_size"]
-    module = DeployedPolicy(
-        agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)
-    ).eval()
+    module = DeployedPolicy(agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)).eval()
     if data is not None and held_out is not None:
         raise ValueError("--data and --held-out both say what to measure on: leave out one")
     store = _open_data(metadata, data) if held_out is None else _open_held_out(metadata, held_out)
@@ -126,8 +124,7 @@ def to_onnx(module: nn.Module, size: int) -> onnx.ModelProto:
     """
     # Two tensors: given one object twice, the exporter takes observation and goal for the same input.
     example = tuple(
-        torch.from_numpy(counter_image(size, number).copy()).expand(2, -1, -1, -1).clone()
-        for number in range(2)
+        torch.from_numpy(counter_image(size, number).copy()).expand(2, -1, -1, -1).clone() for number in range(2)
     )
     with torch.no_grad():
         names = ["action", "steps_to_goal"][: len(module(*example))]
@@ -243,11 +240,15 @@ def _open_held_out(metadata: dict[str, Any], path: str | Path) -> EpisodeStore:
         ("rate", store.control_hz, trained["metadata"]["control_hz"]),
     ):
         if found != wanted:
-            raise ValueError(f"{path} has {name} {found}, the run was trained on {wanted}: import episodes alike for --held-out")
+            raise ValueError(
+                f"{path} has {name} {found}, the run was trained on {wanted}: import episodes alike for --held-out"
+            )
     seen = set(_episode_hashes(EpisodeStore.open(trained["path"]))) if Path(trained["path"]).exists() else set()
     shared = sum(episode in seen for episode in _episode_hashes(store))
     if shared:
-        raise ValueError(f"{path} shares {shared} episodes with the data of this run, which holds out a part of its own: leave out --held-out")
+        raise ValueError(
+            f"{path} shares {shared} episodes with the data of this run, which holds out a part of its own: leave out --held-out"
+        )
     return store
 
 
@@ -256,7 +257,9 @@ def _episode_hashes(store: EpisodeStore) -> list[bytes]:
     return [hashlib.sha256(states.tobytes()).digest() for states in np.split(store.states, store.episode_ends[:-1])]
 
 
-def _calibrate(module: DeployedPolicy, store: EpisodeStore, metadata: dict[str, Any], fraction: float, seed: int) -> Calibration | None:
+def _calibrate(
+    module: DeployedPolicy, store: EpisodeStore, metadata: dict[str, Any], fraction: float, seed: int
+) -> Calibration | None:
     """Thresholds of steps_to_goal, from episodes that training did not see; None without a critic or too few of them."""
     if metadata["discount"] is None:
         return None
@@ -300,7 +303,5 @@ def last_metrics(table: Path, step: int) -> dict[str, float]:
         return {}
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-    values = {
-        name: float(value) for name, value in (rows[-1].items() if rows else ()) if value and name != "step"
-    }
+    values = {name: float(value) for name, value in (rows[-1].items() if rows else ()) if value and name != "step"}
     return {name: value for name, value in values.items() if np.isfinite(value)}

@@ -34,11 +34,17 @@ class FeatureObservations:
         """Encodes on ``device``; what lies in the store from the same weights, camera, copies and padding is used again."""
         self.available = store.has_image(camera)
         self.spec = ObservationSpec("features", image_size=store.image_size, state_dim=encoder.out_features)
-        path = store.path / FEATURES_FOLDER / f"{_digest(encoder)}-{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"
+        path = (
+            store.path
+            / FEATURES_FOLDER
+            / f"{_digest(encoder)}-{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"
+        )
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             encoder.to(device)
-            features = np.stack([_encode_all(store, camera, encoder, padding if copy else 0, copy, progress) for copy in range(copies)])
+            features = np.stack(
+                [_encode_all(store, camera, encoder, padding if copy else 0, copy, progress) for copy in range(copies)]
+            )
             encoder.to("cpu")  # as it came
             partial = path.with_suffix(f".{os.getpid()}.npy")  # two runs may start at once
             try:
@@ -66,14 +72,19 @@ def _digest(encoder: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _encode_all(store: EpisodeStore, camera: int, encoder: ImageEncoder, padding: int, seed: int, progress: bool) -> np.ndarray:
+def _encode_all(
+    store: EpisodeStore, camera: int, encoder: ImageEncoder, padding: int, seed: int, progress: bool
+) -> np.ndarray:
     """``(N, D) float16``; every image is shifted by up to ``padding`` pixels, all of an episode alike."""
     frames = np.flatnonzero(store.has_image(camera))
     features = np.zeros((store.num_frames, encoder.out_features), dtype=np.float16)
     device = encoder.dense.weight.device
     shifts = np.random.default_rng(seed).integers(0, 2 * padding + 1, size=(store.num_episodes, 2))
     shifts = np.repeat(shifts, np.diff(store.episode_ends, prepend=0), axis=0)
-    with torch.no_grad(), tqdm(total=len(frames), desc="encoding images", unit="img", disable=not progress, leave=False) as bar:
+    with (
+        torch.no_grad(),
+        tqdm(total=len(frames), desc="encoding images", unit="img", disable=not progress, leave=False) as bar,
+    ):
         for chunk in np.array_split(frames, range(CHUNK, len(frames), CHUNK)):
             images = store.images(chunk, camera=camera)
             if padding:
@@ -89,7 +100,10 @@ def copy_policy(source: GoalActor, target: GoalActor) -> None:
     Weights of the first layer take up the standardisation of the features. ValueError where the layers differ.
     """
     weights = source.head.network.state_dict()
-    mean, std = (values.repeat(2).to(weights["hidden.0.weight"]) for values in (target.encoder.encoder.mean, target.encoder.encoder.std))
+    mean, std = (
+        values.repeat(2).to(weights["hidden.0.weight"])
+        for values in (target.encoder.encoder.mean, target.encoder.encoder.std)
+    )
     weights["hidden.0.bias"] = weights["hidden.0.bias"] + weights["hidden.0.weight"] @ mean
     weights["hidden.0.weight"] = weights["hidden.0.weight"] * std
     outputs = target.head.network.head.out_features  # those of actions stand first, landmarks after them
@@ -99,4 +113,6 @@ def copy_policy(source: GoalActor, target: GoalActor) -> None:
     try:
         target.head.network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"actor_from_encoder needs the policy's layers as the encoder's run has them ({error})") from error
+        raise ValueError(
+            f"actor_from_encoder needs the policy's layers as the encoder's run has them ({error})"
+        ) from error

@@ -61,7 +61,9 @@ def encoder_of_agent(agent: nn.Module, source: str | Path) -> ImageEncoder:
         encoder = modules.get(place)
         if isinstance(encoder, ImageEncoder) and encoder.channels == 3:
             return encoder
-    raise ValueError(f"{source} has no encoder of single images: train gcbc with actor_fusion=late, or mqe, from pixels")
+    raise ValueError(
+        f"{source} has no encoder of single images: train gcbc with actor_fusion=late, or mqe, from pixels"
+    )
 
 
 def encoder_of_bundle(path: str | Path) -> FrozenEncoder:
@@ -71,7 +73,14 @@ def encoder_of_bundle(path: str | Path) -> FrozenEncoder:
     for place, name in itertools.product(_PLACES, ENCODERS):
         encoder = make_image_encoder(name, 3, image_size)
         entries = {key: found.get(f"{_IN_GRAPH}{place}.{key}") for key in encoder.state_dict()}
-        if all(entry is not None and list(entry.dims) == list(encoder.state_dict()[key].shape) for key, entry in entries.items()):
-            encoder.load_state_dict({key: torch.from_numpy(onnx.numpy_helper.to_array(entry).copy()) for key, entry in entries.items()})
+        if all(
+            entry is not None and list(entry.dims) == list(encoder.state_dict()[key].shape)
+            for key, entry in entries.items()
+        ):
+            encoder.load_state_dict(
+                {key: torch.from_numpy(onnx.numpy_helper.to_array(entry).copy()) for key, entry in entries.items()}
+            )
             return FrozenEncoder(encoder, name, image_size)
-    raise ValueError(f"{path} has no encoder of single images: name a bundle that was trained with features_of, or a run folder")
+    raise ValueError(
+        f"{path} has no encoder of single images: name a bundle that was trained with features_of, or a run folder"
+    )

@@ -39,14 +39,20 @@ class GoalMixture:
     def __post_init__(self) -> None:
         weights = (self.current, self.trajectory, self.scene, self.random)
         if min(weights) < 0 or abs(sum(weights) - 1.0) > 1e-6:
-            raise ValueError(f"a goal mixture needs probabilities that sum to 1, got current/trajectory/scene/random = {weights}")
+            raise ValueError(
+                f"a goal mixture needs probabilities that sum to 1, got current/trajectory/scene/random = {weights}"
+            )
 
 
 class TransitionIndex:
     """The valid transitions of a store and, for each frame, the last valid frame of its episode and of its scene."""
 
     def __init__(
-        self, valid: np.ndarray, episode_ends: np.ndarray, scene_ends: np.ndarray | None = None, stopping: np.ndarray | None = None
+        self,
+        valid: np.ndarray,
+        episode_ends: np.ndarray,
+        scene_ends: np.ndarray | None = None,
+        stopping: np.ndarray | None = None,
     ) -> None:
         """``valid (N,) bool``: the frame has an action and a successor; ``episode_ends (E,)``: exclusive ends, increasing.
 
@@ -57,13 +63,19 @@ class TransitionIndex:
         frames = len(valid)
         ends = np.asarray(episode_ends, dtype=np.int64)
         if len(ends) == 0 or ends[-1] != frames or np.any(np.diff(ends, prepend=0) <= 0):
-            raise ValueError(f"episode_ends must increase strictly and end at the number of frames ({frames}), got {ends[-5:]}")
+            raise ValueError(
+                f"episode_ends must increase strictly and end at the number of frames ({frames}), got {ends[-5:]}"
+            )
         valid = np.asarray(valid, dtype=bool)
         if np.any(valid[ends - 1]):
-            raise ValueError("the last frame of an episode has no successor and cannot be valid: the store is inconsistent")
+            raise ValueError(
+                "the last frame of an episode has no successor and cannot be valid: the store is inconsistent"
+            )
         self.indices = np.flatnonzero(valid)
         if len(self.indices) == 0:
-            raise ValueError("the data holds no transition: every episode needs at least two frames, one of them with an action")
+            raise ValueError(
+                "the data holds no transition: every episode needs at least two frames, one of them with an action"
+            )
         self.final = self._last_valid(ends, frames)
         self._finals = np.unique(self.final[self.indices])
         scenes = ends if scene_ends is None else np.asarray(scene_ends, dtype=np.int64)
@@ -120,7 +132,9 @@ class TransitionIndex:
             from_trajectory = rng.random(t.shape) < mixture.trajectory / (mixture.trajectory + mixture.random)
             goals = np.where(from_trajectory, goals, self.draw(rng, len(t)))
         if mixture.scene > 0.0:
-            goals = np.where(rng.random(t.shape) < mixture.scene / (1.0 - mixture.current), self.scene_goals(rng, t), goals)
+            goals = np.where(
+                rng.random(t.shape) < mixture.scene / (1.0 - mixture.current), self.scene_goals(rng, t), goals
+            )
         if mixture.current > 0.0:
             goals = np.where(rng.random(t.shape) < mixture.current, t, goals)
         return goals
@@ -145,7 +159,9 @@ class WaypointSampler:
     next_state_sample: float  # p: probability that the waypoint is the next observation, one step ahead
     actor_goals: GoalMixture = GoalMixture()
 
-    def sample(self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int, scenes: int = 0) -> GoalIndices:
+    def sample(
+        self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int, scenes: int = 0
+    ) -> GoalIndices:
         """Draw ``batch_size`` rows, from ``scenes`` scenes or (0) from all."""
         t = transitions.draw(rng, batch_size, scenes)
         value_goal = transitions.geometric_goals(rng, t, self.discount)
@@ -166,7 +182,9 @@ class TransitionSampler:
     value_goals: GoalMixture = GoalMixture()
     actor_goals: GoalMixture = GoalMixture()
 
-    def sample(self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int, scenes: int = 0) -> GoalIndices:
+    def sample(
+        self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int, scenes: int = 0
+    ) -> GoalIndices:
         """Draw ``batch_size`` rows, from ``scenes`` scenes or (0) from all."""
         t = transitions.draw(rng, batch_size, scenes)
         value_goal = transitions.mixed_goals(rng, t, self.value_goals, self.discount)

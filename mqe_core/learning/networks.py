@@ -122,7 +122,13 @@ class ImageEncoder(nn.Module):
     """
 
     def __init__(
-        self, convolutions: nn.Module, channels: int, image_size: int, out_features: int, layer_norm: bool, bfloat16: bool = False
+        self,
+        convolutions: nn.Module,
+        channels: int,
+        image_size: int,
+        out_features: int,
+        layer_norm: bool,
+        bfloat16: bool = False,
     ) -> None:
         super().__init__()
         self.bfloat16, self.channels = bfloat16, channels
@@ -140,7 +146,9 @@ class ImageEncoder(nn.Module):
         """Let the first ``count`` outer convolutions, each with what follows it, keep their weights; ValueError where there are fewer."""
         starts = [index for index, layer in enumerate(self.convolutions) if isinstance(layer, nn.Conv2d)]
         if count > len(starts):
-            raise ValueError(f"the image encoder has {len(starts)} outer convolutions: {count} of them cannot be frozen")
+            raise ValueError(
+                f"the image encoder has {len(starts)} outer convolutions: {count} of them cannot be frozen"
+            )
         if count:
             self.convolutions[: [*starts, len(self.convolutions)][count]].requires_grad_(False)
 
@@ -207,7 +215,12 @@ class PairEncoder(nn.Module):
     """
 
     def __init__(
-        self, name: str, observation: ObservationSpec, statistics: tuple[Tensor, Tensor] | None, bfloat16: bool = False, fusion: str = "early"
+        self,
+        name: str,
+        observation: ObservationSpec,
+        statistics: tuple[Tensor, Tensor] | None,
+        bfloat16: bool = False,
+        fusion: str = "early",
     ) -> None:
         super().__init__()
         self.early = observation.kind == "pixels" and fusion == "early"
@@ -228,7 +241,9 @@ class PairEncoder(nn.Module):
         if self.early:
             return self.encoder(torch.cat([observations[row], goals[column]], dim=-1))
         used, column = column.unique(return_inverse=True)
-        features, goal_features = self.encoder(torch.cat([observations, goals[used]])).split([len(observations), len(used)])
+        features, goal_features = self.encoder(torch.cat([observations, goals[used]])).split(
+            [len(observations), len(used)]
+        )
         return torch.cat([features[row], goal_features[column]], dim=-1)
 
 

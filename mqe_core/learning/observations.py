@@ -64,10 +64,17 @@ class PixelObservations:
     """
 
     def __init__(
-        self, store: EpisodeStore, camera: int, memory_limit_mb: float, progress: bool = True, device: torch.device = torch.device("cpu")
+        self,
+        store: EpisodeStore,
+        camera: int,
+        memory_limit_mb: float,
+        progress: bool = True,
+        device: torch.device = torch.device("cpu"),
     ) -> None:
         if camera not in store.cameras:
-            raise ValueError(f"the store has cameras {list(store.cameras)}, not {camera}: set camera to one of them, or observation to state")
+            raise ValueError(
+                f"the store has cameras {list(store.cameras)}, not {camera}: set camera to one of them, or observation to state"
+            )
         self._store, self._camera = store, camera
         self.available = store.has_image(camera)  # (N,) all frames of an episode, or none
         size = store.image_size

@@ -57,7 +57,9 @@ def train(
     if resume:
         fingerprint = read_metadata(out)["data"]["fingerprint"]
         if fingerprint != store.fingerprint:
-            raise ValueError(f"{out} was trained on other data (fingerprint {fingerprint}, not {store.fingerprint}): give that store")
+            raise ValueError(
+                f"{out} was trained on other data (fingerprint {fingerprint}, not {store.fingerprint}): give that store"
+            )
     elif checkpoint.exists() or (out / "config.yaml").exists():
         raise ValueError(f"{out} already holds a run: add --resume to continue it, or choose another --out")
     kept = read_metadata(out) if resume else None if init is None else read_metadata(init)
@@ -91,7 +93,9 @@ def _frozen_encoder(config: RunConfig, store: EpisodeStore, out: Path, resume: b
     frozen = encoder_of_bundle(source) if is_bundle(source) else _encoder_of_run(source)
     size = frozen.image_size
     if size != store.image_size:
-        raise ValueError(f"the encoder of {source} takes images of {size} pixels, the data has {store.image_size}: import with --image-size {size}")
+        raise ValueError(
+            f"the encoder of {source} takes images of {size} pixels, the data has {store.image_size}: import with --image-size {size}"
+        )
     frozen.save(out)
     return frozen.encoder
 
@@ -107,11 +111,15 @@ def _encoder_of_run(source: str) -> FrozenEncoder:
 def _take_weights(trainer: Trainer, init: Path) -> None:
     agent, config, _ = load_run(init)
     if config.train.agent != trainer.config.train.agent:
-        raise ValueError(f"{init} holds {config.train.agent}, not {trainer.config.train.agent}; give --agent {config.train.agent}")
+        raise ValueError(
+            f"{init} holds {config.train.agent}, not {trainer.config.train.agent}; give --agent {config.train.agent}"
+        )
     try:
         trainer.agent.load_state_dict(agent.state_dict())
     except RuntimeError as error:
-        raise ValueError(f"the networks of {init} are others than these ({error}); give it the same configuration") from error
+        raise ValueError(
+            f"the networks of {init} are others than these ({error}); give it the same configuration"
+        ) from error
     trainer.restart_average()
 
 
@@ -119,7 +127,9 @@ def _take_policy(trainer: Trainer) -> None:
     source, _, _ = load_run(trainer.config.train.features_of)
     actors = [getattr(agent, "actor", None) for agent in (source, trainer.agent)]
     if not all(isinstance(actor, GoalActor) for actor in actors) or actors[0].encoder.early:
-        raise ValueError("actor_from_encoder needs an agent, and a run that trained the encoder, with a policy that sees each image alone")
+        raise ValueError(
+            "actor_from_encoder needs an agent, and a run that trained the encoder, with a policy that sees each image alone"
+        )
     copy_policy(*actors)
     trainer.restart_average()
 
@@ -130,7 +140,9 @@ def _loop(trainer: Trainer, out: Path, progress: bool) -> bool:
     train, latest = trainer.config.train, out / "checkpoints" / "latest.pt"
     table = MetricsTable(out / "metrics.csv", trainer.step)
     curves = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
-    bar = tqdm(total=train.steps, initial=trainer.step, desc=train.agent, unit="step", disable=not progress, mininterval=1.0)
+    bar = tqdm(
+        total=train.steps, initial=trainer.step, desc=train.agent, unit="step", disable=not progress, mininterval=1.0
+    )
     last_log, steps_since_log = time.monotonic(), 0
     with curves, bar, _stop_on_interrupt() as stop:
         while trainer.step < train.steps and not stop.is_set():
@@ -192,7 +204,9 @@ def describe_run(store: EpisodeStore, data: Path, trainer: Trainer, init: Path |
             "num_frames": int(store.num_frames),
             "metadata": {name: value for name, value in store.metadata.items() if name not in ("files", "skipped")},
         },
-        "init": None if init is None else {"path": str(init.resolve()), "data": read_metadata(init)["data"]["fingerprint"]},
+        "init": None
+        if init is None
+        else {"path": str(init.resolve()), "data": read_metadata(init)["data"]["fingerprint"]},
         "commit": _git_commit(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
     }
@@ -239,7 +253,9 @@ def load_run(run_dir: str | Path, checkpoint: str = "latest") -> tuple[nn.Module
     try:
         agent.load_state_dict(state["agent"])
     except RuntimeError as error:
-        raise ValueError(f"the checkpoint in {run_dir} does not fit the networks of this version: train again ({error})") from error
+        raise ValueError(
+            f"the checkpoint in {run_dir} does not fit the networks of this version: train again ({error})"
+        ) from error
     for parameter, mean in zip(agent.parameters(), state.get("average", ())):  # empty unless average_decay is on
         parameter.data.copy_(mean)
     if spec.kind == "features":

@@ -34,25 +34,48 @@ class TrainConfig:
     """What the loop itself needs; the agent's own keys stand beside these in a configuration file."""
 
     agent: str = key("mqe", "algorithm", choices=tuple(AGENTS))
-    observation: str = key("auto", "pixels, state, or auto: pixels where the store holds images", choices=("auto", "pixels", "state"))
-    features_of: str = key("", "run folder (trained from pixels) or bundle (.onnx) whose image encoder, frozen, makes the observations; empty: none")
-    actor_from_encoder: bool = key(False, "let the policy begin as that of features_of, where both have a policy of images seen alone")
-    feature_copies: int = key(1, "copies of those features, all but the first of images shifted by up to augment_padding; rows draw theirs")
+    observation: str = key(
+        "auto", "pixels, state, or auto: pixels where the store holds images", choices=("auto", "pixels", "state")
+    )
+    features_of: str = key(
+        "",
+        "run folder (trained from pixels) or bundle (.onnx) whose image encoder, frozen, makes the observations; empty: none",
+    )
+    actor_from_encoder: bool = key(
+        False, "let the policy begin as that of features_of, where both have a policy of images seen alone"
+    )
+    feature_copies: int = key(
+        1, "copies of those features, all but the first of images shifted by up to augment_padding; rows draw theirs"
+    )
     camera: int = key(0, "index of the camera to learn from")
     steps: int = key(1_000_000, "updates in total")
     batch_size: int = key(256, "rows per update; every row meets the goals of all rows")
-    batch_scenes: int = key(0, "draw a batch's rows from so many scenes, so that rows meet goals on their own table; 0 draws from all")
+    batch_scenes: int = key(
+        0, "draw a batch's rows from so many scenes, so that rows meet goals on their own table; 0 draws from all"
+    )
     learning_rate: float = key(3e-4, "Adam's step size (betas 0.9 and 0.999, eps 1e-8, no weight decay)")
-    schedule: str = key("constant", "learning rate over the run: constant, or cosine down to 0", choices=("constant", "cosine"))
+    schedule: str = key(
+        "constant", "learning rate over the run: constant, or cosine down to 0", choices=("constant", "cosine")
+    )
     warmup_steps: int = key(0, "updates over which the learning rate rises from 0")
-    frozen_convolutions: int = key(0, "first outer convolutions of the image encoders, each with what follows it, that keep the weights of --init")
-    average_decay: float = key(0.0, "keep a running mean of the weights with this decay for evaluation and export, such as 0.999; 0 is off")
+    frozen_convolutions: int = key(
+        0, "first outer convolutions of the image encoders, each with what follows it, that keep the weights of --init"
+    )
+    average_decay: float = key(
+        0.0, "keep a running mean of the weights with this decay for evaluation and export, such as 0.999; 0 is off"
+    )
     seed: int = key(0, "seed of the initial weights, the sampling and the augmentation")
-    augment_probability: float = key(0.0, "p_aug: probability that a batch of images is shifted (official value for manipulation from pixels: 0.5)")
+    augment_probability: float = key(
+        0.0, "p_aug: probability that a batch of images is shifted (official value for manipulation from pixels: 0.5)"
+    )
     augment_padding: int = key(3, "largest shift in pixels")
-    augment_colour: float = key(0.0, "strength of brightness, contrast and tint changes in an augmented batch; 0 is off")
+    augment_colour: float = key(
+        0.0, "strength of brightness, contrast and tint changes in an augmented batch; 0 is off"
+    )
     validation_fraction: float = key(0.0, "share of the episodes held out for the val/ metrics")
-    image_memory_mb: float = key(4096.0, "decode all images into memory (the GPU's where it trains) if they fit in this; else at each use")
+    image_memory_mb: float = key(
+        4096.0, "decode all images into memory (the GPU's where it trains) if they fit in this; else at each use"
+    )
     log_every: int = key(100, "updates per row of metrics.csv")
     checkpoint_every: int = key(500, "updates per checkpoints/latest.pt")
     snapshot_every: int = key(0, "updates per kept checkpoints/step_*.pt; 0 keeps none")
@@ -118,7 +141,12 @@ class Trainer:
     """Everything that changes during a run: networks, optimiser, random state, step; ``update`` moves it by one batch."""
 
     def __init__(
-        self, store: EpisodeStore, config: RunConfig, progress: bool = True, scale: ActionScale | None = None, encoder: ImageEncoder | None = None
+        self,
+        store: EpisodeStore,
+        config: RunConfig,
+        progress: bool = True,
+        scale: ActionScale | None = None,
+        encoder: ImageEncoder | None = None,
     ) -> None:
         """``scale``: of the actions; fitted to the data where it is not given. ``encoder``: the frozen one of ``features_of``."""
         self.config = config
@@ -126,7 +154,9 @@ class Trainer:
         if train.threads:
             torch.set_num_threads(train.threads)
         if train.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device is cuda, and torch sees no GPU here: install a torch with CUDA, or leave device at auto")
+            raise ValueError(
+                "device is cuda, and torch sees no GPU here: install a torch with CUDA, or leave device at auto"
+            )
         wants_cuda = train.device == "cuda" or (train.device == "auto" and torch.cuda.is_available())
         self.device = torch.device("cuda" if wants_cuda else "cpu")
         torch.manual_seed(train.seed)
@@ -144,7 +174,9 @@ class Trainer:
         self.transitions = TransitionIndex(valid & ~held_out, *ends)
         self.validation_transitions = TransitionIndex(valid & held_out, *ends) if held_out.any() else None
         self.action_scale = scale or fit_action_scale(store.actions[self.transitions.indices])
-        self.actions = self.action_scale.normalise(np.nan_to_num(store.actions))  # NaN only at frames that are never drawn
+        self.actions = self.action_scale.normalise(
+            np.nan_to_num(store.actions)
+        )  # NaN only at frames that are never drawn
         self.landmarks = landmarks(store) if config.agent.landmark_weight > 0.0 else None
         self.augmentation = Augmentation(train.augment_probability, train.augment_padding, train.augment_colour)
         self.sampler = config.agent.sampler()
@@ -152,7 +184,9 @@ class Trainer:
         self.agent.to(self.device)
         encoders = [module for module in self.agent.modules() if isinstance(module, ImageEncoder)]
         if train.frozen_convolutions and not encoders:
-            raise ValueError(f"frozen_convolutions needs an agent with an image encoder; this one sees {self.observations.spec.kind}")
+            raise ValueError(
+                f"frozen_convolutions needs an agent with an image encoder; this one sees {self.observations.spec.kind}"
+            )
         for encoder in encoders:
             encoder.freeze(train.frozen_convolutions)
         self.optimiser = torch.optim.Adam(self.agent.parameters(), lr=train.learning_rate, fused=True)
@@ -182,13 +216,19 @@ class Trainer:
             value_goals=value_goals,
             at_value_goal=torch.from_numpy(rows.value_goal == rows.observation),
             actor_goals=actor_goals,
-            actor_pairs=torch.from_numpy(transitions.crossed_pairs(rows)) if self.config.agent.actor_goals_crossed else None,
+            actor_pairs=torch.from_numpy(transitions.crossed_pairs(rows))
+            if self.config.agent.actor_goals_crossed
+            else None,
             landmarks=None if self.landmarks is None else torch.from_numpy(self.landmarks[rows.observation]),
         ).to(self.device)
 
     def restart_average(self) -> None:
         """Begin the running mean of the weights with what they are now."""
-        self.average = [parameter.detach().clone() for parameter in self.agent.parameters()] if self.config.train.average_decay else []
+        self.average = (
+            [parameter.detach().clone() for parameter in self.agent.parameters()]
+            if self.config.train.average_decay
+            else []
+        )
 
     def update(self) -> None:
         """One batch, one Adam step; RuntimeError when the loss is not finite."""
@@ -268,7 +308,9 @@ def _observations(
     """What the agent sees of a store: features of the frozen encoder where there is one, else pixels or states."""
     if encoder is not None:
         copies, padding = train.feature_copies, train.augment_padding
-        return FeatureObservations(store, train.camera, encoder, device, copies=copies, padding=padding, progress=progress)
+        return FeatureObservations(
+            store, train.camera, encoder, device, copies=copies, padding=padding, progress=progress
+        )
     if train.observation == "pixels" or (train.observation == "auto" and store.num_cameras > 0):
         return PixelObservations(store, train.camera, train.image_memory_mb, progress, device)
     return StateObservations(store)

@@ -26,7 +26,9 @@ _own_sessions = itertools.count(1)
 _AT_REST_RAD = 0.15  # of the sleep joints: folded up; the waist may point anywhere
 # A motion of its own rises to this height first: above what stands on the table, and still within reach at the far end of the workspace.
 _CLEARANCE_M = 0.12
-_CLEAR_OF_BASE_M = 0.16  # … and from nearer to the base also away from it: straight up there, the hand meets the arm's own shoulder
+_CLEAR_OF_BASE_M = (
+    0.16  # … and from nearer to the base also away from it: straight up there, the hand meets the arm's own shoulder
+)
 _MAX_OWN_COMMANDS = 150  # 30 s; from one end of the workspace to the other and to sleep it takes 6
 _STANDSTILLS = 3  # in a row, after which a motion is stuck; a reversal takes one
 _OWN_PACE = 0.3  # of the joints' velocity limits: well below their acceleration limit, too
@@ -111,11 +113,7 @@ class ArmSide:
             return "the arm was not held"
         rebased = self.robot.resume()
         self._set(READY, "")
-        return (
-            "resumed; the target was re-based on the measured pose"
-            if rebased
-            else "resumed at the held target"
-        )
+        return "resumed; the target was re-based on the measured pose" if rebased else "resumed at the held target"
 
     def home(self) -> None:
         """Start the motion to the neutral joints' pose; `tick` carries it on, `hold` ends it. Raises
@@ -205,7 +203,9 @@ class OwnMotion:
     fold it into itself.
     """
 
-    def __init__(self, spec: RobotSpec, name: str, stations: Sequence[np.ndarray], gripper: float | None = None) -> None:
+    def __init__(
+        self, spec: RobotSpec, name: str, stations: Sequence[np.ndarray], gripper: float | None = None
+    ) -> None:
         self.name = name
         self._gripper = gripper  # None: as it is
         self._spec = spec
@@ -253,10 +253,14 @@ class OwnMotion:
         way = self._stations[0] - joints
         longest = control.period_s * self._spec.joint_velocity
         fraction = _OWN_PACE / max(_OWN_PACE, float((np.abs(way) / longest).max()))
-        for _ in range(3):  # the hand's step is nearly, not quite, in proportion; what is still too long the filter shortens
+        for _ in range(
+            3
+        ):  # the hand's step is nearly, not quite, in proportion; what is still too long the filter shortens
             pose = forward_kinematics(self._spec, joints + fraction * way)
             translation = float(np.abs(pose[:3, 3] - here[:3, 3]).max()) / control.max_translation_step_m
-            rotation = float(np.abs(rotation_vector(pose[:3, :3] @ here[:3, :3].T)).max()) / control.max_rotation_step_rad
+            rotation = (
+                float(np.abs(rotation_vector(pose[:3, :3] @ here[:3, :3].T)).max()) / control.max_rotation_step_rad
+            )
             excess = max(translation, rotation)
             if excess <= 1.0:
                 break
@@ -270,4 +274,6 @@ class OwnMotion:
 
     @staticmethod
     def _is_at(here: np.ndarray, goal: np.ndarray) -> bool:
-        return bool(np.abs(here[:3, 3] - goal[:3, 3]).max() < 1e-4 and rotation_angle(here[:3, :3], goal[:3, :3]) < 1e-3)
+        return bool(
+            np.abs(here[:3, 3] - goal[:3, 3]).max() < 1e-4 and rotation_angle(here[:3, :3], goal[:3, :3]) < 1e-3
+        )

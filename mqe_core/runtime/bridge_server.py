@@ -31,7 +31,9 @@ CAMERA_TOPIC = "/blue/image_raw"  # of bridge_data_v2's evaluation
 _REPLY_S = 0.8  # the published client's; the server goes on with what it was asked for, whether anybody waits or not
 _INIT_S = 30.0  # initialising takes about ten seconds, in which it answers nothing
 _REST_S, _REST_M = 0.5, 1e-3  # the start pose is reached where the hand has not moved more than that in that time
-_STEP_LIMITS = np.array([0.05] * 3 + [0.25] * 3)  # what the server clips a step to (bridge_data_robot, robot_base_env.py)
+_STEP_LIMITS = np.array(
+    [0.05] * 3 + [0.25] * 3
+)  # what the server clips a step to (bridge_data_robot, robot_base_env.py)
 _ROUNDING = 1e-6  # a limit exceeded by less, as a part of it, is rounding
 _SUCCESS = 1
 _OBSERVED_S = 0.05  # an observation so fresh serves robot and camera alike: each costs the server some 80 ms
@@ -76,16 +78,22 @@ class BridgeServer:
             self._connect()
             answer = self._ask({"type": "hash"})
             if answer is None:
-                raise RuntimeError(f"no bridge_data_robot server answers at {self._address}; is it running, and the port open?")
+                raise RuntimeError(
+                    f"no bridge_data_robot server answers at {self._address}; is it running, and the port open?"
+                )
             if answer.get("payload") != handshake(port):
-                raise RuntimeError(f"the server at {self._address} speaks another version: {str(answer.get('payload'))[:300]!r}")
+                raise RuntimeError(
+                    f"the server at {self._address} speaks another version: {str(answer.get('payload'))[:300]!r}"
+                )
         except BaseException:
             self.close()
             raise
 
     def observation(self) -> Observation:
         """A new one, or one that came a moment ago. RuntimeError where the server does not answer."""
-        assert self._initialised, "before it is initialised the server has no arm, or one with a target of somebody else's"
+        assert self._initialised, (
+            "before it is initialised the server has no arm, or one with a target of somebody else's"
+        )
         if self._newest is None or self._clock.now() - self._newest.received > _OBSERVED_S:
             self._newest = self._observe()
         if self._newest is None:
@@ -110,7 +118,10 @@ class BridgeServer:
 
     def initialise(self, spec: RobotSpec, camera_topic: str = CAMERA_TOPIC) -> None:
         """Have the server move its arm to its start pose, and wait until it rests there. RuntimeError where it does not."""
-        low, high = ([*map(float, corner), side, 0.0] for corner, side in ((spec.workspace.low, -1.57), (spec.workspace.high, 1.57)))
+        low, high = (
+            [*map(float, corner), side, 0.0]
+            for corner, side in ((spec.workspace.low, -1.57), (spec.workspace.high, 1.57))
+        )
         parameters = {
             "fix_zangle": 0.1, "move_duration": spec.control.period_s, "adaptive_wait": True, "move_to_rand_start_freq": 1,
             "override_workspace_boundaries": [low, high], "action_clipping": "xyz", "catch_environment_except": False,
@@ -125,7 +136,9 @@ class BridgeServer:
                 self._initialised = True
                 return
             if self._clock.now() > end:
-                raise RuntimeError(f"the server at {self._address} was asked to initialise its arm and has not within {_INIT_S:.0f} s; see its log")
+                raise RuntimeError(
+                    f"the server at {self._address} was asked to initialise its arm and has not within {_INIT_S:.0f} s; see its log"
+                )
             before = now
             self._clock.sleep_until(self._clock.now() + _REST_S)
 
@@ -133,11 +146,17 @@ class BridgeServer:
         """None where no answer came, or the server has no arm yet."""
         asked = self._clock.now()
         answer = self._ask({"type": "obs", "keys": ["image", "state", "full_image"]})
-        if answer is None or not isinstance(answer.get("state"), np.ndarray) or not isinstance(answer.get("full_image"), bytes):
+        if (
+            answer is None
+            or not isinstance(answer.get("state"), np.ndarray)
+            or not isinstance(answer.get("full_image"), bytes)
+        ):
             return None
         state = answer["state"]
         if state.shape != (7,) or state.dtype.kind not in "fiu":
-            raise RuntimeError(f"the server at {self._address} sent a state of shape {state.shape} and type {state.dtype}, expected 7 numbers")
+            raise RuntimeError(
+                f"the server at {self._address} sent a state of shape {state.shape} and type {state.dtype}, expected 7 numbers"
+            )
         return Observation(asked, self._clock.now(), state.astype(np.float64), answer["full_image"])
 
     def _ask(self, request: dict) -> dict | None:
@@ -165,7 +184,9 @@ class BridgeServer:
         try:
             self._socket.connect(self._address)
         except zmq.ZMQError as error:
-            raise ValueError(f"{self._address} is no address ({error.strerror}); give a host's name or number, and a port") from error
+            raise ValueError(
+                f"{self._address} is no address ({error.strerror}); give a host's name or number, and a port"
+            ) from error
 
 
 class BridgeServerRobot:
@@ -182,10 +203,16 @@ class BridgeServerRobot:
     def observe(self) -> RobotState:
         """RuntimeError where the server does not answer, has not confirmed a step, or tells a pose that the arm cannot have."""
         if self._lost is not None:
-            raise RuntimeError(f"{self._lost}; its target is not known any more: start again (the arm moves to its start pose)")
+            raise RuntimeError(
+                f"{self._lost}; its target is not known any more: start again (the arm moves to its start pose)"
+            )
         observation = self._server.observation()
         pose = state_to_pose(observation.state)
-        joints = inverse_kinematics(self._spec, pose, self._spec.neutral_joints) if np.isfinite(observation.state).all() else None
+        joints = (
+            inverse_kinematics(self._spec, pose, self._spec.neutral_joints)
+            if np.isfinite(observation.state).all()
+            else None
+        )
         if joints is None:
             raise RuntimeError(f"the server tells a state that the arm cannot have: {observation.state.tolist()}")
         if self._target is None:
@@ -206,7 +233,9 @@ class BridgeServerRobot:
         ValueError where the command has no joints.
         """
         if command.joints is None:
-            raise ValueError("a command without joints reached the backend; send it through SafeRobot, which solves for them")
+            raise ValueError(
+                "a command without joints reached the backend; send it through SafeRobot, which solves for them"
+            )
         try:
             state = self.observe()  # a newer one where judging the command took long
         except RuntimeError as error:
@@ -242,11 +271,17 @@ class BridgeServerRobot:
         motion = np.clip(motion, -_STEP_LIMITS, _STEP_LIMITS)
         if rule is None:
             return command, motion
-        detail = "; ".join(filter(None, [command.detail, f"the server goes {100 * fraction:.0f} % of that way in one step"]))
+        detail = "; ".join(
+            filter(None, [command.detail, f"the server goes {100 * fraction:.0f} % of that way in one step"])
+        )
         joints = inverse_kinematics(self._spec, pose, command.joints)
         if joints is None:
-            return replace(command, joints=None, refused=UNREACHABLE, detail=f"{detail}, and no joints reach that"), motion
-        return replace(command, pose=pose, joints=joints, clipped=tuple(dict.fromkeys((*command.clipped, rule))), detail=detail), motion
+            return replace(
+                command, joints=None, refused=UNREACHABLE, detail=f"{detail}, and no joints reach that"
+            ), motion
+        return replace(
+            command, pose=pose, joints=joints, clipped=tuple(dict.fromkeys((*command.clipped, rule))), detail=detail
+        ), motion
 
     def hold(self) -> None:
         """Nothing to send: the server's motors keep their target by themselves."""

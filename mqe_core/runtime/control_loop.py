@@ -39,9 +39,7 @@ class ControlLoop:
     shared by all parts.
     """
 
-    def __init__(
-        self, robot: Robot, camera: Camera, policy: PolicySide, clock: Clock, control_hz: float
-    ) -> None:
+    def __init__(self, robot: Robot, camera: Camera, policy: PolicySide, clock: Clock, control_hz: float) -> None:
         self.deadline_misses = 0
         self._robot = robot
         self._camera = camera

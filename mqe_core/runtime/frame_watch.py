@@ -45,7 +45,10 @@ class FrameWatch:
         ratio, expected = width / height, self._camera.width_px / self._camera.height_px
         # Square: from a store, whose frames are squashed already.
         if height != width and abs(ratio / expected - 1.0) > _SHAPE_TOLERANCE:
-            return WRONG_SHAPE, f"{width}x{height}; the camera {self._camera.name} has sides as {self._camera.width_px}x{self._camera.height_px}"
+            return (
+                WRONG_SHAPE,
+                f"{width}x{height}; the camera {self._camera.name} has sides as {self._camera.width_px}x{self._camera.height_px}",
+            )
         if (even := why_no_picture(frame.image)) is not None:
             return NO_PICTURE, even
         if frozen:

@@ -28,7 +28,9 @@ class JointSteps:
         size = np.maximum(np.abs(step) - _ROUNDING_RAD, 0.0)
         too_fast = float((size / (self._velocity * elapsed)).max())
         # From the velocity before it, faster or slower by the limit, or any step down to a stop.
-        allowed = np.maximum(np.where(step > 0, before, -before) * elapsed + self._change_rad * elapsed / self._period_s, 0.0)
+        allowed = np.maximum(
+            np.where(step > 0, before, -before) * elapsed + self._change_rad * elapsed / self._period_s, 0.0
+        )
         ratio = np.divide(size, allowed, out=np.where(size > 0, np.inf, 0.0), where=allowed > _ROUNDING_RAD)
         too_sudden = float(ratio.max())
         return (too_fast, JOINT_VELOCITY) if too_fast >= too_sudden else (too_sudden, JOINT_ACCELERATION)

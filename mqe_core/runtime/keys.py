@@ -26,7 +26,9 @@ def make_keys(folder: Path) -> list[Path]:
     """Make a server's and a client's pair of keys; returns the files. FileExistsError where there are some."""
     existing = [path for path in (folder / f"{SERVER}.key_secret", folder / f"{CLIENT}.key_secret") if path.exists()]
     if existing:
-        raise FileExistsError(f"{existing[0]} exists already; delete it to make new keys, which locks out whoever has the old ones")
+        raise FileExistsError(
+            f"{existing[0]} exists already; delete it to make new keys, which locks out whoever has the old ones"
+        )
     (folder / "clients").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     files: list[Path] = []

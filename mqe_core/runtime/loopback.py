@@ -22,9 +22,7 @@ class LoopbackRobot:
     def __init__(self, spec: RobotSpec, *, clock: Clock, start_joints: np.ndarray | None = None) -> None:
         self._spec = spec
         self._clock = clock
-        self._joints = np.array(
-            spec.neutral_joints if start_joints is None else start_joints, dtype=np.float64
-        )
+        self._joints = np.array(spec.neutral_joints if start_joints is None else start_joints, dtype=np.float64)
         self._gripper = 1.0
         self._target_joints = self._joints.copy()
         self._target_gripper = self._gripper
@@ -44,9 +42,7 @@ class LoopbackRobot:
 
     def send(self, command: Command) -> Command:
         if command.joints is None:
-            raise ValueError(
-                "a command without joints reached the backend; send it through make_robot's SafeRobot"
-            )
+            raise ValueError("a command without joints reached the backend; send it through make_robot's SafeRobot")
         self._advance()
         self._target_joints = np.array(command.joints, dtype=np.float64)
         self._target_gripper = float(command.gripper)
@@ -99,9 +95,7 @@ class ReplayCamera:
 
     def read(self) -> Frame | None:
         count = int((self._clock.now() - self._start) * self._hz + 1e-6)
-        return Frame(
-            self._start + count / self._hz, np.asarray(self._frames[count % len(self._frames)]), self._domain
-        )
+        return Frame(self._start + count / self._hz, np.asarray(self._frames[count % len(self._frames)]), self._domain)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -112,19 +112,27 @@ class PolicyServer:
         images = []
         for name in ("observation", "goal"):
             if len(fields[name]) != 3 * size * size:
-                raise wire.WireError(f"{name}: expected {3 * size * size} bytes, {size} x {size} RGB, got {len(fields[name])}")
+                raise wire.WireError(
+                    f"{name}: expected {3 * size * size} bytes, {size} x {size} RGB, got {len(fields[name])}"
+                )
             images.append(np.frombuffer(fields[name], np.uint8).reshape(size, size, 3))
         return _Request(fields["id"], *images)
 
     def _answer(self, batch: list[tuple[bytes, _Request]]) -> None:
-        observations, goals = (np.stack([getattr(request, name) for _, request in batch]) for name in ("observation", "goal"))
+        observations, goals = (
+            np.stack([getattr(request, name) for _, request in batch]) for name in ("observation", "goal")
+        )
         outputs = self._bundle.run(observations, goals)
         self.counts["answered"] += len(batch)
         actions = outputs["action"].astype("<f4")
         steps = outputs.get("steps_to_goal", np.full(len(batch), math.nan))
         for (client, request), action, distance in zip(batch, actions, steps):
             answer = wire.pack(
-                "action", id=request.id, action=action.tobytes(), steps_to_goal=float(distance), fingerprint=self._bundle.fingerprint
+                "action",
+                id=request.id,
+                action=action.tobytes(),
+                steps_to_goal=float(distance),
+                fingerprint=self._bundle.fingerprint,
             )
             self._send(client, answer)
 

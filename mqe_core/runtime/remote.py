@@ -31,7 +31,9 @@ class RemotePolicy:
     RuntimeError where no server answers at the start, with the remedy.
     """
 
-    def __init__(self, address: str, *, keys: Path | None, reply_timeout_s: float = 0.1, connect_timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, address: str, *, keys: Path | None, reply_timeout_s: float = 0.1, connect_timeout_s: float = 5.0
+    ) -> None:
         wire.check_port(address)
         self.late = 0  # answers that came after their time
         self._address, self._timeout_s = address, reply_timeout_s
@@ -49,7 +51,9 @@ class RemotePolicy:
             self._welcome(connect_timeout_s)
         except zmq.ZMQError as error:
             self.close()
-            raise ValueError(f"{address} is no address of a policy server ({error.strerror}); expected tcp://HOST:PORT") from error
+            raise ValueError(
+                f"{address} is no address of a policy server ({error.strerror}); expected tcp://HOST:PORT"
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -62,9 +66,13 @@ class RemotePolicy:
         observation, goal = self._images(observation, goal)
         fields = self._ask("action", self._timeout_s, "act", observation=observation.tobytes(), goal=goal.tobytes())
         if fields["fingerprint"] != self.fingerprint:
-            raise PolicyUnavailable(f"the server at {self._address} now runs another policy; start again to use that one")
+            raise PolicyUnavailable(
+                f"the server at {self._address} now runs another policy; start again to use that one"
+            )
         if len(fields["action"]) != 28:
-            raise PolicyUnavailable(f"the server at {self._address} answered {len(fields['action'])} bytes, expected 7 numbers")
+            raise PolicyUnavailable(
+                f"the server at {self._address} answered {len(fields['action'])} bytes, expected 7 numbers"
+            )
         steps = fields["steps_to_goal"]
         return PolicyOutput(np.frombuffer(fields["action"], "<f4").copy(), None if math.isnan(steps) else steps)
 
@@ -90,10 +98,14 @@ class RemotePolicy:
                     ) from error
                 time.sleep(0.05)
         try:
-            values = {key: tuple(value) if isinstance(value, list) else value for key, value in fields["contract"].items()}
+            values = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in fields["contract"].items()
+            }
             self.contract = BundleContract(**values)
         except (TypeError, BundleError) as error:
-            raise RuntimeError(f"the server at {self._address} is of another version ({error}); update one of the two") from error
+            raise RuntimeError(
+                f"the server at {self._address} is of another version ({error}); update one of the two"
+            ) from error
         self.domain, self.fingerprint = self.contract.domain, fields["fingerprint"]
         self._images = PolicyImages(self.contract.image_size)
 
@@ -109,7 +121,9 @@ class RemotePolicy:
             try:
                 answered, answer = wire.unpack(self._socket.recv(), "welcome", "action", "error")
             except wire.WireError as error:
-                raise PolicyUnavailable(f"the server at {self._address} does not speak this protocol: {error}") from error
+                raise PolicyUnavailable(
+                    f"the server at {self._address} does not speak this protocol: {error}"
+                ) from error
             if answered == "error":
                 raise PolicyUnavailable(f"the policy server at {self._address} refused: {answer['text']}")
             if answered == expected and answer["id"] == self._id:

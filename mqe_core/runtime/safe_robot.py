@@ -32,7 +32,9 @@ class SafeRobot:
         try:
             state = self._robot.observe()
         except RuntimeError as error:  # an arm that cannot be read is not driven
-            result = replace(command, joints=None, clipped=(), refused=JOINT_STATE, detail=str(error))  # unjudged: it takes no session
+            result = replace(
+                command, joints=None, clipped=(), refused=JOINT_STATE, detail=str(error)
+            )  # unjudged: it takes no session
         else:
             now = self._clock.now()
             result = self._filter.filter(command, state, now)

@@ -102,7 +102,9 @@ class SafetyFilter:
         last = self._last = self._sent if self._sent is not None else self._found(state)
         measured = forward_kinematics(self._spec, state.joints)
         ahead = self._limits.ahead(last.pose, measured)
-        pose, clipped = self._limits.clip(np.asarray(command.pose, dtype=np.float64), last.pose, measured, ahead, last.floor)
+        pose, clipped = self._limits.clip(
+            np.asarray(command.pose, dtype=np.float64), last.pose, measured, ahead, last.floor
+        )
         reached, rule, detail = self._solve(pose, last, now)
         if reached is None:
             return replace(command, refused=rule, detail=detail)
@@ -114,7 +116,11 @@ class SafetyFilter:
             clipped.append(GRIPPER)
         effort = state.gripper_effort_n
         # An open gripper squeezes nothing: where its motor pushes, something pushes its fingers apart.
-        if effort is not None and effort > self._spec.gripper.max_closing_effort_n and gripper < state.target_gripper < 1.0:
+        if (
+            effort is not None
+            and effort > self._spec.gripper.max_closing_effort_n
+            and gripper < state.target_gripper < 1.0
+        ):
             gripper = state.target_gripper
             clipped.append(GRIPPER_EFFORT)
         if not self._limits.is_near(sent_pose, measured, ahead):
@@ -122,9 +128,7 @@ class SafetyFilter:
             joints, sent_pose = last.joints, last.pose
             clipped += [WIND_UP] * (WIND_UP not in clipped)
         detail = f"asked for {_millimetres(command.pose)}, sent {_millimetres(sent_pose)}" if clipped else ""
-        return replace(
-            command, pose=sent_pose, gripper=gripper, joints=joints, clipped=tuple(clipped), detail=detail
-        )
+        return replace(command, pose=sent_pose, gripper=gripper, joints=joints, clipped=tuple(clipped), detail=detail)
 
     def commit(self, result: Command, now: float) -> None:
         """Record the outcome of `filter`: what was sent becomes the base of the next step, and the session
@@ -138,7 +142,9 @@ class SafetyFilter:
             last = self._last
             velocity = (result.joints - last.joints) / self._elapsed(last, now)
             floor = min(0.0, max(last.floor, float(self._limits.clearance(result.pose))))
-            self._sent = _Sent(result.joints.copy(), result.pose.copy(), velocity, now, floor)  # the caller keeps `result`
+            self._sent = _Sent(
+                result.joints.copy(), result.pose.copy(), velocity, now, floor
+            )  # the caller keeps `result`
 
     def release_session(self) -> None:
         """Let any session command next; the last one may go on only with a higher sequence."""

@@ -10,7 +10,17 @@ JOINT_VELOCITY = "joint_velocity"  # step shortened until no joint must move fas
 JOINT_ACCELERATION = "joint_acceleration"  # step shortened, down to a stop, until no joint changes its velocity faster than its motors can
 GRIPPER = "gripper"  # opening moved into [0, 1]
 GRIPPER_EFFORT = "gripper_effort"  # not closed farther than it is commanded to be while the fingers squeeze harder than max_closing_effort_n
-CLIP_RULES = (WIND_UP, WORKSPACE, TABLE, TRANSLATION_STEP, ROTATION_STEP, JOINT_VELOCITY, JOINT_ACCELERATION, GRIPPER, GRIPPER_EFFORT)
+CLIP_RULES = (
+    WIND_UP,
+    WORKSPACE,
+    TABLE,
+    TRANSLATION_STEP,
+    ROTATION_STEP,
+    JOINT_VELOCITY,
+    JOINT_ACCELERATION,
+    GRIPPER,
+    GRIPPER_EFFORT,
+)
 
 # Rules that refuse, in the order they are judged.
 NOT_FINITE = "not_finite"  # NaN or infinity in the pose, the gripper or the stamp

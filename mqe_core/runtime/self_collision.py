@@ -11,7 +11,9 @@ from mqe_core.runtime.table import hand_boxes
 from mqe_core.spec import RobotSpec, ShapeSpec
 
 # What cannot meet, or always touches: links that share a joint, and the parts of one rigid body.
-_BASE, _SHOULDER, _UPPER_ARM, _UPPER_FOREARM, _LOWER_FOREARM, _WRIST, _HAND = range(7)  # which joints a part comes after
+_BASE, _SHOULDER, _UPPER_ARM, _UPPER_FOREARM, _LOWER_FOREARM, _WRIST, _HAND = range(
+    7
+)  # which joints a part comes after
 _MEET = {
     (a, b)
     for a, b in itertools.product((_BASE, _SHOULDER, _UPPER_ARM), (_UPPER_FOREARM, _LOWER_FOREARM, _WRIST, _HAND))
@@ -55,7 +57,9 @@ class SelfDistance:
 def _shapes(spec: RobotSpec) -> Iterator[tuple[int, ShapeSpec, np.ndarray]]:
     """(part, box, offset along the part's frame) of every box; the fingers where they are widest."""
     links = spec.links
-    for part, link in enumerate((links.base, links.shoulder, links.upper_arm, links.upper_forearm, links.lower_forearm, links.wrist)):
+    for part, link in enumerate(
+        (links.base, links.shoulder, links.upper_arm, links.upper_forearm, links.lower_forearm, links.wrist)
+    ):
         for shape in link.shapes:
             yield part, shape, np.zeros(3)
     for shape, offset in hand_boxes(spec, spec.gripper.travel_upper_m):
@@ -68,7 +72,9 @@ def _segment_distance(p1: np.ndarray, q1: np.ndarray, p2: np.ndarray, q2: np.nda
     Closest points of the two lines, clamped to the first segment, then to the second, then to the first again.
     """
     d1, d2, r = q1 - p1, q2 - p2, p1 - p2
-    products = np.stack([d1, d2], axis=-2) @ np.stack([d1, d2, r], axis=-1)  # (..., 2, 3): of each with each, in one call
+    products = np.stack([d1, d2], axis=-2) @ np.stack(
+        [d1, d2, r], axis=-1
+    )  # (..., 2, 3): of each with each, in one call
     (a, b, c), (_, e, f) = np.moveaxis(products, (-2, -1), (0, 1))
     denominator = a * e - b * b
     parallel = denominator < 1e-12 * a * e

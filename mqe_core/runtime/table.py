@@ -27,8 +27,17 @@ class LinkClearance:
     def __init__(self, spec: RobotSpec) -> None:
         links = spec.links
         self._table_m = spec.workspace.table_height_m + spec.workspace.table_clearance_m
-        moving = {2: links.upper_arm, 3: links.upper_forearm, 4: links.lower_forearm, 5: links.wrist}  # by the joint they come after
-        boxes = [(part, shape.position_m + 0.5 * _SIGNS * shape.size_m) for part, link in moving.items() for shape in link.shapes]
+        moving = {
+            2: links.upper_arm,
+            3: links.upper_forearm,
+            4: links.lower_forearm,
+            5: links.wrist,
+        }  # by the joint they come after
+        boxes = [
+            (part, shape.position_m + 0.5 * _SIGNS * shape.size_m)
+            for part, link in moving.items()
+            for shape in link.shapes
+        ]
         self._parts = np.repeat([part for part, _ in boxes], len(_SIGNS))
         self._corners = np.concatenate([corners for _, corners in boxes])  # (n, 3) in their part's frame
 
@@ -53,4 +62,6 @@ def hand_boxes(spec: RobotSpec, slide_m: float) -> list[tuple[ShapeSpec, np.ndar
 def _corners(spec: RobotSpec) -> np.ndarray:
     grip, to_tool = spec.gripper, np.array([spec.tool.ee_offset_m, 0.0, 0.0])
     boxes = [*hand_boxes(spec, grip.travel_lower_m), *hand_boxes(spec, grip.travel_upper_m)]
-    return np.concatenate([shape.position_m + offset - to_tool + 0.5 * _SIGNS * shape.size_m for shape, offset in boxes])
+    return np.concatenate(
+        [shape.position_m + offset - to_tool + 0.5 * _SIGNS * shape.size_m for shape, offset in boxes]
+    )

@@ -35,7 +35,9 @@ class TargetLimits:
         pose = make_pose(left @ right, wanted[:3, 3])
         if not self.is_near(pose, measured, ahead):
             # Towards the arm, not towards the last target: so the target may slide along what blocks the arm.
-            pose = part_way(measured, pose, *(min(1.0, most / max(is_, _ROUNDING)) for most, is_ in zip(ahead, lag(pose, measured))))
+            pose = part_way(
+                measured, pose, *(min(1.0, most / max(is_, _ROUNDING)) for most, is_ in zip(ahead, lag(pose, measured)))
+            )
             clipped.append(WIND_UP)
         position = np.clip(pose[:3, 3], box.inner_low, box.inner_high)
         if np.abs(position - pose[:3, 3]).max() > _ROUNDING:

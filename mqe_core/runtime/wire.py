@@ -40,7 +40,11 @@ def prepare(socket: zmq.Socket) -> None:
 def check_port(address: str) -> None:
     """ValueError where the port of a tcp://HOST:PORT is none: ZeroMQ would take 99999 for another one. `*` is any free one, to bind to."""
     port = address.rpartition(":")[2]
-    if address.startswith("tcp://") and port != "*" and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+    if (
+        address.startswith("tcp://")
+        and port != "*"
+        and not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535)
+    ):
         raise ValueError(f"{address}: expected tcp://HOST:PORT with a port from 1 to 65535")
 
 
@@ -54,7 +58,12 @@ def unpack(data: bytes, *allowed: str) -> tuple[str, dict[str, object]]:
     """(kind, fields) of a message of one of the allowed kinds; WireError for anything else."""
     try:
         message = msgpack.unpackb(
-            data, max_str_len=65536, max_bin_len=MAX_MESSAGE_BYTES, max_array_len=_MAX_ENTRIES, max_map_len=_MAX_ENTRIES, max_ext_len=0
+            data,
+            max_str_len=65536,
+            max_bin_len=MAX_MESSAGE_BYTES,
+            max_array_len=_MAX_ENTRIES,
+            max_map_len=_MAX_ENTRIES,
+            max_ext_len=0,
         )
     except Exception as error:  # msgpack raises ValueError, its own classes, RecursionError, UnicodeDecodeError …
         raise WireError(f"no msgpack message: {type(error).__name__}") from error
@@ -66,5 +75,7 @@ def unpack(data: bytes, *allowed: str) -> tuple[str, dict[str, object]]:
     fields = {key: value for key, value in message.items() if key not in ("version", "kind")}
     expected = _KINDS[kind]
     if set(fields) != set(expected) or any(type(fields[key]) is not expected[key] for key in expected):
-        raise WireError(f"a message {kind} has the fields {', '.join(f'{key} ({value.__name__})' for key, value in expected.items())}")
+        raise WireError(
+            f"a message {kind} has the fields {', '.join(f'{key} ({value.__name__})' for key, value in expected.items())}"
+        )
     return kind, fields

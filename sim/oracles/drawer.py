@@ -27,7 +27,11 @@ def plan(task: DrawerTask, hand: np.ndarray, opening: float) -> Plan:
     else:
         ready = open_m < (0.006 if around else CLOSED_M - 0.004)
     if around:
-        return let_go(hand, opening) if ready else _slide(hand, opening, bar, open_m, WANTED_OPEN_M if task.wants_open else 0.0)
+        return (
+            let_go(hand, opening)
+            if ready
+            else _slide(hand, opening, bar, open_m, WANTED_OPEN_M if task.wants_open else 0.0)
+        )
     if not ready:
         return let_go(hand, opening) if errand.held_by(hand) else _reach_for(hand, opening, bar)
     over_cube = float(np.linalg.norm(hand[:2] - errand.position[:2])) < 0.03

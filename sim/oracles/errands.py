@@ -17,7 +17,10 @@ _GRASP_HEIGHT_M = 0.018  # of the hand above what the object stands on
 _BETWEEN_M = np.array([0.012, 0.014, 0.012])  # hand to grasp point, per axis: the object is between the fingers
 _RELEASE_ABOVE_M = 0.008  # an object this little above its place may drop
 _GRASP_FUNNEL_M, _CARRY_FUNNEL_M = 0.030, 0.016  # the object must not catch on a bowl's rim
-_CENTRED_M, _MARGIN_M = 0.022, 0.006  # off-centre when let go; how much nearer than needed an object must lie to be left alone
+_CENTRED_M, _MARGIN_M = (
+    0.022,
+    0.006,
+)  # off-centre when let go; how much nearer than needed an object must lie to be left alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,9 @@ def go_home(hand: np.ndarray, things: Sequence[Errand]) -> Plan:
     """Away from the nearest object without pushing it, then home."""
     obstacle = _nearest(hand, things)
     home = float(np.linalg.norm(hand - HOME_STATE[:3])) < 0.03
-    return Plan(go(hand, HOME_STATE[:3], obstacle.position, obstacle.top_m), 1.0, free=_above(hand, obstacle), finished=home)
+    return Plan(
+        go(hand, HOME_STATE[:3], obstacle.position, obstacle.top_m), 1.0, free=_above(hand, obstacle), finished=home
+    )
 
 
 def _fetch(hand: np.ndarray, opening: float, errand: Errand, things: Sequence[Errand]) -> Plan:

@@ -25,7 +25,11 @@ _MAX_STEP_M, _MAX_STEP_RAD = 0.038, 0.15
 _MAX_AHEAD_M = 0.08  # the target is never further from the hand, so that it does not run away from a blocked one
 _REACH_M = 0.43  # of the hand, pointing down, from the base's axis
 _WANDER_M, _WHITE_M = 0.003, 0.001  # noise on the action, per step
-EVENT_SHARES = {"disturbance": 0.6, "pause": 0.06, "failed grasp": 0.06}  # of the episodes are drawn for one, none for two
+EVENT_SHARES = {
+    "disturbance": 0.6,
+    "pause": 0.06,
+    "failed grasp": 0.06,
+}  # of the episodes are drawn for one, none for two
 _LAST_EVENT_STEP = 36  # about when an undisturbed episode of one stage retreats
 _DISTURBANCE_STEPS = (2, 7)  # half-open range
 _DRIFT_M, _DRIFT_RAD = 0.030, 0.03  # per step and axis, uniform ±
@@ -67,7 +71,9 @@ class Oracle:
         done: the task is solved and the hand is where it ends.
     """
 
-    def __init__(self, task: Task, planner: Planner, rng: np.random.Generator, noise: float = 1.0, events: bool = True) -> None:
+    def __init__(
+        self, task: Task, planner: Planner, rng: np.random.Generator, noise: float = 1.0, events: bool = True
+    ) -> None:
         self._task, self._planner, self._rng, self._noise = task, planner, rng, noise
         self._wander = np.zeros(3)
         self._steps = 0

@@ -48,7 +48,13 @@ TASKS: dict[str, Callable[..., Task]] = {
     "reach": ReachTask,
 }
 
-STAGES = {**{name: 1 for name in TASKS}, "place2": 2, "place3": 3, "place4": 4, "drawer_place": 2}  # what a scene is worked through in
+STAGES = {
+    **{name: 1 for name in TASKS},
+    "place2": 2,
+    "place3": 3,
+    "place4": 4,
+    "drawer_place": 2,
+}  # what a scene is worked through in
 
 
 def check_scene(name: str, seed: int) -> None:

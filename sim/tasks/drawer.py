@@ -18,7 +18,12 @@ OPEN_M, CLOSED_M = 0.07, 0.015  # counts as open from here, as closed up to here
 WANTED_OPEN_M = 0.09  # what the goal image shows, short of the stop
 _CABINET_X_M = (0.25, 0.31)
 _CUBE_LOW_M, _CUBE_HIGH_M = [0.21, -0.12], [0.36, -0.05]  # clear of the open drawer's bar and of the fingers around it
-_START_OPEN_M = {"drawer_open": (0.0, 0.01), "drawer_close": (OPEN_M, TRAVEL_M), "drawer_place": (0.0, 0.01), "cube": (OPEN_M, TRAVEL_M)}
+_START_OPEN_M = {
+    "drawer_open": (0.0, 0.01),
+    "drawer_close": (OPEN_M, TRAVEL_M),
+    "drawer_place": (0.0, 0.01),
+    "cube": (OPEN_M, TRAVEL_M),
+}
 _INSIDE_SHARE = 0.5  # of the stages in which the cube need not be moved, with the cube in the drawer already
 _LANGUAGE = {
     "drawer_open": "open the drawer",

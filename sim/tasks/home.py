@@ -8,7 +8,9 @@ from mqe_core.geometry import state_to_pose
 from mqe_core.kinematics import inverse_kinematics
 from mqe_sim.world import World
 
-HOME_STATE = np.array([0.20, 0.0, 0.20, 0.0, 0.0, 0.0])  # Bridge state without the gripper: x, y, z in m, roll, pitch, yaw in rad
+HOME_STATE = np.array(
+    [0.20, 0.0, 0.20, 0.0, 0.0, 0.0]
+)  # Bridge state without the gripper: x, y, z in m, roll, pitch, yaw in rad
 HOME_SPREAD_M = 0.02  # the start is so near it, uniform ± per axis
 
 

@@ -52,8 +52,14 @@ class PlaceTask:
             for index in range(stage):
                 self.put_on_target(index)
             self.start_joints = start_joints(world, np.random.default_rng([seed, 1 + stage]))
-        self.name, self.max_steps, self.max_score = f"place{count}", _STEPS_PER_OBJECT * len(self.wanted), float(len(self.wanted))
-        self.language = " and ".join(f"put the {self.pairs[i][0].name} on the {self.pairs[i][1].name}" for i in self.wanted)
+        self.name, self.max_steps, self.max_score = (
+            f"place{count}",
+            _STEPS_PER_OBJECT * len(self.wanted),
+            float(len(self.wanted)),
+        )
+        self.language = " and ".join(
+            f"put the {self.pairs[i][0].name} on the {self.pairs[i][1].name}" for i in self.wanted
+        )
         world.arm.reset(self.start_joints, 1.0)
         self.settle()
 
@@ -97,7 +103,9 @@ class PlaceTask:
 
     def settle(self) -> None:
         """Let the objects come to rest before judging; the arm keeps its last target."""
-        self.world.settle([*self.objects, *(body for (_, kind), body in zip(self.pairs, self.targets) if not kind.painted)])
+        self.world.settle(
+            [*self.objects, *(body for (_, kind), body in zip(self.pairs, self.targets) if not kind.painted)]
+        )
 
 
 def scattered(rng: np.random.Generator, radii_m: np.ndarray, low_m, high_m) -> np.ndarray:

@@ -52,8 +52,7 @@ def _make_trajectory(
     }
     (folder / "obs_dict.pkl").write_bytes(pickle.dumps(observations))
     outputs = [
-        {"actions": action, "new_robot_transform": np.eye(4), "policy_type": "VRTeleopPolicy"}
-        for action in actions
+        {"actions": action, "new_robot_transform": np.eye(4), "policy_type": "VRTeleopPolicy"} for action in actions
     ]
     (folder / "policy_out.pkl").write_bytes(pickle.dumps(outputs if as_dicts else list(actions)))
     if language is not None:

@@ -22,10 +22,16 @@ def test_the_bags_of_a_long_recording_are_found_in_their_order(tmp_path: Path) -
         ("drawer", "drawer", "drawer exists already; name a new folder"),
         ("drawer-2", "drawer", "drawer-2 exists already: a long recording .* rename that one"),
         ("drawer-17", "drawer", "drawer-17 exists already"),
-        ("drawer", "drawer-2", "drawer-2 would count as the continuation of .*drawer, .* does not end in - and a number"),
+        (
+            "drawer",
+            "drawer-2",
+            "drawer-2 would count as the continuation of .*drawer, .* does not end in - and a number",
+        ),
     ],
 )
-def test_a_recording_that_would_mix_with_another_one_is_refused(tmp_path: Path, there: str, wanted: str, reason: str) -> None:
+def test_a_recording_that_would_mix_with_another_one_is_refused(
+    tmp_path: Path, there: str, wanted: str, reason: str
+) -> None:
     (tmp_path / there).mkdir()
     with pytest.raises(ValueError, match=reason):
         require_new(tmp_path / wanted)

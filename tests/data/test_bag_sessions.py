@@ -25,7 +25,10 @@ def pair(bag: Bag, make_bundle) -> list[Speaker]:
     """Two policy nodes with different policies."""
     paths = (make_bundle(), make_bundle(action=(0.03, 0, 0, 0, 0, 0, 1)))
     policies = [OnnxPolicy(PolicyBundle.open(path)) for path in paths]
-    return [Speaker(bag, session, policy, latency) for session, policy, latency in zip(("one", "two"), policies, (60.0, 75.0))]
+    return [
+        Speaker(bag, session, policy, latency)
+        for session, policy, latency in zip(("one", "two"), policies, (60.0, 75.0))
+    ]
 
 
 def goals_of_commands(folder: Path) -> dict[str, list[list[int]]]:
@@ -34,7 +37,9 @@ def goals_of_commands(folder: Path) -> dict[str, list[list[int]]]:
     told: dict[str, list[list[int]]] = {"one": [], "two": []}
     for decision in recorded_decisions(files, Sessions(files)):
         assert decision.image is not None
-        told[decision.session].append([next(seed for seed in range(9) if np.array_equal(picture(seed), goal)) for goal in decision.goals])
+        told[decision.session].append(
+            [next(seed for seed in range(9) if np.array_equal(picture(seed), goal)) for goal in decision.goals]
+        )
     return told
 
 
@@ -146,7 +151,11 @@ def test_policies_are_told_by_what_they_say_of_their_commands(bag: Bag, pair: li
     bag.writer.close()
     sessions = Sessions(bag_files(tmp_path / "bag"))
     told = sessions.fingerprints()
-    assert sessions.names == ["one", "two"] and set(told.values()) == sessions.stated_fingerprints() and told["one"] != told["two"]
+    assert (
+        sessions.names == ["one", "two"]
+        and set(told.values()) == sessions.stated_fingerprints()
+        and told["one"] != told["two"]
+    )
 
 
 def test_policies_that_say_the_same_are_not_guessed(spec: RobotSpec, make_bundle, tmp_path: Path) -> None:

@@ -36,10 +36,7 @@ def test_a_trajectory_comes_through_unchanged(tmp_path, make_trajectory):
     store = _import(tmp_path / "src", tmp_path / "store")
     assert store.names == [f"{DATED}/raw/traj_group0/traj0"]
     assert np.array_equal(store.states, made.states.astype(np.float32))
-    assert (
-        np.array_equal(store.actions[:-1], made.actions.astype(np.float32))
-        and np.isnan(store.actions[-1]).all()
-    )
+    assert np.array_equal(store.actions[:-1], made.actions.astype(np.float32)) and np.isnan(store.actions[-1]).all()
     assert store.languages == [["put cup away", "take cup"]]
     assert store.cameras == (0, 2)
     for camera in (0, 2):  # im_10 comes after im_9, not after im_1
@@ -77,11 +74,7 @@ def test_the_source_may_be_one_dated_folder_or_its_raw_folder(tmp_path, make_tra
 
 def test_a_folder_named_raw_above_the_tree_is_walked_into(tmp_path, make_trajectory):
     make_trajectory(tmp_path / "raw" / DATED / "raw/traj_group0/traj0", 2)
-    assert (
-        find_collection_folders(tmp_path / "raw")
-        == find_collection_folders(tmp_path)
-        == [tmp_path / "raw" / DATED]
-    )
+    assert find_collection_folders(tmp_path / "raw") == find_collection_folders(tmp_path) == [tmp_path / "raw" / DATED]
 
 
 def test_before_2021_07_23_images_lag_one_step(tmp_path, make_trajectory):
@@ -121,12 +114,8 @@ def test_plain_action_arrays_and_the_key_state_are_read(tmp_path, make_trajector
 
 def test_full_state_is_preferred_to_state(tmp_path, make_trajectory):
     made = make_trajectory(tmp_path / "src" / DATED / "raw/traj_group0/traj0", 3)
-    (made.folder / "obs_dict.pkl").write_bytes(
-        pickle.dumps({"state": made.states + 1, "full_state": made.states})
-    )
-    assert np.array_equal(
-        _import(tmp_path / "src", tmp_path / "store").states, made.states.astype(np.float32)
-    )
+    (made.folder / "obs_dict.pkl").write_bytes(pickle.dumps({"state": made.states + 1, "full_state": made.states}))
+    assert np.array_equal(_import(tmp_path / "src", tmp_path / "store").states, made.states.astype(np.float32))
 
 
 def _replace_pickle(folder, file, value):
@@ -184,9 +173,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_bad_trajectory_is_skipped_counted_and_named_and_nothing_else_is_lost(
-    tmp_path, make_trajectory, damage
-):
+def test_a_bad_trajectory_is_skipped_counted_and_named_and_nothing_else_is_lost(tmp_path, make_trajectory, damage):
     root = tmp_path / "src" / DATED / "raw/traj_group0"
     made = [make_trajectory(root / f"traj{i}", 5, seed=i) for i in range(3)]
     apply, reason = DAMAGES[damage]
@@ -208,9 +195,7 @@ def test_a_size_that_differs_between_cameras_or_episodes_is_fine(tmp_path, make_
         (mixed.folder / f"images1/im_{t}.jpg").write_bytes(images.encode_jpeg(np.zeros((9, 10, 3), np.uint8)))
     store = _import(tmp_path / "src", tmp_path / "store")
     assert (
-        store.num_episodes == 2
-        and store.cameras == (0, 1)
-        and store.has_image(1).tolist() == [False] * 3 + [True] * 3
+        store.num_episodes == 2 and store.cameras == (0, 1) and store.has_image(1).tolist() == [False] * 3 + [True] * 3
     )
 
 

@@ -13,9 +13,7 @@ from mqe_core import images
 from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.data.importer import import_episodes, open_source
 
-SAMPLE = Path(
-    os.environ.get("MQE_BRIDGE_SAMPLE") or Path(__file__).parents[2] / "../shared/data/bridge_rlds_sample"
-)
+SAMPLE = Path(os.environ.get("MQE_BRIDGE_SAMPLE") or Path(__file__).parents[2] / "../shared/data/bridge_rlds_sample")
 
 pytestmark = pytest.mark.skipif(
     not SAMPLE.is_dir(), reason=f"no BridgeData sample at {SAMPLE}; name its folder in MQE_BRIDGE_SAMPLE"

@@ -24,9 +24,7 @@ def _run(*arguments: object) -> int:
 def tree(tmp_path, make_trajectory):
     """A raw tree with three trajectories, the second one broken."""
     root = tmp_path / "src/2023-01-01_00-00-00/raw/traj_group0"
-    made = [
-        make_trajectory(root / f"traj{i}", 6, seed=i, cameras=(0, 1), language="move it") for i in range(3)
-    ]
+    made = [make_trajectory(root / f"traj{i}", 6, seed=i, cameras=(0, 1), language="move it") for i in range(3)]
     (root / "traj1/obs_dict.pkl").unlink()
     return tmp_path / "src", made
 
@@ -47,10 +45,7 @@ def test_import_then_info(tree, tmp_path, capsys):
     assert [entry["reason"] for entry in info["skipped"]] == ["obs_dict.pkl is missing"]
     assert info["fingerprint"] == EpisodeStore.open(tmp_path / "store").fingerprint
     assert _run("info", tmp_path / "store") == 0
-    assert (
-        "0 (2 episodes), 1 (2 episodes)\n  images       16 px square, squash-lanczos"
-        in capsys.readouterr().out
-    )
+    assert "0 (2 episodes), 1 (2 episodes)\n  images       16 px square, squash-lanczos" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("recorded", "stored"), [((12, 16), 12), ((480, 640), 128)])
@@ -71,7 +66,9 @@ def test_a_damaged_first_episode_does_not_decide_the_size(tree, tmp_path):
 
 def test_enlarging_is_said_once(tree, tmp_path, caplog):
     _run("import", tree[0], "--out", tmp_path / "store", "--workers", 1, "--image-size", 128)
-    said = [record.message for record in caplog.records if "smaller than image size 128 and are enlarged" in record.message]
+    said = [
+        record.message for record in caplog.records if "smaller than image size 128 and are enlarged" in record.message
+    ]
     assert len(said) == 1 and "without --image-size" in said[0]
 
 
@@ -97,9 +94,7 @@ import sys
 import mqe_core.commands.data, mqe_core.data.importer
 print([name for name in ("torch", "rclpy", "pybullet", "tensorflow", "onnxruntime") if name in sys.modules])
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.strip() == "[]"
 
 
@@ -115,7 +110,9 @@ def test_merged_stores_hold_the_episodes_of_both(make_trajectory, tmp_path):
     assert both.names == parts[0].names + parts[1].names and both.languages == [["first"]] * 2 + [["second"]] * 2
     for key in ("states", "actions"):
         np.testing.assert_array_equal(getattr(both, key), np.concatenate([getattr(part, key) for part in parts]))
-    np.testing.assert_array_equal(both.images(np.arange(16)), np.concatenate([part.images(np.arange(8)) for part in parts]))
+    np.testing.assert_array_equal(
+        both.images(np.arange(16)), np.concatenate([part.images(np.arange(8)) for part in parts])
+    )
 
 
 def test_real_and_simulated_episodes_are_not_merged(tmp_path):

@@ -16,17 +16,14 @@ from mqe_core import images
 from mqe_core.data.episode_store import Episode, EpisodeStore, EpisodeWriter
 
 
-def _episode(
-    index: int, num_frames: int = 5, cameras: tuple[int, ...] = (0,), size: int = 16, **changes
-) -> Episode:
+def _episode(index: int, num_frames: int = 5, cameras: tuple[int, ...] = (0,), size: int = 16, **changes) -> Episode:
     rng = np.random.default_rng(index)
     fields = {
         "name": f"episode{index}",
         "states": rng.normal(size=(num_frames, 7)),
         "actions": rng.normal(size=(num_frames - 1, 7)),
         "images": {
-            c: [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(num_frames)]
-            for c in cameras
+            c: [rng.integers(0, 256, (size, size, 3), dtype=np.uint8) for _ in range(num_frames)] for c in cameras
         },
         "languages": (f"task {index}",),
     }
@@ -142,9 +139,7 @@ def test_a_bad_image_leaves_the_writer_as_it_was(tmp_path):
         writer.add(_episode(0))
         with pytest.raises(ValueError, match="camera 1, frame 4: not a readable"):
             writer.add(_episode(1, images={1: [*frames, b"junk"]}))
-        with pytest.raises(
-            ValueError, match="camera 1, frame 4: image is 16x12 pixels, the episode's first is 16x16"
-        ):
+        with pytest.raises(ValueError, match="camera 1, frame 4: image is 16x12 pixels, the episode's first is 16x16"):
             writer.add(_episode(1, images={1: [*frames, np.zeros((12, 16, 3), np.uint8)]}))
         with pytest.raises(ValueError, match="already in the store"):
             writer.add(_episode(0))
@@ -212,9 +207,7 @@ for k in range(1, 100):
         print(k)
         break
 """
-    result = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120
-    )
+    result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 7  # as many crash points as files, and the folder
 
@@ -235,9 +228,7 @@ def test_an_existing_store_is_replaced_only_when_told(tmp_path, monkeypatch):
     assert EpisodeStore.open(path).fingerprint == old.fingerprint
     with monkeypatch.context() as patched:  # the second rename, of the new store into place, fails
         rename, calls = os.rename, []
-        patched.setattr(
-            os, "rename", lambda *a: calls.append(a) or (_fail() if len(calls) == 2 else rename(*a))
-        )
+        patched.setattr(os, "rename", lambda *a: calls.append(a) or (_fail() if len(calls) == 2 else rename(*a)))
         with pytest.raises(OSError, match="disk gone"):
             _write(path, [_episode(1)], overwrite=True)
     assert EpisodeStore.open(path).fingerprint == old.fingerprint and os.listdir(tmp_path) == ["store"]
@@ -396,6 +387,4 @@ def test_leftovers_of_a_crash_are_pointed_at(tmp_path, caplog):
     (tmp_path / ".store.replaced-2").mkdir()
     _write(tmp_path / "store", [_episode(0)])
     messages = "\n".join(record.getMessage() for record in caplog.records)
-    assert (
-        ".store.partial-1: unfinished import" in messages and ".store.replaced-2: the store that" in messages
-    )
+    assert ".store.partial-1: unfinished import" in messages and ".store.replaced-2: the store that" in messages

@@ -53,7 +53,9 @@ def test_another_policy_is_compared_and_named_so(recorded, make_bundle, capsys: 
     assert summary["largest_difference"]["dx"] == pytest.approx(0.02, abs=1e-6)
 
 
-def test_the_same_policy_with_other_answers_is_an_error(make_bundle, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_same_policy_with_other_answers_is_an_error(
+    make_bundle, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     path = make_bundle()
     bag = Bag(tmp_path / "bag", spec)
     bag.diagnostics(PolicyBundle.open(path).fingerprint, "fingerprint")
@@ -90,7 +92,10 @@ def two_policies(make_bundle) -> tuple[Path, Path]:
 
 def speakers(bag: Bag, paths: tuple[Path, Path]) -> list[Speaker]:
     policies = [OnnxPolicy(PolicyBundle.open(path)) for path in paths]
-    return [Speaker(bag, session, policy, latency) for session, policy, latency in zip(("one", "two"), policies, (60.0, 75.0))]
+    return [
+        Speaker(bag, session, policy, latency)
+        for session, policy, latency in zip(("one", "two"), policies, (60.0, 75.0))
+    ]
 
 
 def record_restart(bag: Bag, paths: tuple[Path, Path], off: float = 0.0) -> None:
@@ -104,22 +109,31 @@ def record_restart(bag: Bag, paths: tuple[Path, Path], off: float = 0.0) -> None
     bag.writer.close()
 
 
-def test_each_session_is_judged_by_its_own_policy(two_policies, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_each_session_is_judged_by_its_own_policy(
+    two_policies, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     record_restart(Bag(tmp_path / "bag", spec), two_policies)
     code, summary = replay(capsys, tmp_path / "bag", "--policy", two_policies[1])
     first, second = summary["sessions"]
     assert code == 0 and (summary["commands"], summary["beyond_tolerance"]) == (7, 4)
     assert not summary["same_policy"] and not summary["agrees"]
     assert (first["session"], first["goals"], first["same_policy"], first["agrees"]) == ("one", ["cup"], False, False)
-    assert (first["commands"], first["beyond_tolerance"]) == (4, 4) and first["largest_difference"]["dx"] == pytest.approx(0.02, abs=1e-6)
+    assert (first["commands"], first["beyond_tolerance"]) == (4, 4) and first["largest_difference"][
+        "dx"
+    ] == pytest.approx(0.02, abs=1e-6)
     assert (second["session"], second["same_policy"], second["agrees"], second["commands"]) == ("two", True, True, 3)
     assert second["fingerprint"] == PolicyBundle.open(two_policies[1]).fingerprint
     main(["replay", str(tmp_path / "bag"), "--policy", str(two_policies[1])])
     printed = capsys.readouterr().out
-    assert f"another policy (recorded: {first['fingerprint'][:12]})" in printed and "4 of 4 beyond the bundle's tolerance, as" in printed
+    assert (
+        f"another policy (recorded: {first['fingerprint'][:12]})" in printed
+        and "4 of 4 beyond the bundle's tolerance, as" in printed
+    )
 
 
-def test_other_answers_on_its_own_session_are_an_error(two_policies, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_other_answers_on_its_own_session_are_an_error(
+    two_policies, spec: RobotSpec, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     record_restart(Bag(tmp_path / "bag", spec), two_policies, off=0.004)
     assert replay(capsys, tmp_path / "bag", "--policy", two_policies[0])[0] == 1
     assert replay(capsys, tmp_path / "bag", "--policy", two_policies[1])[0] == 0

@@ -29,9 +29,7 @@ def _write_shard(file, records) -> list[int]:
 
 
 def _info(folder, **shard_lengths):
-    splits = [
-        {"name": name, "shardLengths": list(map(str, lengths))} for name, lengths in shard_lengths.items()
-    ]
+    splits = [{"name": name, "shardLengths": list(map(str, lengths))} for name, lengths in shard_lengths.items()]
     (folder / "dataset_info.json").write_text(json.dumps({"splits": splits}))
 
 
@@ -51,10 +49,7 @@ def _flip(file, position) -> None:
 
 
 def test_the_checksum_is_the_standard_one():
-    assert (
-        tfrecord.masked_crc32c(b"123456789")
-        == (((0xE3069283 >> 15) | (0xE3069283 << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-    )
+    assert tfrecord.masked_crc32c(b"123456789") == (((0xE3069283 >> 15) | (0xE3069283 << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def test_episodes_come_through_unchanged(shard, tmp_path):
@@ -69,13 +64,9 @@ def test_episodes_come_through_unchanged(shard, tmp_path):
             store.states[frames], np.array(expected["steps/observation/state"], np.float32).reshape(4, 7)
         )
         assert np.array_equal(store.actions[frames][:3], actions[:3])
-        assert (
-            np.isnan(store.actions[frames][3]).all() and not store.valid[4 * i + 3]
-        )  # the last step leads nowhere
+        assert np.isnan(store.actions[frames][3]).all() and not store.valid[4 * i + 3]  # the last step leads nowhere
         for camera in (0, 1):
-            pixels = np.stack(
-                [images.decode(frame) for frame in expected[f"steps/observation/image_{camera}"]]
-            )
+            pixels = np.stack([images.decode(frame) for frame in expected[f"steps/observation/image_{camera}"]])
             assert np.array_equal(store.images(np.arange(4 * i, 4 * i + 4), camera), pixels)
     assert store.languages == [["put the cup in the sink"]] * 5
     assert store.metadata["format"] == "rlds" and store.metadata["skipped"] == []
@@ -100,9 +91,7 @@ def test_key_order_and_unknown_keys_do_not_matter(shard, tmp_path, tfrecord_make
             "steps/observation/image_primary": [b"x"],
             "empty": [],
         }
-        records.append(
-            tfrecord_maker.record(tfrecord_maker.example({key: f[key] for key in rng.permutation(list(f))}))
-        )
+        records.append(tfrecord_maker.record(tfrecord_maker.example({key: f[key] for key in rng.permutation(list(f))})))
     _write_shard(file, records)
     assert _import(tmp_path / "src", tmp_path / "after").fingerprint == before.fingerprint
 
@@ -113,9 +102,7 @@ def test_filler_and_empty_cameras_are_absent_and_a_still_camera_is_not(tmp_path,
     features[1]["steps/observation/image_2"] = [
         tfrecord_maker.jpeg(picture(9, 16, 16))
     ] * 3  # still, but no single colour
-    _write_shard(
-        tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features]
-    )
+    _write_shard(tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features])
     store = _import(tmp_path / "src", tmp_path / "store")
     assert store.cameras == (
         0,
@@ -240,9 +227,7 @@ def _without(features, key):
 def test_an_unusable_episode_is_skipped_with_its_reason(tmp_path, tfrecord_maker, change, reason):
     features = [tfrecord_maker.features(4, seed=i) for i in range(3)]
     features[1] = change(features[1])
-    _write_shard(
-        tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features]
-    )
+    _write_shard(tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features])
     store = _import(tmp_path / "src", tmp_path / "store")
     assert store.names == [f"{SHARD}#0", f"{SHARD}#2"]
     (skipped,) = _skips(store)
@@ -252,14 +237,10 @@ def test_an_unusable_episode_is_skipped_with_its_reason(tmp_path, tfrecord_maker
 def test_an_image_of_another_size_costs_its_episode(tmp_path, tfrecord_maker, picture):
     features = [tfrecord_maker.features(4, seed=i) for i in range(2)]
     features[0]["steps/observation/image_1"][2] = tfrecord_maker.jpeg(picture(1, 12, 16))
-    _write_shard(
-        tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features]
-    )
+    _write_shard(tmp_path / "src" / SHARD, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features])
     store = _import(tmp_path / "src", tmp_path / "store")
     assert store.num_episodes == 1
-    assert (
-        "camera 1, frame 2: image is 16x12 pixels, the episode's first is 16x16" in _skips(store)[0]["reason"]
-    )
+    assert "camera 1, frame 2: image is 16x12 pixels, the episode's first is 16x16" in _skips(store)[0]["reason"]
 
 
 def test_a_record_that_is_no_example_is_skipped(tmp_path, tfrecord_maker):

@@ -34,7 +34,9 @@ def walk(spec: RobotSpec):
             bag.image("/camera/image_raw", images[-1])
             bag.arm(measured[-1], target, 0.035 - 0.001 * k)
             bag.command(first + k, grippers[-1], session)
-            target = apply_action(target, np.array([*rng.normal(0, 0.02, 3), *rng.normal(0, 0.1, 3), 1.0]), measured[-1])
+            target = apply_action(
+                target, np.array([*rng.normal(0, 0.02, 3), *rng.normal(0, 0.1, 3), 1.0]), measured[-1]
+            )
             bag.time += 0.2
         return images, measured, targets, grippers
 
@@ -57,7 +59,9 @@ def test_a_recording_becomes_an_episode_of_what_was_really_done(walk, spec: Robo
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "rgba8", "bgra8"])
-def test_images_are_read_in_every_encoding_that_is_recorded(walk, spec: RobotSpec, tmp_path: Path, encoding: str) -> None:
+def test_images_are_read_in_every_encoding_that_is_recorded(
+    walk, spec: RobotSpec, tmp_path: Path, encoding: str
+) -> None:
     bag = Bag(tmp_path / "bag", spec)
     bag.diagnostics("sim")
     bag.encoding = encoding
@@ -115,7 +119,11 @@ def squeeze(bag: Bag, asked: list[float], kept: set[int]) -> None:
         bag.arm(np.eye(4), np.eye(4), 0.03)
         bag.command(sequence, gripper)
         bag.time += 0.1
-        clipped = [TRANSLATION_STEP, *([GRIPPER_EFFORT] if sequence in kept else []), *([GRIPPER] if gripper > 1.0 else [])]
+        clipped = [
+            TRANSLATION_STEP,
+            *([GRIPPER_EFFORT] if sequence in kept else []),
+            *([GRIPPER] if gripper > 1.0 else []),
+        ]
         for _ in range(2):  # after the command, and as the newest one again
             bag.status("", sequence=sequence, clipped=clipped)
         bag.time += 0.1
@@ -125,8 +133,16 @@ def squeeze(bag: Bag, asked: list[float], kept: set[int]) -> None:
     ("asked", "kept", "commanded"),
     [
         ([0.6, 0.0, 0.0, 1.2, 0.3, 0.0, 1.0], {2, 3, 6}, [0.6, 0.6, 0.6, 1.0, 0.3, 0.3]),
-        ([0.0, 0.0, 1.0, 0.2, 0.2], {1, 2}, [1.0, 0.2]),  # how far it was closed before the recording began is not in it
-        ([0.4] + [0.0] * 153, set(range(2, 154)), [0.4] * 149 + [0.4, 0.4, 0.4]),  # a long episode goes on in a second one
+        (
+            [0.0, 0.0, 1.0, 0.2, 0.2],
+            {1, 2},
+            [1.0, 0.2],
+        ),  # how far it was closed before the recording began is not in it
+        (
+            [0.4] + [0.0] * 153,
+            set(range(2, 154)),
+            [0.4] * 149 + [0.4, 0.4, 0.4],
+        ),  # a long episode goes on in a second one
     ],
     ids=["within", "first", "long"],
 )
@@ -201,12 +217,17 @@ def test_a_bag_that_is_cut_is_said_to_end_early(walk, spec: RobotSpec, tmp_path:
     store = import_episodes(open_source(tmp_path / "long"), tmp_path / "store", image_size=16, source_name="bag")
     assert 100 < store.num_episodes < 300
     assert [(entry["name"], entry["episodes"]) for entry in store.metadata["skipped"]] == [("long/long.mcap", None)]
-    with pytest.raises(ValueError, match=r"no whole message of a policy node in /diagnostics; short/short.mcap ends early: it breaks off"):
+    with pytest.raises(
+        ValueError,
+        match=r"no whole message of a policy node in /diagnostics; short/short.mcap ends early: it breaks off",
+    ):
         import_episodes(open_source(tmp_path / "short"), tmp_path / "store2", image_size=16, source_name="bag")
 
 
 @pytest.mark.parametrize(("byte", "what"), [(-15, "opcode"), (-14, "length"), (-6, "channel")])
-def test_one_damaged_byte_that_loses_messages_is_said(walk, spec: RobotSpec, tmp_path: Path, byte: int, what: str) -> None:
+def test_one_damaged_byte_that_loses_messages_is_said(
+    walk, spec: RobotSpec, tmp_path: Path, byte: int, what: str
+) -> None:
     bag = Bag(tmp_path / "bag", spec)
     bag.diagnostics("sim")
     walk(bag, 3)
@@ -215,7 +236,9 @@ def test_one_damaged_byte_that_loses_messages_is_said(walk, spec: RobotSpec, tmp
     bag.writer.close()
     file = tmp_path / "bag" / "bag.mcap"
     content = bytearray(file.read_bytes())
-    times = struct.pack("<QQ", int(1e9 * lost), int(1e9 * lost))  # logged and published: how the first message of that moment goes on
+    times = struct.pack(
+        "<QQ", int(1e9 * lost), int(1e9 * lost)
+    )  # logged and published: how the first message of that moment goes on
     content[content.index(times) + byte] ^= 0xFF
     file.write_bytes(content)
     store = import_episodes(open_source(tmp_path), tmp_path / "store", image_size=16, source_name="bag")
@@ -269,7 +292,9 @@ def test_an_empty_recording_beside_a_good_one_is_named_and_loses_nothing(walk, s
     store = import_episodes(open_source(tmp_path), tmp_path / "store", source_name="bag")
     assert store.num_episodes == 1 and store.image_size == 24  # what 32x24 pixels have without being enlarged
     (skipped,) = store.metadata["skipped"]
-    assert skipped["name"].endswith("empty/empty.mcap") and skipped["episodes"] == 0 and "no commands" in skipped["reason"]
+    assert (
+        skipped["name"].endswith("empty/empty.mcap") and skipped["episodes"] == 0 and "no commands" in skipped["reason"]
+    )
 
 
 def test_a_recording_without_a_policy_node_is_said(spec: RobotSpec, tmp_path: Path) -> None:

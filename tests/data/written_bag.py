@@ -38,7 +38,9 @@ class Bag:
         self.encoding = "rgb8"  # of the images
         self.writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
         self.writer.open()
-        self._connections = {topic: self.writer.add_connection(topic, kind, typestore=TYPES) for topic, kind in TOPICS.items()}
+        self._connections = {
+            topic: self.writer.add_connection(topic, kind, typestore=TYPES) for topic, kind in TOPICS.items()
+        }
 
     def make(self, kind: str, **fields):
         return TYPES.types[kind](**fields)
@@ -47,7 +49,9 @@ class Bag:
         return self.make("builtin_interfaces/msg/Time", sec=int(time), nanosec=round(1e9 * (time % 1.0)))
 
     def header(self, time: float | None = None):
-        return self.make("std_msgs/msg/Header", stamp=self.stamp(self.time if time is None else time), frame_id=self._spec.base_frame)
+        return self.make(
+            "std_msgs/msg/Header", stamp=self.stamp(self.time if time is None else time), frame_id=self._spec.base_frame
+        )
 
     def write(self, topic: str, message) -> None:
         self.writer.write(self._connections[topic], int(1e9 * self.time), TYPES.serialize_cdr(message, TOPICS[topic]))
@@ -58,7 +62,14 @@ class Bag:
         if self.encoding.endswith("a8"):
             channels = np.pad(channels, ((0, 0), (0, 0), (0, 1)), constant_values=255)
         row = channels.shape[2] * width
-        fields = {"height": height, "width": width, "encoding": self.encoding, "is_bigendian": 0, "step": row, "data": channels.ravel()}
+        fields = {
+            "height": height,
+            "width": width,
+            "encoding": self.encoding,
+            "is_bigendian": 0,
+            "step": row,
+            "data": channels.ravel(),
+        }
         self.write(topic, self.make("sensor_msgs/msg/Image", header=self.header(), **fields))
 
     def pose(self, matrix: np.ndarray):
@@ -73,10 +84,17 @@ class Bag:
     def arm(self, measured: np.ndarray, target: np.ndarray, finger_m: float) -> None:
         for topic, matrix in (("/arm/ee_pose", measured), ("/arm/ee_target", target)):
             self.write(topic, self.make("geometry_msgs/msg/PoseStamped", header=self.header(), pose=self.pose(matrix)))
-        fields = {"name": ["waist", "left_finger"], "position": np.array([0.0, finger_m]), "velocity": np.array([]), "effort": np.array([])}
+        fields = {
+            "name": ["waist", "left_finger"],
+            "position": np.array([0.0, finger_m]),
+            "velocity": np.array([]),
+            "effort": np.array([]),
+        }
         self.write("/joint_states", self.make("sensor_msgs/msg/JointState", header=self.header(), **fields))
 
-    def command(self, sequence: int, gripper: float, session: str = "one", image_time: float | None = None, action=None) -> None:
+    def command(
+        self, sequence: int, gripper: float, session: str = "one", image_time: float | None = None, action=None
+    ) -> None:
         self.write(
             "/policy/command",
             self.make(
@@ -87,15 +105,22 @@ class Bag:
                 sequence=sequence,
                 target=self.pose(np.eye(4)),
                 gripper=gripper,
-                action=np.full(7, 9.0) if action is None else action.astype(np.float64),  # the policy's wish, not what was done
+                action=np.full(7, 9.0)
+                if action is None
+                else action.astype(np.float64),  # the policy's wish, not what was done
                 steps_to_goal=1.0,
             ),
         )
 
-    def status(self, refused: str, dry_run: bool = False, sequence: int = 1, session: str = "one", clipped: Sequence[str] = ()) -> None:
+    def status(
+        self, refused: str, dry_run: bool = False, sequence: int = 1, session: str = "one", clipped: Sequence[str] = ()
+    ) -> None:
         kind = TYPES.types["mqe_interfaces/msg/ArmStatus"]
         about = {"session": session, "sequence": sequence, "dry_run": dry_run}
-        self.write("/arm/status", kind(header=self.header(), state="ready", reason="", clipped=list(clipped), refused=refused, **about))
+        self.write(
+            "/arm/status",
+            kind(header=self.header(), state="ready", reason="", clipped=list(clipped), refused=refused, **about),
+        )
 
     def policy_status(self, session: str, sequence: int, goal: str, latency_ms: float, state: str = "running") -> None:
         kind = TYPES.types["mqe_interfaces/msg/PolicyStatus"]
@@ -104,9 +129,21 @@ class Bag:
         self.write("/policy/status", kind(header=self.header(), **words, **fields))
 
     def diagnostics(self, text: str, key: str = "domain", **others: str) -> None:
-        values = [self.make("diagnostic_msgs/msg/KeyValue", key=name, value=value) for name, value in {key: text, **others}.items()]
-        status = self.make("diagnostic_msgs/msg/DiagnosticStatus", level=0, name="policy_node", message="", hardware_id="", values=values)
-        self.write("/diagnostics", self.make("diagnostic_msgs/msg/DiagnosticArray", header=self.header(), status=[status]))
+        values = [
+            self.make("diagnostic_msgs/msg/KeyValue", key=name, value=value)
+            for name, value in {key: text, **others}.items()
+        ]
+        status = self.make(
+            "diagnostic_msgs/msg/DiagnosticStatus",
+            level=0,
+            name="policy_node",
+            message="",
+            hardware_id="",
+            values=values,
+        )
+        self.write(
+            "/diagnostics", self.make("diagnostic_msgs/msg/DiagnosticArray", header=self.header(), status=[status])
+        )
 
 
 class Speaker:

@@ -23,7 +23,9 @@ def test_log_prob_is_that_of_the_mixture_times_its_variance() -> None:
     logits, means, actions = (torch.randn(*shape, generator=generator) for shape in ((5, 3), (5, 3, 7), (5, 7)))
     parts = torch.distributions.Independent(torch.distributions.Normal(means, 0.3), 1)
     mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=logits), parts)
-    torch.testing.assert_close(ActionDistribution(logits, means, 0.3).log_prob(actions), 0.09 * mixture.log_prob(actions))
+    torch.testing.assert_close(
+        ActionDistribution(logits, means, 0.3).log_prob(actions), 0.09 * mixture.log_prob(actions)
+    )
 
 
 def test_the_mode_is_the_mean_of_the_most_probable_component() -> None:
@@ -77,11 +79,17 @@ def test_pairs_are_answered_as_one_by_one(kind: str, fusion: str) -> None:
     torch.manual_seed(0)
     config = ActorConfig(hidden_dims=(16,), encoder="patch", actor_fusion=fusion)
     actor = GoalActor(config, ObservationSpec(kind, image_size=16, state_dim=3), 7, None)
-    draw = (lambda: torch.randint(0, 256, (4, 16, 16, 3), dtype=torch.uint8)) if kind == "pixels" else (lambda: torch.randn(4, 3))
+    draw = (
+        (lambda: torch.randint(0, 256, (4, 16, 16, 3), dtype=torch.uint8))
+        if kind == "pixels"
+        else (lambda: torch.randn(4, 3))
+    )
     observations, goals, pairs = draw(), draw(), torch.tensor([[0, 0], [0, 2], [1, 2], [2, 2], [3, 0]])
     together = actor(observations, goals, pairs).mode
     for (row, goal), action in zip(pairs.tolist(), together):
-        torch.testing.assert_close(actor(observations[row : row + 1], goals[goal : goal + 1]).mode[0], action, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            actor(observations[row : row + 1], goals[goal : goal + 1]).mode[0], action, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_every_row_weighs_the_same_whatever_its_goals() -> None:
@@ -100,4 +108,6 @@ def test_landmarks_are_learned_beside_the_action_and_change_no_action() -> None:
     wanted = replace(rows_with(chosen.mode.detach()), landmarks=chosen.landmarks.detach() + 1.0)
     without, _ = actor_loss(ActorConfig(), replace(chosen, landmarks=None), wanted)
     loss, metrics = actor_loss(ActorConfig(landmark_weight=2.0), chosen, wanted)
-    assert metrics["landmark_mse"].item() == pytest.approx(1.0, rel=1e-5) and (loss - without).item() == pytest.approx(2.0, rel=1e-5)
+    assert metrics["landmark_mse"].item() == pytest.approx(1.0, rel=1e-5) and (loss - without).item() == pytest.approx(
+        2.0, rel=1e-5
+    )

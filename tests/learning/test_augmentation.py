@@ -37,16 +37,22 @@ def test_tensors_change_as_arrays_do(images: np.ndarray) -> None:
 
 
 def test_every_image_of_a_row_gets_the_same_change() -> None:
-    same = np.random.default_rng(0).integers(0, 256, (1, 1, SIZE, SIZE, 3), dtype=np.uint8).repeat(KEYS, 0).repeat(ROWS, 1)
+    same = (
+        np.random.default_rng(0).integers(0, 256, (1, 1, SIZE, SIZE, 3), dtype=np.uint8).repeat(KEYS, 0).repeat(ROWS, 1)
+    )
     changed = Augmentation(1.0, padding=3, colour=0.2)(np.random.default_rng(3), same)
     for row in range(ROWS):
         for key in range(1, KEYS):
             np.testing.assert_array_equal(changed[key, row], changed[0, row])
-    assert any(not np.array_equal(changed[0, row], changed[0, 0]) for row in range(1, ROWS)), "rows differ from each other"
+    assert any(not np.array_equal(changed[0, row], changed[0, 0]) for row in range(1, ROWS)), (
+        "rows differ from each other"
+    )
 
 
 def test_rows_alike_get_the_same_change() -> None:
-    same = np.random.default_rng(0).integers(0, 256, (1, 1, SIZE, SIZE, 3), dtype=np.uint8).repeat(KEYS, 0).repeat(ROWS, 1)
+    same = (
+        np.random.default_rng(0).integers(0, 256, (1, 1, SIZE, SIZE, 3), dtype=np.uint8).repeat(KEYS, 0).repeat(ROWS, 1)
+    )
     changed = Augmentation(1.0, padding=3, colour=0.2)(np.random.default_rng(3), same, np.array([4, 2, 4, 9, 2]))
     for first, second in ((0, 2), (1, 4)):
         np.testing.assert_array_equal(changed[:, first], changed[:, second])

@@ -40,7 +40,9 @@ def make_batch(kind: str, seed: int = 0) -> Batch:
 
 def make_agent(config: RunConfig, kind: str = "pixels") -> nn.Module:
     torch.manual_seed(0)
-    observation = ObservationSpec(kind, image_size=SIZE if kind == "pixels" else 0, state_dim=4 if kind == "state" else 0)
+    observation = ObservationSpec(
+        kind, image_size=SIZE if kind == "pixels" else 0, state_dim=4 if kind == "state" else 0
+    )
     return AGENTS[config.train.agent][0](config.agent, observation, 7)
 
 
@@ -62,7 +64,10 @@ def test_expectile_loss_by_hand() -> None:
 
 @pytest.mark.parametrize("kind", ["pixels", "state"])
 def test_gciql_loss_is_the_sum_of_its_three_parts(tiny_config: Config, kind: str) -> None:
-    agent, batch = make_agent(tiny_config(agent="gciql", expectile=0.7, discount=0.8, alpha=2.0), kind), make_batch(kind)
+    agent, batch = (
+        make_agent(tiny_config(agent="gciql", expectile=0.7, discount=0.8, alpha=2.0), kind),
+        make_batch(kind),
+    )
     with torch.no_grad():
         agent.target_q.values.head.bias.add_(0.5)  # a copy that differs from Q
         q = agent.q(batch.observations, batch.value_goals, batch.actions)

@@ -46,9 +46,7 @@ def policy_file(run_folder: Path, tmp_path_factory: pytest.TempPathFactory, spec
 def deployed(run_folder: Path) -> DeployedPolicy:
     agent, _, metadata = load_run(run_folder)
     scale = action_scale(metadata)
-    return DeployedPolicy(
-        agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)
-    ).eval()
+    return DeployedPolicy(agent.policy_module(), torch.from_numpy(scale.low), torch.from_numpy(scale.high)).eval()
 
 
 def pairs(count: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
@@ -67,13 +65,10 @@ def test_the_contract_comes_from_the_run_and_its_data(
         32,
         5.0,
     )
-    assert (
-        contract.data_fingerprint == metadata["data"]["fingerprint"]
-        and contract.discount == metadata["discount"]
+    assert contract.data_fingerprint == metadata["data"]["fingerprint"] and contract.discount == metadata["discount"]
+    assert contract.action_low == pytest.approx(metadata["action_low"]) and contract.action_high == pytest.approx(
+        metadata["action_high"]
     )
-    assert contract.action_low == pytest.approx(
-        metadata["action_low"]
-    ) and contract.action_high == pytest.approx(metadata["action_high"])
     assert contract.metrics["step"] == 3 and "loss" in contract.metrics
 
 
@@ -85,9 +80,7 @@ def test_actions_come_out_in_physical_units(policy_file: Path, run_folder: Path)
         normalised, steps = agent.policy_module()(torch.from_numpy(observations), torch.from_numpy(goals))
     low, high = np.array(metadata["action_low"]), np.array(metadata["action_high"])
     outputs = PolicyBundle.open(policy_file).run(observations, goals)
-    np.testing.assert_allclose(
-        outputs["action"], low + (normalised.numpy() + 1) / 2 * (high - low), atol=1e-6
-    )
+    np.testing.assert_allclose(outputs["action"], low + (normalised.numpy() + 1) / 2 * (high - low), atol=1e-6)
     np.testing.assert_allclose(outputs["steps_to_goal"], steps.numpy(), rtol=1e-3)
 
 
@@ -121,7 +114,9 @@ def test_the_graph_is_standard_and_holds_no_traces_of_the_machine(policy_file: P
 @pytest.mark.parametrize("agent", ["gcbc", "gciql", "tra"])
 def test_every_agent_becomes_a_bundle(synthetic_store: Path, tmp_path: Path, spec, agent: str, components: int) -> None:
     """Export itself asserts that onnxruntime answers as torch does; where there is no critic, there is no steps_to_goal."""
-    values = keys_for(agent, {**SMALL, "steps": 2, "observation": "pixels", "agent": agent, "actor_components": components})
+    values = keys_for(
+        agent, {**SMALL, "steps": 2, "observation": "pixels", "agent": agent, "actor_components": components}
+    )
     train(synthetic_store, tmp_path / "run", make_config(values), progress=False)
     bundle = export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
     assert bundle.contract.agent == agent
@@ -131,7 +126,9 @@ def test_every_agent_becomes_a_bundle(synthetic_store: Path, tmp_path: Path, spe
 
 
 @pytest.mark.parametrize("good_enough", [True, False])
-def test_thresholds_of_held_out_episodes_reach_the_file(synthetic_store: Path, tmp_path: Path, spec, monkeypatch, good_enough: bool) -> None:
+def test_thresholds_of_held_out_episodes_reach_the_file(
+    synthetic_store: Path, tmp_path: Path, spec, monkeypatch, good_enough: bool
+) -> None:
     """Three updates make no critic: whether its threshold counts is set here."""
     monkeypatch.setattr(calibration, "MIN_EPISODES", 3)
     monkeypatch.setattr(calibration, "_MAX_ERRORS", 2.0 if good_enough else -1.0)
@@ -154,13 +151,25 @@ def test_thresholds_may_come_from_episodes_apart(synthetic_store: Path, tmp_path
 
     monkeypatch.setattr(calibration, "MIN_EPISODES", 3)
     monkeypatch.setattr(calibration, "_MAX_ERRORS", 2.0)
-    train(synthetic_store, tmp_path / "run", make_config({**SMALL, "steps": 3, "observation": "pixels"}), progress=False)
+    train(
+        synthetic_store, tmp_path / "run", make_config({**SMALL, "steps": 3, "observation": "pixels"}), progress=False
+    )
     store = EpisodeStore.open(synthetic_store)
     for size in (32, 16):
-        with EpisodeWriter(tmp_path / f"apart{size}", image_size=size, source="test", domain=store.metadata["domain"]) as writer:
+        with EpisodeWriter(
+            tmp_path / f"apart{size}", image_size=size, source="test", domain=store.metadata["domain"]
+        ) as writer:
             for number in range(4):
                 frames = list(store.images(np.arange(12) + 12 * number))
-                writer.add(Episode(f"e{number}", store.states[:12] + number + 1.0, np.nan_to_num(store.actions[:11]), {0: frames}, ()))
+                writer.add(
+                    Episode(
+                        f"e{number}",
+                        store.states[:12] + number + 1.0,
+                        np.nan_to_num(store.actions[:11]),
+                        {0: frames},
+                        (),
+                    )
+                )
     export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, held_out=tmp_path / "apart32")
     contract = PolicyBundle.open(tmp_path / "policy.onnx", spec).contract
     assert contract.metrics["calibration/episodes"] == 4.0 and contract.reached_steps is not None
@@ -169,7 +178,9 @@ def test_thresholds_may_come_from_episodes_apart(synthetic_store: Path, tmp_path
     with pytest.raises(ValueError, match=f"shares {store.num_episodes} episodes with the data of this run"):
         export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, held_out=tmp_path / "both")
     with pytest.raises(ValueError, match="leave out one"):
-        export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, data=synthetic_store, held_out=tmp_path / "apart32")
+        export_run(
+            tmp_path / "run", tmp_path / "policy.onnx", spec, data=synthetic_store, held_out=tmp_path / "apart32"
+        )
     with pytest.raises(ValueError, match="image size 16, the run was trained on 32"):
         export_run(tmp_path / "run", tmp_path / "policy.onnx", spec, held_out=tmp_path / "apart16")
 

@@ -22,7 +22,13 @@ from mqe_core.learning.train import action_scale, load_run, train
 from mqe_core.learning.trainer import RunConfig
 
 Config = Callable[..., RunConfig]
-ENCODER = {"agent": "gcbc", "encoder": "patch", "actor_fusion": "late", "actor_goals_crossed": True, "landmark_weight": 1.0}
+ENCODER = {
+    "agent": "gcbc",
+    "encoder": "patch",
+    "actor_fusion": "late",
+    "actor_goals_crossed": True,
+    "landmark_weight": 1.0,
+}
 
 
 @pytest.fixture()
@@ -38,7 +44,9 @@ def encoder_run(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> P
 
 
 @pytest.mark.parametrize("agent", sorted(AGENTS))
-def test_two_steps_and_resume_equal_four_steps(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, agent: str) -> None:
+def test_two_steps_and_resume_equal_four_steps(
+    synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, agent: str
+) -> None:
     keys = {"agent": agent, "features_of": str(encoder_run), "feature_copies": 2, "actor_goals_crossed": True}
     train(synthetic_store, tmp_path / "whole", tiny_config(steps=4, **keys), progress=False)
     train(synthetic_store, tmp_path / "parts", tiny_config(steps=2, **keys), progress=False)
@@ -48,7 +56,9 @@ def test_two_steps_and_resume_equal_four_steps(synthetic_store: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("agent", sorted(AGENTS))
-def test_the_bundle_takes_images(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, agent: str, spec) -> None:
+def test_the_bundle_takes_images(
+    synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, agent: str, spec
+) -> None:
     """The action of a bundle is that of the agent on the encoder's features, put together here by hand."""
     run = tmp_path / "run"
     train(synthetic_store, run, tiny_config(agent=agent, features_of=str(encoder_run)), progress=False)
@@ -61,21 +71,32 @@ def test_the_bundle_takes_images(synthetic_store: Path, tmp_path: Path, encoder_
         action, _ = trained.deployed(*(encoder(torch.from_numpy(images)) for images in (observation, goal)))
     scale = action_scale(metadata)
     expected = scale.low + (action.numpy() + 1) / 2 * (scale.high - scale.low)
-    np.testing.assert_allclose(PolicyBundle.open(tmp_path / "policy.onnx").run(observation, goal)["action"], expected, atol=1e-4)
+    np.testing.assert_allclose(
+        PolicyBundle.open(tmp_path / "policy.onnx").run(observation, goal)["action"], expected, atol=1e-4
+    )
 
 
-def test_a_bundle_s_encoder_serves_as_its_run_s(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, spec) -> None:
+def test_a_bundle_s_encoder_serves_as_its_run_s(
+    synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, spec
+) -> None:
     train(synthetic_store, tmp_path / "first", tiny_config(features_of=str(encoder_run)), progress=False)
     bundles = [tmp_path / "policy.onnx", tmp_path / "pixels.onnx"]  # the second: the encoder's own policy
     for run, bundle in zip((tmp_path / "first", encoder_run), bundles):
         export_run(run, bundle, spec)
     for number, source in enumerate((encoder_run, *bundles)):
-        train(synthetic_store, tmp_path / f"run{number}", tiny_config(agent="gciql", features_of=str(source)), progress=False)
+        train(
+            synthetic_store,
+            tmp_path / f"run{number}",
+            tiny_config(agent="gciql", features_of=str(source)),
+            progress=False,
+        )
     tables = [(tmp_path / f"run{number}" / "metrics.csv").read_bytes() for number in range(3)]
     assert tables[0] == tables[1] == tables[2]
 
 
-def test_of_two_encoders_bundle_and_run_both_give_the_critic_s(synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec) -> None:
+def test_of_two_encoders_bundle_and_run_both_give_the_critic_s(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec
+) -> None:
     run, bundle = tmp_path / "both", tmp_path / "both.onnx"
     train(synthetic_store, run, tiny_config(agent="mqe", encoder="patch", actor_fusion="late"), progress=False)
     export_run(run, bundle, spec)
@@ -85,7 +106,9 @@ def test_of_two_encoders_bundle_and_run_both_give_the_critic_s(synthetic_store: 
     torch.testing.assert_close(found, expected, rtol=0.0, atol=0.0)
 
 
-def test_an_encoder_that_the_goal_steers_is_taken_from_neither(synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec) -> None:
+def test_an_encoder_that_the_goal_steers_is_taken_from_neither(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec
+) -> None:
     run, bundle = tmp_path / "steered", tmp_path / "steered.onnx"
     train(synthetic_store, run, tiny_config(agent="tra", encoder="patch"), progress=False)
     export_run(run, bundle, spec)
@@ -94,7 +117,9 @@ def test_an_encoder_that_the_goal_steers_is_taken_from_neither(synthetic_store: 
             train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(source)), progress=False)
 
 
-def test_a_bundle_without_an_encoder_of_single_images_is_refused(synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec) -> None:
+def test_a_bundle_without_an_encoder_of_single_images_is_refused(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config, spec
+) -> None:
     train(synthetic_store, tmp_path / "early", tiny_config(agent="gcbc"), progress=False)
     bundle = tmp_path / "early.onnx"
     export_run(tmp_path / "early", bundle, spec)
@@ -104,10 +129,17 @@ def test_a_bundle_without_an_encoder_of_single_images_is_refused(synthetic_store
     with pytest.raises(ValueError, match="copy the file again"):
         train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(bundle)), progress=False)
     with pytest.raises(ValueError, match="the run that trained the encoder"):
-        train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(bundle), actor_from_encoder=True), progress=False)
+        train(
+            synthetic_store,
+            tmp_path / "run",
+            tiny_config(features_of=str(bundle), actor_from_encoder=True),
+            progress=False,
+        )
 
 
-def test_a_policy_may_begin_as_the_encoder_s_own(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config) -> None:
+def test_a_policy_may_begin_as_the_encoder_s_own(
+    synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config
+) -> None:
     """With next to no learning rate both answer alike, and so does the action scale: one from features, one from images."""
     run, keys = tmp_path / "run", {"features_of": str(encoder_run), "learning_rate": 1e-12}
     train(synthetic_store, run, tiny_config(actor_from_encoder=True, **keys), progress=False)
@@ -123,10 +155,14 @@ def test_a_policy_may_begin_as_the_encoder_s_own(synthetic_store: Path, tmp_path
     train(synthetic_store, run, tiny_config(actor_from_encoder=True, **keys), resume=True, progress=False)
     with torch.no_grad():
         torch.testing.assert_close(load_run(run)[0].policy_module()(*images)[0], expected, atol=1e-4, rtol=1e-4)
-    assert metadata["action_low"] == its_metadata["action_low"] and metadata["action_high"] == its_metadata["action_high"]
+    assert (
+        metadata["action_low"] == its_metadata["action_low"] and metadata["action_high"] == its_metadata["action_high"]
+    )
 
 
-def test_a_policy_cannot_begin_as_one_of_other_layers(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config) -> None:
+def test_a_policy_cannot_begin_as_one_of_other_layers(
+    synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config
+) -> None:
     keys = {"features_of": str(encoder_run), "actor_from_encoder": True}
     with pytest.raises(ValueError, match="layers as the encoder's run has them"):
         train(synthetic_store, tmp_path / "run", tiny_config(hidden_dims=[24], **keys), progress=False)
@@ -140,7 +176,9 @@ def test_a_policy_cannot_begin_as_one_of_other_layers(synthetic_store: Path, tmp
         tiny_config(actor_from_encoder=True)
 
 
-def test_features_are_the_encoder_s_answers_and_are_kept(synthetic_store: Path, tmp_path: Path, encoder_run: Path) -> None:
+def test_features_are_the_encoder_s_answers_and_are_kept(
+    synthetic_store: Path, tmp_path: Path, encoder_run: Path
+) -> None:
     store = EpisodeStore.open(synthetic_store)
     encoder = FrozenEncoder(encoder_of_agent(load_run(encoder_run)[0], encoder_run), "patch", store.image_size).encoder
     make = lambda: FeatureObservations(store, 0, encoder, copies=2, padding=2, progress=False)  # noqa: E731
@@ -149,7 +187,9 @@ def test_features_are_the_encoder_s_answers_and_are_kept(synthetic_store: Path, 
     with torch.no_grad():
         np.testing.assert_allclose(features.take(frames), encoder(torch.from_numpy(images)).numpy(), atol=2e-3)
         shifts = [[dy, dx] for dy in range(5) for dx in range(5)]
-        shifted = [encoder(torch.from_numpy(random_crop(images[:1], np.array([shift]), 2)))[0].numpy() for shift in shifts]
+        shifted = [
+            encoder(torch.from_numpy(random_crop(images[:1], np.array([shift]), 2)))[0].numpy() for shift in shifts
+        ]
     assert min(np.abs(features.take(frames[:1], np.array([1]))[0] - one).max() for one in shifted) < 2e-3
     (kept,) = (store.path / "features").glob("*.npy")
     before = kept.stat().st_mtime_ns
@@ -160,14 +200,18 @@ def test_features_are_the_encoder_s_answers_and_are_kept(synthetic_store: Path, 
     assert not np.allclose(make().take(frames), features.take(frames), atol=0.1)
 
 
-def test_what_has_no_encoder_of_single_images_is_refused(synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config) -> None:
+def test_what_has_no_encoder_of_single_images_is_refused(
+    synthetic_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config
+) -> None:
     train(synthetic_store, tmp_path / "early", tiny_config(agent="gcbc"), progress=False)
     with pytest.raises(ValueError, match="no encoder of single images: train gcbc with actor_fusion=late"):
         train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(tmp_path / "early")), progress=False)
     train(synthetic_store, tmp_path / "features", tiny_config(features_of=str(encoder_run)), progress=False)
     with pytest.raises(ValueError, match="was not trained from pixels"):
         train(synthetic_store, tmp_path / "run", tiny_config(features_of=str(tmp_path / "features")), progress=False)
-    with EpisodeWriter(tmp_path / "small", image_size=16, source="tests/learning/test_features.py", domain="sim") as writer:
+    with EpisodeWriter(
+        tmp_path / "small", image_size=16, source="tests/learning/test_features.py", domain="sim"
+    ) as writer:
         frames = [np.zeros((16, 16, 3), np.uint8)] * 3
         writer.add(Episode("one", np.zeros((3, 7)), np.zeros((2, 7)), {0: frames}, ()))
     with pytest.raises(ValueError, match="takes images of 32 pixels, the data has 16"):

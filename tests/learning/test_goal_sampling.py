@@ -138,7 +138,9 @@ def test_episodes_without_valid_frames_are_left_out() -> None:
     valid[ENDS - 1] = False
     valid[:9] = False
     transitions = TransitionIndex(valid, ENDS)
-    rows = WaypointSampler(0.9, 0.9, 0.2, GoalMixture(0.0, 0.5, 0.5)).sample(transitions, np.random.default_rng(7), 5000)
+    rows = WaypointSampler(0.9, 0.9, 0.2, GoalMixture(0.0, 0.5, 0.5)).sample(
+        transitions, np.random.default_rng(7), 5000
+    )
     for frames in (rows.observation, rows.waypoint, rows.value_goal, rows.actor_goal):
         assert frames.min() >= 9
     assert rows.value_goal.max() == 22

@@ -16,7 +16,9 @@ GRIPPERS = ([1, 1, 0, 0, 1, 1, 1], [1, 1, 1], [0, 1])  # commands; an episode ha
 @pytest.fixture()
 def store(tmp_path: Path) -> EpisodeStore:
     rng = np.random.default_rng(0)
-    with EpisodeWriter(tmp_path / "store", image_size=16, source="tests/learning/test_landmarks.py", domain="sim") as writer:
+    with EpisodeWriter(
+        tmp_path / "store", image_size=16, source="tests/learning/test_landmarks.py", domain="sim"
+    ) as writer:
         for number, gripper in enumerate(GRIPPERS):
             states = rng.normal(size=(len(gripper) + 1, 7))
             actions = np.zeros((len(gripper), 7))
@@ -38,4 +40,6 @@ def test_landmarks_equal_the_obvious_version(store: EpisodeStore) -> None:
     mean, std = hand.mean(0), hand.std(0)
     np.testing.assert_allclose(values[:, :3], (hand - mean) / std, atol=1e-5)
     np.testing.assert_allclose(values[:, 4:], (np.array(expected) - mean) / std, atol=1e-5)
-    np.testing.assert_allclose(values[:, 3], (store.states[:, 6] - store.states[:, 6].mean()) / store.states[:, 6].std(), atol=1e-5)
+    np.testing.assert_allclose(
+        values[:, 3], (store.states[:, 6] - store.states[:, 6].mean()) / store.states[:, 6].std(), atol=1e-5
+    )

@@ -48,7 +48,9 @@ def test_critic_and_actor_losses_train_their_own_networks_only(tiny_config: Call
     agent = make_agent(tiny_config(alpha=2.0))
     loss, _ = agent.loss(make_batch())
     loss.backward()
-    assert all(moved(part) for part in (agent.phi, agent.psi, agent.critic_encoder, agent.actor.head, agent.actor.encoder))
+    assert all(
+        moved(part) for part in (agent.phi, agent.psi, agent.critic_encoder, agent.actor.head, agent.actor.encoder)
+    )
     critic_names = [name for name, _ in agent.named_parameters() if not name.startswith("actor")]
     with_q = {name: agent.get_parameter(name).grad.clone() for name in critic_names}
 
@@ -75,7 +77,9 @@ def test_q_is_the_worst_member_at_the_clipped_action(tiny_config: Callable[..., 
     """One row and one member at a time; the actor's gradient is that of -mean(q) / mean|q| through the action alone."""
     agent = make_agent(tiny_config(alpha=0.0))
     with torch.no_grad():
-        agent.actor.head.network.head.bias.copy_(torch.tensor([3.0, 0, 0, 0, 0, 0, -3.0]))  # two of seven means are clipped
+        agent.actor.head.network.head.bias.copy_(
+            torch.tensor([3.0, 0, 0, 0, 0, 0, -3.0])
+        )  # two of seven means are clipped
     batch = make_batch()
     loss, metrics = agent.loss(batch)
     components = agent.config.components
@@ -98,7 +102,10 @@ def test_q_is_the_worst_member_at_the_clipped_action(tiny_config: Callable[..., 
 
 def test_actor_loss_by_hand() -> None:
     mean, actions = torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 1.0]])
-    config, one = ActorConfig(alpha=3.0), {name: value[:1] for name, value in vars(make_batch()).items() if value is not None}
+    config, one = (
+        ActorConfig(alpha=3.0),
+        {name: value[:1] for name, value in vars(make_batch()).items() if value is not None},
+    )
     batch = Batch(**{**one, "actions": actions})
     chosen = ActionDistribution(torch.zeros(1, 1), mean[:, None], 1.0)
     loss, metrics = actor_loss(config, chosen, batch, torch.tensor([-2.0]), q_weight=0.5)
@@ -154,7 +161,9 @@ def test_official_state_networks_have_the_official_size(tiny_config: Callable[..
     """antmaze (29 state numbers, 8 actions): phi 1.62 M, psi 1.61 M, actor 0.56 M parameters."""
     config = tiny_config(hidden_dims=[512, 512, 512], latent_dim=512, components=8).agent
     agent = MQEAgent(config, ObservationSpec("state", state_dim=29), action_dim=8)
-    sizes = [sum(parameter.numel() for parameter in part.parameters()) for part in (agent.phi, agent.psi, agent.actor.head)]
+    sizes = [
+        sum(parameter.numel() for parameter in part.parameters()) for part in (agent.phi, agent.psi, agent.actor.head)
+    ]
     assert sizes == pytest.approx([1.62e6, 1.61e6, 0.56e6], rel=5e-3)
 
 

@@ -69,18 +69,20 @@ def test_matrix_gradient_equals_the_broadcast_gradient(scale: float) -> None:
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-14), (torch.float32, 1e-6)])
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_triangle_inequality_over_phi_and_psi_points(seed: int, scale: float, dtype: torch.dtype, tolerance: float) -> None:
+def test_triangle_inequality_over_phi_and_psi_points(
+    seed: int, scale: float, dtype: torch.dtype, tolerance: float
+) -> None:
     points = scale * mixed_points(seed, 24, dtype)
     d = mrn_distance_matrix(points[None], points[None], 4)[0]
     violation = (d[:, None, :] - d[:, :, None] - d[None]).max()  # d(i, k) - d(i, j) - d(j, k)
     assert violation <= tolerance * d.max()
 
 
-@given(
-    st.integers(0, 2**31), st.sampled_from(SCALES), st.sampled_from([(1, 8), (2, 16), (8, 64)]), st.integers(0, 3)
-)
+@given(st.integers(0, 2**31), st.sampled_from(SCALES), st.sampled_from([(1, 8), (2, 16), (8, 64)]), st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
-def test_quasimetric_properties_hold_for_random_points(seed: int, scale: float, shape: tuple[int, int], duplicates: int) -> None:
+def test_quasimetric_properties_hold_for_random_points(
+    seed: int, scale: float, shape: tuple[int, int], duplicates: int
+) -> None:
     components, latent_dim = shape
     generator = torch.Generator().manual_seed(seed)
     x = scale * torch.randn(1, 6, latent_dim, generator=generator)

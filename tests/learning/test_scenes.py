@@ -13,8 +13,13 @@ from mqe_core.learning.trainer import Trainer
 
 
 def test_stopping_frames_are_those_after_which_the_hand_stays_near(tmp_path: Path) -> None:
-    ways_m = ([0.0, 0.2, 0.1, 0.04, 0.01, 0.0], [0.01, 0.02, 0.0])  # off the last position; the first passes it at its start, the second never leaves
-    with EpisodeWriter(tmp_path / "store", image_size=16, source="tests/learning/test_scenes.py", domain="sim") as writer:
+    ways_m = (
+        [0.0, 0.2, 0.1, 0.04, 0.01, 0.0],
+        [0.01, 0.02, 0.0],
+    )  # off the last position; the first passes it at its start, the second never leaves
+    with EpisodeWriter(
+        tmp_path / "store", image_size=16, source="tests/learning/test_scenes.py", domain="sim"
+    ) as writer:
         for number, way_m in enumerate(ways_m):
             states = np.zeros((len(way_m), 7))
             states[:, 1] = 0.3 + np.array(way_m)
@@ -26,12 +31,21 @@ def test_stopping_frames_are_those_after_which_the_hand_stays_near(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("radius_m", "expected"), [(0.0, {3, 8}), (0.05, {3})])
-def test_a_trainer_s_rows_at_rest_meet_the_goals_that_the_radius_leaves(tmp_path: Path, tiny_config, radius_m: float, expected: set[int]) -> None:
+def test_a_trainer_s_rows_at_rest_meet_the_goals_that_the_radius_leaves(
+    tmp_path: Path, tiny_config, radius_m: float, expected: set[int]
+) -> None:
     """Two episodes of one scene, the hand at one place all the time; frames 3 and 8 are the last valid ones."""
-    with EpisodeWriter(tmp_path / "store", image_size=16, source="tests/learning/test_scenes.py", domain="sim") as writer:
+    with EpisodeWriter(
+        tmp_path / "store", image_size=16, source="tests/learning/test_scenes.py", domain="sim"
+    ) as writer:
         for number in range(2):
             writer.add(Episode(f"2026-01-01/raw/traj{number}", np.zeros((5, 7)), np.zeros((4, 7)), {}, ()))
-    keys = {"actor_goal_trajectory": 0.0, "actor_goal_scene": 1.0, "actor_stop_radius_m": radius_m, "actor_goals_crossed": True}
+    keys = {
+        "actor_goal_trajectory": 0.0,
+        "actor_goal_scene": 1.0,
+        "actor_stop_radius_m": radius_m,
+        "actor_goals_crossed": True,
+    }
     config = tiny_config(observation="state", validation_fraction=0.0, **keys)
     trainer = Trainer(EpisodeStore.open(tmp_path / "store"), config, progress=False)
     rows = trainer.sampler.sample(trainer.transitions, np.random.default_rng(0), 200)

@@ -26,7 +26,9 @@ def random_process(seed: int, deterministic: bool) -> tuple[np.ndarray, np.ndarr
     rng = np.random.default_rng(seed)
     if deterministic:
         transition = np.eye(STATES)[rng.integers(STATES, size=(STATES, ACTIONS))]
-        transition[:, 0] = np.eye(STATES)[(np.arange(STATES) + 1) % STATES]  # a cycle: every state can reach every other
+        transition[:, 0] = np.eye(STATES)[
+            (np.arange(STATES) + 1) % STATES
+        ]  # a cycle: every state can reach every other
     else:
         transition = rng.dirichlet(np.full(STATES, 0.3), size=(STATES, ACTIONS))
     return transition, rng.dirichlet(np.ones(ACTIONS), size=STATES)
@@ -207,7 +209,11 @@ def test_pair_loss_equals_the_formula_one_pair_at_a_time() -> None:
             for j in range(4):
                 difference = float(distance[e, i, j]) - float(target[e, i, j])
                 branches.add(difference > 3.0)
-                expected = difference if difference > 3.0 else 0.98 ** float(steps[i]) * math.exp(difference) - float(distance[e, i, j])
+                expected = (
+                    difference
+                    if difference > 3.0
+                    else 0.98 ** float(steps[i]) * math.exp(difference) - float(distance[e, i, j])
+                )
                 assert float(pairs[e, i, j]) == pytest.approx(expected, rel=1e-5, abs=1e-5)
     assert branches == {True, False}
 

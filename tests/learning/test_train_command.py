@@ -113,7 +113,9 @@ def test_missing_paths_are_named(tmp_path: Path, synthetic_store: Path) -> None:
         run("--show-config", "--config", tmp_path / "list.yaml")
 
 
-def test_a_run_can_begin_with_the_weights_and_the_action_scale_of_another(synthetic_store: Path, tmp_path: Path) -> None:
+def test_a_run_can_begin_with_the_weights_and_the_action_scale_of_another(
+    synthetic_store: Path, tmp_path: Path
+) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     run("--data", synthetic_store, "--out", first, *TINY, "--steps", "3", "--set", "average_decay=0.5")
     rng = np.random.default_rng(0)
@@ -130,10 +132,24 @@ def test_a_run_can_begin_with_the_weights_and_the_action_scale_of_another(synthe
     assert metadata[1]["init"]["data"] == metadata[0]["data"]["fingerprint"] and metadata[0]["init"] is None
 
 
-def test_a_run_interrupted_before_its_first_checkpoint_begins_with_those_weights_again(synthetic_store: Path, tmp_path: Path) -> None:
+def test_a_run_interrupted_before_its_first_checkpoint_begins_with_those_weights_again(
+    synthetic_store: Path, tmp_path: Path
+) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     run("--data", synthetic_store, "--out", first, *TINY, "--steps", "3")
-    run("--data", synthetic_store, "--out", second, *TINY, "--steps", "1", "--set", "learning_rate=1e-12", "--init", first)
+    run(
+        "--data",
+        synthetic_store,
+        "--out",
+        second,
+        *TINY,
+        "--steps",
+        "1",
+        "--set",
+        "learning_rate=1e-12",
+        "--init",
+        first,
+    )
     (second / "checkpoints" / "latest.pt").unlink()
     assert run("--resume", "--out", second) == 0
     before, after = load_run(first)[0].state_dict(), load_run(second)[0].state_dict()
@@ -142,7 +158,9 @@ def test_a_run_interrupted_before_its_first_checkpoint_begins_with_those_weights
 
 
 @pytest.mark.parametrize("agent", ["gcbc", "mqe"])
-def test_frozen_convolutions_keep_the_weights_they_began_with(agent: str, synthetic_store: Path, tmp_path: Path) -> None:
+def test_frozen_convolutions_keep_the_weights_they_began_with(
+    agent: str, synthetic_store: Path, tmp_path: Path
+) -> None:
     """In every encoder of the agent, and when the run is continued."""
     first, second = tmp_path / "first", tmp_path / "second"
     pixels = ["--data", synthetic_store, "--agent", agent, "--batch-size", "4", "--set", "hidden_dims=[8]"]
@@ -151,14 +169,27 @@ def test_frozen_convolutions_keep_the_weights_they_began_with(agent: str, synthe
     run(*pixels, "--out", second, "--steps", "1", "--init", first, "--set", "frozen_convolutions=2")
     assert run("--resume", "--out", second, "--steps", "2") == 0
     before, after = load_run(first)[0].state_dict(), load_run(second)[0].state_dict()
-    kept = {name.rpartition("convolutions.")[2]: torch.equal(before[name], after[name]) for name in before if "convolutions." in name}
+    kept = {
+        name.rpartition("convolutions.")[2]: torch.equal(before[name], after[name])
+        for name in before
+        if "convolutions." in name
+    }
     assert {name for name, same in kept.items() if same} == {"1.weight", "1.bias", "3.weight", "3.bias"}
     assert len(kept) == 8
 
 
 def test_convolutions_that_cannot_be_frozen_are_refused(synthetic_store: Path, tmp_path: Path) -> None:
     run("--data", synthetic_store, "--out", tmp_path / "states", *TINY, "--steps", "1")
-    options = ["--data", synthetic_store, "--out", tmp_path / "second", "--set", "frozen_convolutions=5", "--steps", "1"]
+    options = [
+        "--data",
+        synthetic_store,
+        "--out",
+        tmp_path / "second",
+        "--set",
+        "frozen_convolutions=5",
+        "--steps",
+        "1",
+    ]
     with pytest.raises(ValueError, match="give them by --init"):
         run(*options)
     with pytest.raises(ValueError, match="sees state"):
@@ -169,7 +200,17 @@ def test_convolutions_that_cannot_be_frozen_are_refused(synthetic_store: Path, t
 
 def test_weights_of_other_networks_are_refused(synthetic_store: Path, tmp_path: Path) -> None:
     run("--data", synthetic_store, "--out", tmp_path / "first", *TINY, "--steps", "1")
-    other = ["--data", synthetic_store, "--out", tmp_path / "second", *TINY, "--steps", "1", "--init", tmp_path / "first"]
+    other = [
+        "--data",
+        synthetic_store,
+        "--out",
+        tmp_path / "second",
+        *TINY,
+        "--steps",
+        "1",
+        "--init",
+        tmp_path / "first",
+    ]
     with pytest.raises(ValueError, match="the networks of .* are others"):
         run(*other, "--set", "hidden_dims=[16]")
     with pytest.raises(ValueError, match="holds mqe, not gcbc"):

@@ -35,10 +35,14 @@ def observation(request: pytest.FixtureRequest) -> str:
 def same_weights(a: Path, b: Path) -> bool:
     first, second = (load_checkpoint(run / "checkpoints" / "latest.pt") for run in (a, b))
     names = first["agent"].keys()
-    return names == second["agent"].keys() and all(torch.equal(first["agent"][name], second["agent"][name]) for name in names)
+    return names == second["agent"].keys() and all(
+        torch.equal(first["agent"][name], second["agent"][name]) for name in names
+    )
 
 
-def test_two_runs_with_one_seed_are_equal(synthetic_store: Path, tmp_path: Path, tiny_config: Config, observation: str) -> None:
+def test_two_runs_with_one_seed_are_equal(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config, observation: str
+) -> None:
     config = tiny_config(observation=observation, augment_probability=0.5, validation_fraction=0.2)
     for name in ("first", "second"):
         assert train(synthetic_store, tmp_path / name, config, progress=False)
@@ -62,7 +66,9 @@ def test_images_that_lie_in_tensors_give_the_same_batch(synthetic_store: Path, t
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_trains_and_its_run_loads_without_one(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
-    config = tiny_config(device="cuda", observation="pixels", encoder="residual", encoder_bfloat16=True, augment_probability=1.0)
+    config = tiny_config(
+        device="cuda", observation="pixels", encoder="residual", encoder_bfloat16=True, augment_probability=1.0
+    )
     assert train(synthetic_store, tmp_path / "run", config, progress=False)
     agent, _, _ = load_run(tmp_path / "run")
     assert next(agent.parameters()).device.type == "cpu"
@@ -78,7 +84,13 @@ def test_two_steps_and_resume_equal_four_steps(
     synthetic_store: Path, tmp_path: Path, tiny_config: Config, observation: str, agent: str
 ) -> None:
     """Bit for bit: weights, optimiser, random state and metrics, with log lines that straddle the interruption."""
-    keys = {"agent": agent, "observation": observation, "augment_probability": 0.5, "schedule": "constant", "log_every": 3}
+    keys = {
+        "agent": agent,
+        "observation": observation,
+        "augment_probability": 0.5,
+        "schedule": "constant",
+        "log_every": 3,
+    }
     train(synthetic_store, tmp_path / "whole", tiny_config(steps=6, **keys), progress=False)
     train(synthetic_store, tmp_path / "parts", tiny_config(steps=2, **keys), progress=False)
     train(synthetic_store, tmp_path / "parts", tiny_config(steps=6, **keys), resume=True, progress=False)
@@ -91,7 +103,9 @@ def test_two_steps_and_resume_equal_four_steps(
     assert (tmp_path / "whole" / "metrics.csv").read_bytes() == (tmp_path / "parts" / "metrics.csv").read_bytes()
 
 
-def test_resume_after_a_crash_repeats_the_lost_steps(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
+def test_resume_after_a_crash_repeats_the_lost_steps(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config
+) -> None:
     """Rows past the checkpoint, and a row that the crash cut, are replaced by the same numbers."""
     train(synthetic_store, tmp_path / "run", tiny_config(steps=4, snapshot_every=2), progress=False)
     complete = (tmp_path / "run" / "metrics.csv").read_bytes()
@@ -123,12 +137,18 @@ def test_interrupt_leaves_a_usable_checkpoint(
 def test_a_run_folder_holds_what_the_docs_say(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
     run = tmp_path / "run"
     train(synthetic_store, run, tiny_config(snapshot_every=2), progress=False)
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"latest.pt", "step_00000002.pt", "step_00000004.pt"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {
+        "latest.pt",
+        "step_00000002.pt",
+        "step_00000004.pt",
+    }
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))
     with open(run / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
-    assert {"loss", "critic/backup_loss", "critic/action_invariance_loss", "actor/bc_loss", "actor/q_mean"} <= rows[0].keys()
+    assert {"loss", "critic/backup_loss", "critic/action_invariance_loss", "actor/bc_loss", "actor/q_mean"} <= rows[
+        0
+    ].keys()
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
 
 
@@ -207,7 +227,9 @@ def test_averaged_weights_are_what_a_run_loads(synthetic_store: Path, tmp_path: 
         assert not torch.equal(loaded, trainer.agent.actor.head.network.head.weight)
 
 
-def test_images_decoded_at_each_use_give_the_same_run(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
+def test_images_decoded_at_each_use_give_the_same_run(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config
+) -> None:
     train(synthetic_store, tmp_path / "cached", tiny_config(), progress=False)
     train(synthetic_store, tmp_path / "decoded", tiny_config(image_memory_mb=0.0), progress=False)
     assert same_weights(tmp_path / "cached", tmp_path / "decoded")
@@ -230,7 +252,9 @@ def test_an_existing_run_is_not_overwritten(synthetic_store: Path, tmp_path: Pat
         train(synthetic_store, tmp_path / "run", tiny_config(), progress=False)
 
 
-def test_resume_refuses_other_data_and_other_folders(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
+def test_resume_refuses_other_data_and_other_folders(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config
+) -> None:
     with pytest.raises(ValueError, match="not a run folder"):
         train(synthetic_store, tmp_path / "nothing", tiny_config(), resume=True, progress=False)
     train(synthetic_store, tmp_path / "run", tiny_config(observation="state"), progress=False)
@@ -282,7 +306,9 @@ def test_a_checkpoint_of_other_networks_is_refused_with_the_remedy(
         load_run(tmp_path / "run")
 
 
-def test_a_damaged_checkpoint_is_refused_with_the_remedy(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
+def test_a_damaged_checkpoint_is_refused_with_the_remedy(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config
+) -> None:
     train(synthetic_store, tmp_path / "run", tiny_config(observation="state"), progress=False)
     path = tmp_path / "run" / "checkpoints" / "latest.pt"
     path.write_bytes(path.read_bytes()[:1000])

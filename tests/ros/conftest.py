@@ -95,7 +95,11 @@ def real_arguments(make_bundle, tmp_path_factory: pytest.TempPathFactory) -> dic
     goal.with_suffix(".yaml").write_text(
         f"camera: {load_robot_spec().camera.name}\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\n"
     )
-    return {"backend": "mock", "policy": str(make_bundle(domain="real", action=(0.002, 0, 0, 0, 0, 0, 1))), "goal": str(goal)}
+    return {
+        "backend": "mock",
+        "policy": str(make_bundle(domain="real", action=(0.002, 0, 0, 0, 0, 0, 1))),
+        "goal": str(goal),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,9 @@ class FakeDriver:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self._log = folder / "commands.jsonl"
-        self.process = subprocess.Popen([sys.executable, str(HERE / "fake_xs_sdk.py"), "--log", str(self._log), *arguments])
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "fake_xs_sdk.py"), "--log", str(self._log), *arguments]
+        )
 
     def commands(self, what: str) -> list[tuple[float, list[float]]]:
         """(monotonic s, values) of every command of that kind so far."""

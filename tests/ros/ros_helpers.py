@@ -142,7 +142,9 @@ class Goal:
 
         def ask() -> object:
             self.feedback = feedback = []  # of this asking only: an earlier one's goal may be in force for a moment
-            return self.action.send_goal_async(request, feedback_callback=lambda message: feedback.append(message.feedback))
+            return self.action.send_goal_async(
+                request, feedback_callback=lambda message: feedback.append(message.feedback)
+            )
 
         self.handle = client.answer(ask, "the answer to a goal", only_newest=True)
         assert self.handle.accepted
@@ -152,7 +154,9 @@ class Goal:
         self.client.wait(lambda: self.feedback and self.feedback[-1].steps >= 2, "a motion")
 
     def result(self):
-        return self.client.answer(lambda: self._asked.pop() if self._asked else self.handle.get_result_async(), "the end of a goal").result
+        return self.client.answer(
+            lambda: self._asked.pop() if self._asked else self.handle.get_result_async(), "the end of a goal"
+        ).result
 
     def cancel(self) -> None:
         self.client.answer(self.handle.cancel_goal_async, "the answer to a cancellation")
@@ -192,6 +196,8 @@ class Lifecycle:
         from rcl_interfaces.srv import SetParameters
         from rclpy.parameter import Parameter
 
-        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in parameters.items()])
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in parameters.items()]
+        )
         answer = self._client.ask(SetParameters, f"{self._node}/set_parameters", request)
         assert all(result.successful for result in answer.results), answer

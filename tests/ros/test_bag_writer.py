@@ -36,7 +36,9 @@ def test_a_bag_that_is_full_is_closed_and_the_next_begun(tmp_path: Path) -> None
     bags.close()
     bags.close()
     assert {folder.name for folder in tmp_path.iterdir()} == {"bag", "bag-2", "bag-3"}
-    assert [text for name in ("bag", "bag-2", "bag-3") for text in texts(tmp_path / name)] == [f"{k:04d}" for k in range(20)]
+    assert [text for name in ("bag", "bag-2", "bag-3") for text in texts(tmp_path / name)] == [
+        f"{k:04d}" for k in range(20)
+    ]
     assert bags.counts == {"/a": 10, "/b": 10} and not bags.failure
 
 

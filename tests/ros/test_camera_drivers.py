@@ -32,7 +32,9 @@ def camera_process(arguments: dict[str, str]) -> Process:
     return next(process for process in build_graph(arguments).processes if process.name == "camera_node")
 
 
-def test_usb_cam_is_asked_for_the_robot_files_camera_as_rgb(real_arguments: dict[str, str], drivers: Path, video_device: Path) -> None:
+def test_usb_cam_is_asked_for_the_robot_files_camera_as_rgb(
+    real_arguments: dict[str, str], drivers: Path, video_device: Path
+) -> None:
     process = camera_process({**real_arguments, "camera": f"usb_cam:{video_device}"})
     assert (process.package, process.executable, process.module) == ("usb_cam", "usb_cam_node_exe", None)
     asked = {"video_device": str(video_device), "image_width": CAMERA.width_px, "image_height": CAMERA.height_px}
@@ -44,7 +46,9 @@ def test_usb_cam_is_asked_for_the_robot_files_camera_as_rgb(real_arguments: dict
     assert "image_raw:=/camera/image_raw" in process.command
 
 
-def test_realsense_gives_colour_only_and_the_first_found_without_a_serial(real_arguments: dict[str, str], drivers: Path) -> None:
+def test_realsense_gives_colour_only_and_the_first_found_without_a_serial(
+    real_arguments: dict[str, str], drivers: Path
+) -> None:
     first = camera_process({**real_arguments, "camera": "realsense"}).parameters
     assert "serial_no" not in first
     assert first["rgb_camera.color_profile"] == f"{CAMERA.width_px}x{CAMERA.height_px}x30"
@@ -62,7 +66,9 @@ def test_realsense_gives_colour_only_and_the_first_found_without_a_serial(real_a
 def test_a_driver_that_is_not_installed_is_refused_with_the_remedy(
     real_arguments: dict[str, str], camera: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AMENT_PREFIX_PATH", get_package_prefix("mqe_bringup"))  # nothing else, whatever this machine has
+    monkeypatch.setenv(
+        "AMENT_PREFIX_PATH", get_package_prefix("mqe_bringup")
+    )  # nothing else, whatever this machine has
     with pytest.raises(ValueError, match=said):
         build_graph({**real_arguments, "camera": camera})
 
@@ -75,7 +81,9 @@ def test_a_driver_without_its_executable_or_device_is_refused(real_arguments: di
         build_graph({**real_arguments, "camera": "usb_cam"})
 
 
-def test_real_images_are_refused_by_a_policy_of_the_sim(drivers: Path, constant_policy: Path, user_folder: Path) -> None:
+def test_real_images_are_refused_by_a_policy_of_the_sim(
+    drivers: Path, constant_policy: Path, user_folder: Path
+) -> None:
     with pytest.raises(ValueError, match="shows real images, but the policy"):
         build_graph({"backend": "mock", "policy": str(constant_policy), "goal": "corner", "camera": "realsense"})
 
@@ -103,7 +111,9 @@ def test_usb_cam_drives_the_graph_and_its_images_are_recorded(
     assert counts[topics.IMAGE.name] > 10 and counts["/policy/command"] > 5 and counts["/arm/intended_path"] > 5, counts
 
 
-def test_realsense_publishes_under_this_graphs_name(real_arguments: dict[str, str], drivers: Path, client: Client, tmp_path: Path) -> None:
+def test_realsense_publishes_under_this_graphs_name(
+    real_arguments: dict[str, str], drivers: Path, client: Client, tmp_path: Path
+) -> None:
     graph = build_graph({**real_arguments, "camera": "realsense:0123"})
     heard = []
     client.node.create_subscription(topics.IMAGE.type, topics.IMAGE.name, heard.append, topics.NEWEST_BEST_EFFORT)

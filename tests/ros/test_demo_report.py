@@ -95,10 +95,7 @@ def test_the_report_shows_what_the_bag_holds(tmp_path: Path) -> None:
     )
 
     summary = write_report(tmp_path, ["backend: <sim>"], OUTCOME)
-    assert (
-        summary.startswith("demo: success, score 1 of 1; 10 commands in 2.0 s; report: ")
-        and "\n" not in summary
-    )
+    assert summary.startswith("demo: success, score 1 of 1; 10 commands in 2.0 s; report: ") and "\n" not in summary
     page = (tmp_path / "report.html").read_text()
     for said in (
         "place1, seed 3",

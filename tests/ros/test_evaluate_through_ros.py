@@ -53,16 +53,25 @@ def test_scenes_are_summed_up_and_not_driven_twice(
     call(monkeypatch, policy, "--task", "place2", "--episodes", "3", "--seed", "4", "--out", str(out))
     assert driven == [FIRST_EVALUATION_SEED + 4 + i for i in range(3)]
     result = json.loads((out / "result.json").read_text())
-    assert (result["episodes"], result["success_rate"], result["mean_score"], result["max_score"]) == (3, 2 / 3, 4 / 3, 2.0)
+    assert (result["episodes"], result["success_rate"], result["mean_score"], result["max_score"]) == (
+        3,
+        2 / 3,
+        4 / 3,
+        2.0,
+    )
     assert compare([out], [out])["difference"] == 0.0
     call(monkeypatch, policy, "--task", "place2", "--episodes", "7", "--workers", "2", "--seed", "4", "--out", str(out))
     assert sorted(driven) == [FIRST_EVALUATION_SEED + 4 + i for i in range(7)]
 
 
-def test_scenes_of_two_policies_are_not_mixed(driven: list[int], tmp_path: Path, make_bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scenes_of_two_policies_are_not_mixed(
+    driven: list[int], tmp_path: Path, make_bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     call(monkeypatch, make_bundle(), "--episodes", "1", "--out", str(tmp_path / "out"))
     with pytest.raises(SystemExit, match="holds scenes of another policy"):
-        call(monkeypatch, make_bundle(action=(0.02, 0, 0, 0, 0, 0, 1)), "--episodes", "1", "--out", str(tmp_path / "out"))
+        call(
+            monkeypatch, make_bundle(action=(0.02, 0, 0, 0, 0, 0, 1)), "--episodes", "1", "--out", str(tmp_path / "out")
+        )
 
 
 def test_a_scene_that_fails_stops_with_its_reason(

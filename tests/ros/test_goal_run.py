@@ -22,9 +22,7 @@ def test_the_first_end_counts() -> None:
     goal.count_step(3.0)
     goal.end(ReachGoal.Result.CANCELED, "first")
     goal.end(ReachGoal.Result.TIMEOUT, "second")
-    assert [(r.outcome, r.reason, r.steps, r.steps_to_goal) for r in results] == [
-        ("canceled", "first", 1, 3.0)
-    ]
+    assert [(r.outcome, r.reason, r.steps, r.steps_to_goal) for r in results] == [("canceled", "first", 1, 3.0)]
 
 
 def test_every_command_is_counted_and_judged() -> None:

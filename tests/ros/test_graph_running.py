@@ -98,9 +98,7 @@ def test_names_and_types_are_those_documented(arm: Client) -> None:
         "the discovery of all publishers",
     )
     found = dict(arm.node.get_topic_names_and_types())
-    assert {name: found[name] for name in NAMES_AND_TYPES} == {
-        name: [kind] for name, kind in NAMES_AND_TYPES.items()
-    }
+    assert {name: found[name] for name in NAMES_AND_TYPES} == {name: [kind] for name, kind in NAMES_AND_TYPES.items()}
     services = dict(arm.node.get_service_names_and_types())
     for name in ("/arm/hold", "/arm/resume", "/arm/home"):
         assert services[name] == ["std_srvs/srv/Trigger"]
@@ -190,7 +188,9 @@ def test_an_invalid_goal_leaves_the_one_in_force_alone(arm: Client, user_folder:
     for suffix in (".png", ".yaml"):
         shutil.copy(user_folder / "goals" / f"corner{suffix}", user_folder / f"photo{suffix}")
     meaning = user_folder / "photo.yaml"
-    meaning.write_text(meaning.read_text().replace("domain: sim", "domain: real").replace("task: place1\nseed: 4\n", ""))
+    meaning.write_text(
+        meaning.read_text().replace("domain: sim", "domain: real").replace("task: place1\nseed: 4\n", "")
+    )
     goal = reach(arm)
     goal.moving()
     for request, reason in (
@@ -280,7 +280,12 @@ def test_a_command_that_breaks_a_rule_is_refused_by_name_and_moves_nothing(homed
         (ReachGoal.Goal(goal_file="corner", timeout_s=0.0), "timeout_s must be greater than 0"),
         (ReachGoal.Goal(timeout_s=1.0), "give a goal_image or a goal_file"),
         (ReachGoal.Goal(goal_file="nowhere", timeout_s=1.0), "known goals: corner.png"),
-        (ReachGoal.Goal(goal_image=Image(encoding="rgb8", height=4, width=4, step=12, data=bytes(48)), timeout_s=1.0), "shows no goal"),
+        (
+            ReachGoal.Goal(
+                goal_image=Image(encoding="rgb8", height=4, width=4, step=12, data=bytes(48)), timeout_s=1.0
+            ),
+            "shows no goal",
+        ),
     ],
     ids=["timeout", "nothing", "unknown", "black"],
 )
@@ -297,9 +302,7 @@ def test_a_goal_may_come_as_an_image_and_is_shown_to_late_listeners(arm: Client)
     goal = Goal(arm, ReachGoal.Goal(goal_image=message, timeout_s=30.0))
     goal.moving()
     late = []
-    arm.node.create_subscription(
-        topics.GOAL_IMAGE.type, topics.GOAL_IMAGE.name, late.append, topics.GOAL_IMAGE.qos
-    )
+    arm.node.create_subscription(topics.GOAL_IMAGE.type, topics.GOAL_IMAGE.name, late.append, topics.GOAL_IMAGE.qos)
     arm.wait(lambda: late, "the latched goal image")
     np.testing.assert_array_equal(convert.image_to_array(late[-1]), image)
     goal.cancel()
@@ -325,7 +328,9 @@ def test_what_the_arm_logs_reaches_rosout(arm: Client) -> None:
     arm.node.destroy_publisher(publisher)
 
 
-def test_a_command_that_waited_while_the_arms_process_stood_still_is_not_done(homed: Client, running: Supervisor) -> None:
+def test_a_command_that_waited_while_the_arms_process_stood_still_is_not_done(
+    homed: Client, running: Supervisor
+) -> None:
     arm = homed
     publisher = arm.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
     arm.wait(lambda: publisher.get_subscription_count() >= 2, "the discovery of the arm")
@@ -348,7 +353,11 @@ def test_a_command_that_waited_while_the_arms_process_stood_still_is_not_done(ho
 def test_a_second_arm_in_the_same_domain_is_refused(arm: Client) -> None:
     second = node("arm_node", {"backend": "mock"})
     ended = subprocess.run(second.command, env=os.environ, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 1 and "another arm_node runs in ROS domain" in ended.stderr and "Traceback" not in ended.stderr
+    assert (
+        ended.returncode == 1
+        and "another arm_node runs in ROS domain" in ended.stderr
+        and "Traceback" not in ended.stderr
+    )
     before = len(arm.heard["/arm/status"])
     arm.wait(lambda: len(arm.heard["/arm/status"]) > before + 2, "the first arm's status")
 

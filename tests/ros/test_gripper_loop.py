@@ -70,7 +70,11 @@ def test_blind_from_the_start_it_does_nothing(loop: GripperLoop) -> None:
     assert loop.pwm(0.010, math.nan, 0.0) == 0.0
 
 
-@given(st.lists(st.tuples(st.floats(0.010, 0.038), st.floats(allow_nan=True, allow_infinity=True)), min_size=1, max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.floats(0.010, 0.038), st.floats(allow_nan=True, allow_infinity=True)), min_size=1, max_size=60
+    )
+)
 def test_no_reading_whatever_makes_it_push_harder_than_allowed(sequence: list[tuple[float, float]]) -> None:
     loop = GripperLoop(SPEC)
     for k, (wanted, position) in enumerate(sequence):

@@ -12,9 +12,7 @@ import pytest
 
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 if importlib.util.find_spec("launch_ros") is None:
-    pytest.skip(
-        "launch_ros is not on the package index; it comes with a ROS installation", allow_module_level=True
-    )
+    pytest.skip("launch_ros is not on the package index; it comes with a ROS installation", allow_module_level=True)
 
 from ament_index_python.packages import get_package_share_directory
 from ros_helpers import PATIENCE_S, Client
@@ -48,13 +46,9 @@ def launch(*arguments: str) -> subprocess.Popen:
 def test_the_graph_runs_and_ends_on_ctrl_c(
     constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client
 ) -> None:
-    launched = launch(
-        "backend:=mock", f"policy:={constant_policy}", f"camera:={synthetic_store}", "goal:=corner"
-    )
+    launched = launch("backend:=mock", f"policy:={constant_policy}", f"camera:={synthetic_store}", "goal:=corner")
     try:
-        client.wait(
-            lambda: launched.poll() is not None or client.heard["/policy/command"], "the first command"
-        )
+        client.wait(lambda: launched.poll() is not None or client.heard["/policy/command"], "the first command")
     finally:
         launched.send_signal(signal.SIGINT)
         said, _ = launched.communicate(timeout=PATIENCE_S)

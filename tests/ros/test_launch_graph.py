@@ -30,10 +30,7 @@ def test_the_default_is_the_sim_with_the_goals_own_scene(sim: dict[str, str]) ->
     processes = by_name(built)
     assert list(processes) == ["sim", "arm_node", "camera_node", "policy_node"]
     arguments = processes["sim"].arguments
-    assert (
-        arguments[arguments.index("--task") + 1] == "place1"
-        and arguments[arguments.index("--seed") + 1] == "4"
-    )
+    assert arguments[arguments.index("--task") + 1] == "place1" and arguments[arguments.index("--seed") + 1] == "4"
     address = arguments[arguments.index("--address") + 1]
     assert (
         processes["arm_node"].parameters["address"]
@@ -58,7 +55,10 @@ def test_a_scene_without_a_goal_waits_for_one(sim: dict[str, str]) -> None:
 
 
 def test_a_goal_that_is_not_begun_at_once_says_what_begins_it(sim: dict[str, str]) -> None:
-    assert any("shown only; the arm waits for mqe goal send" in line for line in build_graph({**sim, "autostart": "false"}).banner)
+    assert any(
+        "shown only; the arm waits for mqe goal send" in line
+        for line in build_graph({**sim, "autostart": "false"}).banner
+    )
 
 
 def test_the_mock_replays_a_store_of_its_own_domain(sim: dict[str, str], synthetic_store: Path) -> None:
@@ -84,7 +84,9 @@ def test_a_recorder_and_a_dry_run_are_added_on_request(sim: dict[str, str], tmp_
 
 def test_a_recording_that_would_run_into_another_one_does_not_start(sim: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "drawer-2").mkdir()
-    with pytest.raises(ValueError, match="drawer-2 exists already: a long recording .* name a new folder .* or rename that one"):
+    with pytest.raises(
+        ValueError, match="drawer-2 exists already: a long recording .* name a new folder .* or rename that one"
+    ):
         build_graph({**sim, "record": str(tmp_path / "drawer")})
 
 
@@ -115,9 +117,7 @@ def test_what_is_missing_or_wrong_stops_with_the_remedy(
         build_graph({**sim, **changes})
 
 
-def test_a_real_goal_is_refused_by_a_policy_of_the_sim(
-    sim: dict[str, str], user_folder: Path, tmp_path: Path
-) -> None:
+def test_a_real_goal_is_refused_by_a_policy_of_the_sim(sim: dict[str, str], user_folder: Path, tmp_path: Path) -> None:
     image, meaning = tmp_path / "real.png", tmp_path / "real.yaml"
     image.write_bytes((user_folder / "goals" / "corner.png").read_bytes())
     meaning.write_text(
@@ -146,10 +146,15 @@ def test_auto_takes_the_hardware_only_where_backend_driver_and_device_are(
     assert graph._choose_backend("auto")[0] == graph._choose_backend("hardware")[0] == "hardware"
     monkeypatch.setattr(graph, "DRIVER_MODULE", "no_such_module")
     assert graph._choose_backend("auto") == ("sim", "auto: the arm's driver no_such_module is not installed")
-    with pytest.raises(ValueError, match=r"no_such_module is not installed\. Next: \(1\) install .*docs/hardware.md, Installing\. "):
+    with pytest.raises(
+        ValueError, match=r"no_such_module is not installed\. Next: \(1\) install .*docs/hardware.md, Installing\. "
+    ):
         graph._choose_backend("hardware")
     monkeypatch.setattr(graph, "SERIAL_DEVICE", Path("/dev/nowhere"))
-    with pytest.raises(ValueError, match=r"not installed, and .* does not exist\. Next: \(1\) .*; \(2\) power the arm.*docs/hardware.md, Wiring\. "):
+    with pytest.raises(
+        ValueError,
+        match=r"not installed, and .* does not exist\. Next: \(1\) .*; \(2\) power the arm.*docs/hardware.md, Wiring\. ",
+    ):
         graph._choose_backend("hardware")
 
 
@@ -180,9 +185,7 @@ def test_a_text_parameter_stays_a_text_on_the_command_line() -> None:
         "n", "m", package="p", executable="e", parameters={"device": "0", "dry_run": True, "rate": 2.5}
     )
     assert process.command[:3] == [sys.executable, "-m", "m"]
-    given = dict(
-        text.split(":=", 1) for text in process.command if ":=" in text and not text.startswith("__")
-    )
+    given = dict(text.split(":=", 1) for text in process.command if ":=" in text and not text.startswith("__"))
     assert {name: json.loads(value) for name, value in given.items()} == {
         "device": "0",
         "dry_run": True,

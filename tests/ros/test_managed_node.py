@@ -79,10 +79,15 @@ def test_it_goes_round_and_leaves_nothing(node: Fragile) -> None:
 
 @pytest.mark.parametrize(
     ("error", "answer"),
-    [(ValueError("a wrong file"), TransitionCallbackReturn.FAILURE), (KeyError("a mistake of ours"), TransitionCallbackReturn.ERROR)],
+    [
+        (ValueError("a wrong file"), TransitionCallbackReturn.FAILURE),
+        (KeyError("a mistake of ours"), TransitionCallbackReturn.ERROR),
+    ],
     ids=["expected", "mistake"],
 )
-def test_a_configuration_that_fails_is_undone(node: Fragile, error: Exception, answer: TransitionCallbackReturn) -> None:
+def test_a_configuration_that_fails_is_undone(
+    node: Fragile, error: Exception, answer: TransitionCallbackReturn
+) -> None:
     before = node.made
     node.breaks["configure"] = error
     assert node.trigger_configure() == answer

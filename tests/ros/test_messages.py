@@ -94,9 +94,7 @@ def test_a_compressed_image_is_decoded() -> None:
 def test_a_command_survives_but_for_its_stamp_which_is_the_receivers() -> None:
     pose = make_pose(euler_to_rotation(np.array([0.1, 0.2, 0.3])), np.array([0.3, 0.0, 0.1]))
     command = Command(pose=pose, gripper=0.25, stamp=1.0, session="a", sequence=7, frame_id="base")
-    message = convert.command_to_message(
-        command, np.arange(7, dtype=np.float32), None, Time(sec=2), Time(sec=1)
-    )
+    message = convert.command_to_message(command, np.arange(7, dtype=np.float32), None, Time(sec=2), Time(sec=1))
     assert message.action.tolist() == list(range(7)) and np.isnan(message.steps_to_goal)
     received = convert.message_to_command(message, 99.0)
     np.testing.assert_allclose(received.pose, pose, atol=1e-12)

@@ -70,10 +70,15 @@ def start_graph(
     supervisors = []
 
     def start_it(**arguments: str) -> Supervisor:
-        graph = build_graph({"backend": "mock", "policy": str(constant_policy), "camera": str(synthetic_store), **arguments})
+        graph = build_graph(
+            {"backend": "mock", "policy": str(constant_policy), "camera": str(synthetic_store), **arguments}
+        )
         supervisors.append(Supervisor(graph.environment, log_folder=tmp_path))
         supervisors[-1].start(graph.processes)
-        client.wait(lambda: supervisors[-1].ended() or client.newest("/arm/status") and client.newest("/policy/status"), "the graph")
+        client.wait(
+            lambda: supervisors[-1].ended() or client.newest("/arm/status") and client.newest("/policy/status"),
+            "the graph",
+        )
         return supervisors[-1]
 
     yield start_it
@@ -114,17 +119,26 @@ def test_ctrl_c_while_homing_holds_the_arm(arm: Client) -> None:
     arm.wait(lambda: arm.newest("/arm/status").state == ArmStatus.HELD, "the hold")
 
 
-def test_a_goal_that_is_reached_and_only_that_ends_with_0(start_graph: Callable[..., Supervisor], user_folder: Path) -> None:
+def test_a_goal_that_is_reached_and_only_that_ends_with_0(
+    start_graph: Callable[..., Supervisor], user_folder: Path
+) -> None:
     graph = start_graph(reached_steps=str(STEPS_TO_GOAL + 1.0))
-    code, said, _ = mqe("goal", "send", "corner.png", cwd=user_folder / "goals")  # a file there, which policy_node would not find
+    code, said, _ = mqe(
+        "goal", "send", "corner.png", cwd=user_folder / "goals"
+    )  # a file there, which policy_node would not find
     first, *_, last = said.splitlines()
     assert code == 0 and first == f"sent {user_folder / 'goals' / 'corner.png'}; Ctrl-C cancels it"
-    assert last.startswith("reached: within 8 steps of the goal for 3 commands (3 commands, ") and last.endswith(", 7.0 steps to the goal)")
+    assert last.startswith("reached: within 8 steps of the goal for 3 commands (3 commands, ") and last.endswith(
+        ", 7.0 steps to the goal)"
+    )
     code, said, _ = mqe("goal", "send", "nowhere")
     assert code == 1 and "failed: no goal 'nowhere'" in said and "known goals: corner.png" in said
     assert "policy  no goal; corner ended: reached" in mqe("arm", "status")[1]
     # A graph between two goals says what it waits for: once after each.
-    assert graph.log_tail("policy_node", lines=100).count("waiting for the next goal (mqe goal send NAME; Ctrl-C ends)") == 1
+    assert (
+        graph.log_tail("policy_node", lines=100).count("waiting for the next goal (mqe goal send NAME; Ctrl-C ends)")
+        == 1
+    )
 
 
 def test_ctrl_c_cancels_the_goal(start_graph: Callable[..., Supervisor], client: Client) -> None:
@@ -157,7 +171,10 @@ def test_home_and_resume_tell_that_a_goal_is_in_force(start_graph: Callable[...,
 def test_without_a_graph_each_says_so_soon() -> None:
     environment = {**os.environ, "ROS_DOMAIN_ID": "101"}  # conftest.py gives none to this one
     began = time.monotonic()
-    asked = {name: start(*name.split(), env=environment) for name in ("arm hold", "arm resume", "arm home", "arm status", "goal send corner")}
+    asked = {
+        name: start(*name.split(), env=environment)
+        for name in ("arm hold", "arm resume", "arm home", "arm status", "goal send corner")
+    }
     ended = {name: end(process) for name, process in asked.items()}
     assert time.monotonic() - began < 30.0  # 5 s, and the start of five at once
     for name, (code, said, complained) in ended.items():

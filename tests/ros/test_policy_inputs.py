@@ -40,9 +40,7 @@ class World:
         self.image: Image | None = None
         self.arm = False
         self._image = client.node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, image_qos)
-        self._poses = [
-            client.node.create_publisher(t.type, t.name, t.qos) for t in (topics.EE_POSE, topics.EE_TARGET)
-        ]
+        self._poses = [client.node.create_publisher(t.type, t.name, t.qos) for t in (topics.EE_POSE, topics.EE_TARGET)]
         client.node.create_timer(0.05, self._publish)
 
     def until(self, state: str, reason: str) -> None:
@@ -65,9 +63,7 @@ class World:
 
 
 @pytest.fixture
-def policy(
-    constant_policy: Path, user_folder: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[None]:
+def policy(constant_policy: Path, user_folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[None]:
     """The policy node pursuing a goal at once; `request.param` are further parameters."""
     goal = str(user_folder / "goals" / "corner.png")
     parameters = {"policy": str(constant_policy), "camera_domain": "sim", "goal": goal}
@@ -135,13 +131,18 @@ def test_a_best_effort_publisher_beside_a_reliable_one_changes_nothing(policy: N
     client.node.destroy_publisher(beside)
 
 
-def test_a_goal_that_waits_for_images_can_be_replaced_cancelled_and_timed_out(policy: None, user_folder: Path, client: Client) -> None:
+def test_a_goal_that_waits_for_images_can_be_replaced_cancelled_and_timed_out(
+    policy: None, user_folder: Path, client: Client
+) -> None:
     def ask(timeout_s: float) -> Goal:
         return Goal(client, ReachGoal.Goal(goal_file=str(user_folder / "goals" / "corner.png"), timeout_s=timeout_s))
 
     first = ask(60.0)
     client.wait(lambda: first.feedback, "the wait")
-    assert (first.feedback[-1].state, first.feedback[-1].reason) == (PolicyStatus.WAITING, "nothing received on /camera/image_raw yet")
+    assert (first.feedback[-1].state, first.feedback[-1].reason) == (
+        PolicyStatus.WAITING,
+        "nothing received on /camera/image_raw yet",
+    )
     second = ask(60.0)
     assert first.result().outcome == ReachGoal.Result.PREEMPTED
     second.cancel()
@@ -162,9 +163,7 @@ def test_a_goal_that_gets_no_closer_ends(policy: None, client: Client) -> None:
     assert client.newest("/policy/command").sequence == before
 
 
-@pytest.mark.parametrize(
-    "policy", [{"reached_steps": STEPS_TO_GOAL + 0.5, "reached_in_a_row": 4}], indirect=True
-)
+@pytest.mark.parametrize("policy", [{"reached_steps": STEPS_TO_GOAL + 0.5, "reached_in_a_row": 4}], indirect=True)
 def test_a_goal_is_reached_once_the_distance_stays_small(policy: None, client: Client) -> None:
     world = World(client, topics.IMAGE.qos)
     world.until(PolicyStatus.WAITING, "nothing received on /camera/image_raw")  # the node is found before it commands

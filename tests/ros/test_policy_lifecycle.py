@@ -27,13 +27,20 @@ PUBLISHED = ("/policy/command", "/policy/status", "/goal/image")
 def graph(
     constant_policy: Path, synthetic_store: Path, user_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Supervisor]:
-    arguments = {"backend": "mock", "policy": str(constant_policy), "camera": str(synthetic_store), "self_activate": "false"}
+    arguments = {
+        "backend": "mock",
+        "policy": str(constant_policy),
+        "camera": str(synthetic_store),
+        "self_activate": "false",
+    }
     graph = build_graph(arguments)
     supervisor = Supervisor(graph.environment, log_folder=tmp_path_factory.mktemp("logs"))
     supervisor.start(graph.processes)
     yield supervisor
     codes = supervisor.stop()
-    assert codes == {"arm_node": 0, "camera_node": 0, "policy_node": 0}, {name: supervisor.log_tail(name) for name in codes}
+    assert codes == {"arm_node": 0, "camera_node": 0, "policy_node": 0}, {
+        name: supervisor.log_tail(name) for name in codes
+    }
 
 
 @pytest.fixture
@@ -61,7 +68,10 @@ def diagnosed(client: Client, state: str) -> DiagnosticStatus:
     def said() -> DiagnosticStatus | None:
         for message in client.heard["/diagnostics"]:
             for status in message.status:
-                if status.name == "policy_node: control" and {v.key: v.value for v in status.values}["lifecycle"] == state:
+                if (
+                    status.name == "policy_node: control"
+                    and {v.key: v.value for v in status.values}["lifecycle"] == state
+                ):
                     return status
         return None
 
@@ -115,7 +125,11 @@ def test_a_cleaned_up_node_configures_again_with_what_its_parameters_say_then(
     assert node.change("deactivate", "cleanup")
     assert goal.result().reason == "policy_node was deactivated"  # although it was cleaned up at once
     client.wait(lambda: not any(client.node.count_publishers(name) for name in PUBLISHED), "the end of the publishers")
-    assert not [info for info in client.node.get_subscriptions_info_by_topic("/camera/image_raw") if info.node_name == "policy_node"]
+    assert not [
+        info
+        for info in client.node.get_subscriptions_info_by_topic("/camera/image_raw")
+        if info.node_name == "policy_node"
+    ]
 
     other = tmp_path / "other.onnx"
     write_constant_policy(other, stall_commands=4)
@@ -152,5 +166,7 @@ def test_a_transition_that_its_state_does_not_allow_is_refused(unconfigured: Lif
         assert not unconfigured.change(transition)
     assert unconfigured.state == "unconfigured"
     asked = GetAvailableTransitions.Request()
-    available = client.ask(GetAvailableTransitions, "/policy_node/get_available_transitions", asked).available_transitions
+    available = client.ask(
+        GetAvailableTransitions, "/policy_node/get_available_transitions", asked
+    ).available_transitions
     assert {description.transition.label for description in available} >= {"configure", "shutdown"}

@@ -30,7 +30,9 @@ class Node:
     """The policy node's process."""
 
     def __init__(self, log: Path, **parameters: object) -> None:
-        process = Process("policy_node", "mqe_ros.policy_node", package="mqe_ros", executable="policy_node", parameters=parameters)
+        process = Process(
+            "policy_node", "mqe_ros.policy_node", package="mqe_ros", executable="policy_node", parameters=parameters
+        )
         self._log = log
         with log.open("wb") as file:  # a pipe that nobody reads fills up, and the node waits
             self._process = subprocess.Popen(process.command, stderr=file)
@@ -64,13 +66,21 @@ class Node:
 def test_a_node_that_activates_itself_ends_where_it_cannot(constant_policy: Path, tmp_path: Path) -> None:
     code, said = Node(tmp_path / "log", policy=str(constant_policy), camera_domain="real").wait()
     assert code == 1
-    assert said.strip().splitlines()[-1].startswith("policy_node: the camera shows real images") and "Traceback" not in said
+    assert (
+        said.strip().splitlines()[-1].startswith("policy_node: the camera shows real images")
+        and "Traceback" not in said
+    )
 
 
 def test_a_node_that_is_shut_down_lets_go_and_ends_cleanly(
     constant_policy: Path, user_folder: Path, client: Client, tmp_path: Path
 ) -> None:
-    node = Node(tmp_path / "log", policy=str(constant_policy), camera_domain="sim", goal=str(user_folder / "goals" / "corner.png"))
+    node = Node(
+        tmp_path / "log",
+        policy=str(constant_policy),
+        camera_domain="sim",
+        goal=str(user_folder / "goals" / "corner.png"),
+    )
     try:
         client.wait(lambda: node.ended or client.newest("/policy/status"), "the start")
         lifecycle = Lifecycle(client)
@@ -81,7 +91,9 @@ def test_a_node_that_is_shut_down_lets_go_and_ends_cleanly(
     assert code == 0, said
 
 
-def test_after_a_signal_a_client_hears_how_its_goal_ended(constant_policy: Path, client: Client, tmp_path: Path) -> None:
+def test_after_a_signal_a_client_hears_how_its_goal_ended(
+    constant_policy: Path, client: Client, tmp_path: Path
+) -> None:
     node = Node(tmp_path / "log", policy=str(constant_policy), camera_domain="sim")
     try:
         goal = Goal(client, ReachGoal.Goal(goal_file=str(GOAL), timeout_s=60.0))

@@ -30,7 +30,17 @@ def serve(constant_policy: Path) -> Iterator[Callable[[], tuple[str, subprocess.
     processes = []
 
     def start() -> tuple[str, subprocess.Popen]:
-        command = [sys.executable, "-m", "mqe_core.cli", "serve", "--policy", str(constant_policy), "--bind", address, "--without-keys"]
+        command = [
+            sys.executable,
+            "-m",
+            "mqe_core.cli",
+            "serve",
+            "--policy",
+            str(constant_policy),
+            "--bind",
+            address,
+            "--without-keys",
+        ]
         processes.append(subprocess.Popen(command))
         RemotePolicy(address, keys=None, connect_timeout_s=60.0).close()
         return address, processes[-1]
@@ -45,7 +55,13 @@ def test_a_served_policy_drives_the_arm_and_its_loss_holds_it(
     serve, client, synthetic_store: Path, user_folder: Path, tmp_path: Path
 ) -> None:
     address, server = serve()
-    arguments = {"backend": "mock", "policy_server": address, "server_keys": "none", "camera": str(synthetic_store), "goal": "corner"}
+    arguments = {
+        "backend": "mock",
+        "policy_server": address,
+        "server_keys": "none",
+        "camera": str(synthetic_store),
+        "goal": "corner",
+    }
     graph = build_graph(arguments)
     assert any(f"policy: {address} (a server's; constant" in line for line in graph.banner)
     supervisor = Supervisor(graph.environment, log_folder=tmp_path)
@@ -71,7 +87,9 @@ def test_a_served_policy_drives_the_arm_and_its_loss_holds_it(
     assert set(codes.values()) == {0}
 
 
-def test_a_missing_server_and_two_policies_are_refused_before_anything_starts(constant_policy: Path, user_folder: Path) -> None:
+def test_a_missing_server_and_two_policies_are_refused_before_anything_starts(
+    constant_policy: Path, user_folder: Path
+) -> None:
     with pytest.raises(RuntimeError, match="is `mqe serve` running there"):
         build_graph({"policy_server": "tcp://127.0.0.1:9", "server_keys": "none", "goal": "corner"})
     with pytest.raises(ValueError, match="exclude each other"):

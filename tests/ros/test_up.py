@@ -58,9 +58,7 @@ def alive(pids: set[int]) -> set[int]:
 
 
 @pytest.fixture
-def mock(
-    constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client
-) -> Iterator[subprocess.Popen]:
+def mock(constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client) -> Iterator[subprocess.Popen]:
     """The mock graph pursuing a goal; the arm has been commanded."""
     up = start("backend:=mock", f"policy:={constant_policy}", f"camera:={synthetic_store}", "goal:=corner")
     client.wait(lambda: up.poll() is not None or client.heard["/policy/command"], "the first command")
@@ -94,7 +92,12 @@ def test_a_node_that_dies_ends_the_rest_and_is_named(mock: subprocess.Popen) -> 
 def test_a_recorder_that_dies_ends_nothing_else(
     constant_policy: Path, synthetic_store: Path, user_folder: Path, client: Client, tmp_path: Path
 ) -> None:
-    arguments = (f"policy:={constant_policy}", f"camera:={synthetic_store}", "goal:=corner", f"record:={tmp_path / 'bag'}")
+    arguments = (
+        f"policy:={constant_policy}",
+        f"camera:={synthetic_store}",
+        "goal:=corner",
+        f"record:={tmp_path / 'bag'}",
+    )
     up = start("backend:=mock", *arguments)
     try:
         client.wait(lambda: up.poll() is not None or client.heard["/policy/command"], "the first command")
@@ -114,7 +117,11 @@ def test_a_recorder_that_dies_ends_nothing_else(
 def test_a_second_graph_in_the_same_domain_is_refused_before_it_speaks(mock: subprocess.Popen) -> None:
     second = start("backend:=mock")
     said = second.communicate(timeout=PATIENCE_S)[1]
-    assert second.returncode == 1 and said.startswith("mqe up: another arm_node runs in ROS domain") and "camera_node" not in said
+    assert (
+        second.returncode == 1
+        and said.startswith("mqe up: another arm_node runs in ROS domain")
+        and "camera_node" not in said
+    )
     assert mock.poll() is None
 
 
@@ -156,9 +163,7 @@ def test_the_simulated_arm_is_driven_and_recorded(
     bag = tmp_path / "bag"
     up = start(f"policy:={constant_policy}", "goal:=corner", f"record:={bag}")
     try:
-        client.wait(
-            lambda: up.poll() is not None or len(client.heard["/policy/command"]) > 10, "ten commands"
-        )
+        client.wait(lambda: up.poll() is not None or len(client.heard["/policy/command"]) > 10, "ten commands")
         assert up.poll() is None, up.stderr.read()
         begin, target, pose = (
             m.pose.position

@@ -40,7 +40,10 @@ class FakeBridgeServer:
         self._follows, self._began = follows, time.monotonic()
         self.steps: list[list[float]] = []
         self.requests: list[dict] = []
-        self.position, self.rotation = np.array([0.3, 0.1, 0.25]), np.eye(3)  # target, relative to the tool pointing down
+        self.position, self.rotation = (
+            np.array([0.3, 0.1, 0.25]),
+            np.eye(3),
+        )  # target, relative to the tool pointing down
         self.measured_position, self.measured_rotation = np.array([0.28, 0.1, 0.22]), np.eye(3)  # as somebody left it
         self._start = self.measured_position  # of the motion under way
         self.gripper = 1.0
@@ -116,7 +119,11 @@ class FakeBridgeServer:
             return {"image": noise, "state": {}, "full_image": noise}
         self._measure()
         r = self.measured_rotation
-        rpy = [np.arctan2(r[2, 1], r[2, 2]), np.arctan2(-r[2, 0], np.hypot(r[0, 0], r[1, 0])), np.arctan2(r[1, 0], r[0, 0])]
+        rpy = [
+            np.arctan2(r[2, 1], r[2, 2]),
+            np.arctan2(-r[2, 0], np.hypot(r[0, 0], r[1, 0])),
+            np.arctan2(r[1, 0], r[0, 0]),
+        ]
         shown = np.zeros((48, 64, 3), np.uint8)
         shown[:24], shown[24:] = (220, 120, 70), (160, 60, 10)  # RGB
         shown[:, len(self.steps) % 64] += 4  # the picture changes with every step

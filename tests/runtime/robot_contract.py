@@ -77,9 +77,7 @@ class RobotContract:
         state = rig.robot.observe()
         assert state.joints.shape == (6,) and state.pose.shape == state.target_pose.shape == (4, 4)
         assert (
-            np.isfinite(state.joints).all()
-            and np.isfinite(state.pose).all()
-            and np.isfinite(state.target_pose).all()
+            np.isfinite(state.joints).all() and np.isfinite(state.pose).all() and np.isfinite(state.target_pose).all()
         )
         np.testing.assert_allclose(state.pose, forward_kinematics(rig.spec, state.joints), atol=1e-9)
         assert -0.1 <= state.gripper <= 1.2 and 0.0 <= state.target_gripper <= 1.0

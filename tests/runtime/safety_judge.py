@@ -19,7 +19,10 @@ _PARTS = np.arange(1, 9) / 8  # where the way between two waypoints is looked at
 _HAND = ("gripper", "gripper_bar", "left_finger", "right_finger")
 _LINKS = ("upper_arm", "upper_forearm", "lower_forearm", "wrist")
 _ASLEEP_RAD = 0.3  # as near to the sleep joints the arm rests on itself
-_UNFOLDING_M, _UNFOLDED_M = 0.006, 0.02  # how much deeper than asleep parts may touch while it unfolds, and how far apart they are when it has
+_UNFOLDING_M, _UNFOLDED_M = (
+    0.006,
+    0.02,
+)  # how much deeper than asleep parts may touch while it unfolds, and how far apart they are when it has
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,9 @@ class Judge:
         self._client = pybullet.connect(pybullet.DIRECT)
         client = {"physicsClientId": self._client}
         self._arm = pybullet.loadURDF(str(urdf), useFixedBase=True, flags=pybullet.URDF_USE_SELF_COLLISION, **client)
-        info = [pybullet.getJointInfo(self._arm, i, **client) for i in range(pybullet.getNumJoints(self._arm, **client))]
+        info = [
+            pybullet.getJointInfo(self._arm, i, **client) for i in range(pybullet.getNumJoints(self._arm, **client))
+        ]
         revolute = [entry for entry in info if entry[2] == pybullet.JOINT_REVOLUTE]
         self._joints = [entry[0] for entry in revolute]
         self.lower, self.upper, self.velocity = (np.array([entry[i] for entry in revolute]) for i in (8, 9, 11))
@@ -58,13 +63,17 @@ class Judge:
             pybullet.resetJointState(self._arm, part[finger], max(lower, upper, key=abs), **client)
         plane = pybullet.createCollisionShape(pybullet.GEOM_PLANE, **client)
         self._table = pybullet.createMultiBody(0, plane, **client)
-        meet = {(a, b) for a in ("base", "shoulder", "upper_arm") for b in (*_LINKS[1:], *_HAND)} - {("upper_arm", "upper_forearm")}
+        meet = {(a, b) for a in ("base", "shoulder", "upper_arm") for b in (*_LINKS[1:], *_HAND)} - {
+            ("upper_arm", "upper_forearm")
+        }
         self._meet = [(part[a], part[b]) for a, b in meet]
         for a in part:
             pybullet.setCollisionFilterPair(self._arm, self._table, part[a], -1, int(a in _HAND + _LINKS), **client)
             for b in part:
                 if a != b and (b, a) not in meet:
-                    pybullet.setCollisionFilterPair(self._arm, self._arm, part[a], part[b], int((a, b) in meet), **client)
+                    pybullet.setCollisionFilterPair(
+                        self._arm, self._arm, part[a], part[b], int((a, b) in meet), **client
+                    )
 
         self.resting_m = self.look(spec.sleep_joints).self_m
 
@@ -92,7 +101,13 @@ class Judge:
         elapsed = min(control.period_s, now - walk.time)
         assert (np.abs(joints - walk.joints) <= self.velocity * elapsed + 1e-8).all(), "joint velocity"
         cruising_s = control.profile_moving_time_s - control.profile_accel_time_s
-        change = control.max_joint_acceleration_rad_per_s2 * control.profile_accel_time_s * cruising_s * elapsed / control.period_s
+        change = (
+            control.max_joint_acceleration_rad_per_s2
+            * control.profile_accel_time_s
+            * cruising_s
+            * elapsed
+            / control.period_s
+        )
         before = walk.velocity * elapsed if now - walk.time <= control.profile_moving_time_s else np.zeros(6)
         assert (joints - walk.joints <= np.maximum(before + change, 0) + 1e-8).all(), "joint acceleration"
         assert (joints - walk.joints >= np.minimum(before - change, 0) - 1e-8).all(), "joint acceleration"
@@ -116,8 +131,12 @@ class Judge:
         np.testing.assert_allclose(pose[:3, 3], here.position, atol=TOLERANCE)
         turned = np.array(pybullet.getMatrixFromQuaternion(here.quaternion)).reshape(3, 3)
         np.testing.assert_allclose(pose[:3, :3], turned, atol=TOLERANCE)
-        assert (np.abs(here.position - start.position) <= control.max_translation_step_m + TOLERANCE).all(), "translation"
-        assert (np.abs(_turn(start.quaternion, here.quaternion)) <= control.max_rotation_step_rad + TOLERANCE).all(), "rotation"
+        assert (np.abs(here.position - start.position) <= control.max_translation_step_m + TOLERANCE).all(), (
+            "translation"
+        )
+        assert (np.abs(_turn(start.quaternion, here.quaternion)) <= control.max_rotation_step_rad + TOLERANCE).all(), (
+            "rotation"
+        )
         if not np.array_equal(measured, walk.joints):
             arm = self.look(measured)
             lag_m, was_m = (np.linalg.norm(view.position - arm.position) for view in (here, start))
@@ -140,7 +159,9 @@ class Judge:
         near = [
             point[8]
             for a, b in self._meet
-            for point in pybullet.getClosestPoints(self._arm, self._arm, _UNFOLDED_M, linkIndexA=a, linkIndexB=b, **client)
+            for point in pybullet.getClosestPoints(
+                self._arm, self._arm, _UNFOLDED_M, linkIndexA=a, linkIndexB=b, **client
+            )
         ]
         return min(near, default=_UNFOLDED_M)
 
@@ -161,5 +182,7 @@ class Walk:
 def _turn(before: tuple, after: tuple) -> np.ndarray:
     """(3,) rotation vector in base axes that takes one orientation to the other."""
     inverse = pybullet.invertTransform([0, 0, 0], before)[1]
-    axis, angle = pybullet.getAxisAngleFromQuaternion(pybullet.multiplyTransforms([0, 0, 0], after, [0, 0, 0], inverse)[1])
+    axis, angle = pybullet.getAxisAngleFromQuaternion(
+        pybullet.multiplyTransforms([0, 0, 0], after, [0, 0, 0], inverse)[1]
+    )
     return np.array(axis) * ((angle + np.pi) % (2 * np.pi) - np.pi)

@@ -40,9 +40,7 @@ def rotation_of(vector: np.ndarray) -> np.ndarray:
     if angle < 1e-12:
         return np.eye(3)
     return np.array(
-        pybullet.getMatrixFromQuaternion(
-            pybullet.getQuaternionFromAxisAngle((vector / angle).tolist(), angle)
-        )
+        pybullet.getMatrixFromQuaternion(pybullet.getQuaternionFromAxisAngle((vector / angle).tolist(), angle))
     ).reshape(3, 3)
 
 
@@ -104,7 +102,9 @@ def check_walk(
         if sent.refused is not None:
             assert sent.refused in REFUSE_RULES and sent.joints is None and sent.detail
             rules[sent.refused] += 1
-            np.testing.assert_array_equal(robot.observe().target_pose, state.target_pose)  # held: the last sent target stays
+            np.testing.assert_array_equal(
+                robot.observe().target_pose, state.target_pose
+            )  # held: the last sent target stays
             continue
         count += 1
         judge.step(walk, sent.joints, sent.pose, clock.now(), state.joints)

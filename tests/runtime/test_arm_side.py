@@ -25,9 +25,7 @@ def step(side, command, clock, move=(0.01, 0, 0), **fields):
     return side.receive(command(side.robot.observe(), move=move, **fields))
 
 
-def test_ready_then_moving_then_ready_again_when_commands_stop(
-    side, command, clock, robot, monkeypatch
-) -> None:
+def test_ready_then_moving_then_ready_again_when_commands_stop(side, command, clock, robot, monkeypatch) -> None:
     assert side.tick().state == READY
     sent = step(side, command, clock)
     assert sent.refused is None and side.tick().state == MOVING
@@ -55,11 +53,7 @@ def test_a_command_that_was_received_too_long_ago_is_refused(side, command, cloc
 def test_a_report_tells_the_outcome_once(side, command, clock) -> None:
     sent = step(side, command, clock, move=(0.12, 0, 0))
     report = side.tick()
-    assert (
-        report.command is sent
-        and report.clipped == ("translation_step",)
-        and "translation_step" in report.reason
-    )
+    assert report.command is sent and report.clipped == ("translation_step",) and "translation_step" in report.reason
     assert side.tick().command is None
 
 
@@ -81,9 +75,7 @@ def test_held_ignores_commands_until_resume(side, command, clock, robot) -> None
     assert step(side, command, clock).refused is None
 
 
-def test_hold_and_resume_again_and_again_do_not_lower_a_sagging_arm(
-    spec, clock, start_joints, command
-) -> None:
+def test_hold_and_resume_again_and_again_do_not_lower_a_sagging_arm(spec, clock, start_joints, command) -> None:
     class Sagging(LoopbackRobot):
         """Gravity keeps the shoulder 0.03 rad below its target."""
 
@@ -120,9 +112,7 @@ def test_resume_rebases_an_arm_that_was_moved_by_hand(side, command, clock, robo
 def test_bad_motors_are_a_fault_that_ends_held(side, command, clock, robot, mock, monkeypatch) -> None:
     step(side, command, clock)
     good = mock.observe
-    monkeypatch.setattr(
-        mock, "observe", lambda: dataclasses.replace(good(), health=MotorHealth(False, "elbow hot"))
-    )
+    monkeypatch.setattr(mock, "observe", lambda: dataclasses.replace(good(), health=MotorHealth(False, "elbow hot")))
     report = side.tick()
     assert report.state == FAULT and "elbow hot" in report.reason
     assert step(side, command, clock).refused == FAULT
@@ -213,7 +203,9 @@ def test_parking_ends_asleep_from_anywhere_in_the_workspace(clock, spec) -> None
     starts = 0
     while starts < 20:
         rotation = euler_to_rotation(rng.uniform(-0.5, 0.5, 3)) @ down
-        start = inverse_kinematics(spec, make_pose(rotation, rng.uniform(spec.workspace.low, spec.workspace.high)), spec.neutral_joints)
+        start = inverse_kinematics(
+            spec, make_pose(rotation, rng.uniform(spec.workspace.low, spec.workspace.high)), spec.neutral_joints
+        )
         if start is None or abs(start[0]) > 1.5:  # or a pose that reaches over its own shoulder
             continue
         starts += 1

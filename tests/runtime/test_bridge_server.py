@@ -55,7 +55,9 @@ def connect(spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 @pytest.fixture
 def robot(fake: FakeBridgeServer, connect, spec: RobotSpec) -> SafeRobot:
     clock = MonotonicClock()
-    sudden = replace(spec, control=replace(spec.control, max_joint_acceleration_rad_per_s2=1e3))  # large turns there and back
+    sudden = replace(
+        spec, control=replace(spec.control, max_joint_acceleration_rad_per_s2=1e3)
+    )  # large turns there and back
     return SafeRobot(BridgeServerRobot(spec, server=connect(fake)), sudden, clock)
 
 
@@ -143,7 +145,9 @@ def test_the_camera_shows_the_true_colours(fake: FakeBridgeServer, connect) -> N
     np.testing.assert_allclose(frame.image.reshape(-1, 3).mean(0), (190, 90, 40), atol=4)
 
 
-def test_a_step_without_an_answer_is_the_end_and_never_repeated(fake: FakeBridgeServer, step, robot: SafeRobot, spec: RobotSpec) -> None:
+def test_a_step_without_an_answer_is_the_end_and_never_repeated(
+    fake: FakeBridgeServer, step, robot: SafeRobot, spec: RobotSpec
+) -> None:
     step((0.01, 0.0, 0.0))
     fake.silent = True
     refused = step((0.0, 0.0, 0.02))
@@ -155,12 +159,18 @@ def test_a_step_without_an_answer_is_the_end_and_never_repeated(fake: FakeBridge
     assert step_pose(robot, spec).refused is not None and len(fake.steps) == 2
 
 
-@pytest.mark.parametrize("reply", [{"status": 2}, {"success": False, "message": "Invalid payload"}, [1], "text", {"status": np.ones(2)}])
+@pytest.mark.parametrize(
+    "reply", [{"status": 2}, {"success": False, "message": "Invalid payload"}, [1], "text", {"status": np.ones(2)}]
+)
 def test_a_step_that_is_not_confirmed_is_the_end(
     fake: FakeBridgeServer, step, robot: SafeRobot, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch, reply: object
 ) -> None:
     original = fake._answer
-    monkeypatch.setattr(fake, "_answer", lambda request: (original(request), reply)[1] if request.get("key") == "step_action" else original(request))
+    monkeypatch.setattr(
+        fake,
+        "_answer",
+        lambda request: (original(request), reply)[1] if request.get("key") == "step_action" else original(request),
+    )
     refused = step((0.01, 0.0, 0.0))
     assert refused.refused == MOTORS and "may still be carried out" in refused.detail and len(fake.steps) == 1
     with pytest.raises(RuntimeError, match="target is not known any more"):
@@ -168,7 +178,9 @@ def test_a_step_that_is_not_confirmed_is_the_end(
     assert step_pose(robot, spec).refused is not None and len(fake.steps) == 1
 
 
-def test_a_target_that_the_server_does_not_confirm_is_not_said_to_be_re_based(fake: FakeBridgeServer, step, robot: SafeRobot) -> None:
+def test_a_target_that_the_server_does_not_confirm_is_not_said_to_be_re_based(
+    fake: FakeBridgeServer, step, robot: SafeRobot
+) -> None:
     step((0.03, 0.0, 0.0))
     fake.silent = True
     with pytest.raises(RuntimeError, match="may still be carried out"):
@@ -204,7 +216,9 @@ def test_an_arm_that_cannot_be_observed_while_its_command_is_judged_is_not_drive
     assert refused.refused == JOINT_STATE and fake.steps == []
 
 
-def test_a_picture_that_is_none_is_said_like_any_cameras_failure(fake: FakeBridgeServer, connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_is_none_is_said_like_any_cameras_failure(
+    fake: FakeBridgeServer, connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     camera, original = BridgeServerCamera(connect(fake)), fake._answer
     monkeypatch.setattr(fake, "_answer", lambda request: {**original(request), "full_image": b"no JPEG"})
     time.sleep(0.06)
@@ -276,8 +290,20 @@ def run_arguments(fake: FakeBridgeServer, make_bundle, spec: RobotSpec, tmp_path
         goal = tmp_path / f"{domain}.png"
         scene = {"task": "place1", "seed": 0} if domain == "sim" else {}
         picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-        write_goal(goal, picture, camera=spec.camera.name, domain=domain, capture_pose=[0.3, 0, 0.15, 0, 0, 0, 1], **scene)
-        arguments = ["run", "--backend", "bridge-server", "--host", "127.0.0.1", "--port", str(fake.port), "--goal", str(goal)]
+        write_goal(
+            goal, picture, camera=spec.camera.name, domain=domain, capture_pose=[0.3, 0, 0.15, 0, 0, 0, 1], **scene
+        )
+        arguments = [
+            "run",
+            "--backend",
+            "bridge-server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(fake.port),
+            "--goal",
+            str(goal),
+        ]
         return [*arguments, "--policy", str(make_bundle(domain=domain))]
 
     return build

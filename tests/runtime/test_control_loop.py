@@ -46,7 +46,11 @@ class ScriptedCamera:
 
     def read(self) -> Frame | None:
         self.count += 1  # no two pictures of a camera are the same
-        return Frame(self.clock.now() - self.age, IMAGE + np.array([0, self.count % 2, 0], np.uint8), self.domain) if self.frame else None
+        return (
+            Frame(self.clock.now() - self.age, IMAGE + np.array([0, self.count % 2, 0], np.uint8), self.domain)
+            if self.frame
+            else None
+        )
 
     def close(self) -> None:
         pass
@@ -157,14 +161,9 @@ def test_the_log_has_what_was_sent_not_what_was_asked(loop, policy, robot) -> No
 
 def test_a_refused_command_is_reported_with_its_rule(loop, policy) -> None:
     policy.seconds = 0.0
-    policy.action = np.array(
-        [0.05, 0, 0.05, 0, 0, 0, 1], dtype=np.float32
-    )  # towards the corner that cannot be reached
+    policy.action = np.array([0.05, 0, 0.05, 0, 0, 0, 1], dtype=np.float32)  # towards the corner that cannot be reached
     results = collect(loop, 12)
-    assert (
-        results[-1].held in ("unreachable", "joint_limits")
-        and results[-1].command.refused == results[-1].held
-    )
+    assert results[-1].held in ("unreachable", "joint_limits") and results[-1].command.refused == results[-1].held
 
 
 def test_frames_of_another_domain_stop_the_run_and_hold(loop, camera, robot, monkeypatch) -> None:

@@ -22,7 +22,9 @@ def watch(spec: RobotSpec) -> FrameWatch:
     return FrameWatch(spec)
 
 
-def reason(watch: FrameWatch, image: np.ndarray, hand: np.ndarray = HAND, now: float = 0.0, age: float = 0.05) -> str | None:
+def reason(
+    watch: FrameWatch, image: np.ndarray, hand: np.ndarray = HAND, now: float = 0.0, age: float = 0.05
+) -> str | None:
     verdict = watch.judge(Frame(now - age, image, "real"), hand, now)
     return verdict[0] if verdict else None
 

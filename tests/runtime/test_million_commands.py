@@ -108,7 +108,15 @@ def recorded_walk(rng: np.random.Generator, length: int, recordings: list[np.nda
         blocked = rng.random() < 0.2
         for action in recordings[rng.integers(len(recordings))]:
             wait = PERIOD_S if rng.random() < 0.9 else float(rng.choice([0.11, 0.15, 0.19, 0.21, 0.4, 1.0]))
-            steps.append({"kind": "action", "action": action, "gripper": float(action[6]), "wait": wait, "blocked": blocked and len(steps) % 40 < 15})
+            steps.append(
+                {
+                    "kind": "action",
+                    "action": action,
+                    "gripper": float(action[6]),
+                    "wait": wait,
+                    "blocked": blocked and len(steps) % 40 < 15,
+                }
+            )
     return steps[:length]
 
 
@@ -164,7 +172,9 @@ def _steps(kind: str, rng: np.random.Generator, length: int, recordings: list[np
     return random_walk(rng, length) if kind == "random" else adversarial_walk(rng, length)
 
 
-def _walks(judge: Judge, rng: np.random.Generator, count: int, length: int, recordings: list[np.ndarray]) -> tuple[int, int, Counter[str]]:
+def _walks(
+    judge: Judge, rng: np.random.Generator, count: int, length: int, recordings: list[np.ndarray]
+) -> tuple[int, int, Counter[str]]:
     """Commands, sent ones, and the rules that spoke, in `count` walks of `length`, a third of each kind."""
     commands, sent, rules = 0, 0, Counter()
     for number in range(count):
@@ -182,14 +192,18 @@ def test_every_kind_of_command_is_judged(judge: Judge) -> None:
     assert commands == 720 and sent > commands / 3
 
 
-@pytest.mark.skipif(not _SAMPLE.is_dir(), reason=f"no BridgeData sample at {_SAMPLE}; name its folder in MQE_BRIDGE_SAMPLE")
+@pytest.mark.skipif(
+    not _SAMPLE.is_dir(), reason=f"no BridgeData sample at {_SAMPLE}; name its folder in MQE_BRIDGE_SAMPLE"
+)
 def test_recorded_bridge_data_breaks_no_limit(judge: Judge) -> None:
     """Every episode from where it began; the arm that recorded it moved within these limits, so most is sent as it is."""
     spec, commands, sent, rules = load_robot_spec(), 0, 0, Counter()
     for state, actions in bridge_episodes():
         joints = inverse_kinematics(spec, state_to_pose(state), spec.neutral_joints)
         assert joints is not None
-        steps = [{"kind": "action", "action": action, "gripper": float(action[6]), "wait": PERIOD_S} for action in actions]
+        steps = [
+            {"kind": "action", "action": action, "gripper": float(action[6]), "wait": PERIOD_S} for action in actions
+        ]
         went, spoke = check_walk(judge, joints, steps)
         commands, sent, rules = commands + len(steps), sent + went, rules + spoke
     assert commands > 200 and sent > 0.9 * commands
@@ -207,4 +221,6 @@ def test_of_a_million_commands_no_sent_one_breaks_a_limit(
     assert commands == COMMANDS // SHARDS == walks * _WALK and sent > commands / 2
     record_property("sent", sent)
     print(f"{commands} commands, {sent} sent; " + ", ".join(f"{rule} {count}" for rule, count in rules.most_common()))
-    assert set(safety.CLIP_RULES) - {safety.GRIPPER_EFFORT} <= set(rules)  # every limit was met; the mock measures no force
+    assert set(safety.CLIP_RULES) - {safety.GRIPPER_EFFORT} <= set(
+        rules
+    )  # every limit was met; the mock measures no force

@@ -82,7 +82,9 @@ def serve() -> Iterator[Callable[..., Running]]:
 def connect() -> Iterator[Callable[..., RemotePolicy]]:
     clients: list[RemotePolicy] = []
 
-    def start(server: Running, keys: Path | None = None, reply_timeout_s: float = PATIENCE_S, **options) -> RemotePolicy:
+    def start(
+        server: Running, keys: Path | None = None, reply_timeout_s: float = PATIENCE_S, **options
+    ) -> RemotePolicy:
         clients.append(RemotePolicy(server.address, keys=keys, reply_timeout_s=reply_timeout_s, **options))
         return clients[-1]
 
@@ -216,7 +218,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_who_has_a_key_is_let_in_and_nobody_else(serve, connect, bundle: PolicyBundle, keys: Path, tmp_path: Path) -> None:
+def test_who_has_a_key_is_let_in_and_nobody_else(
+    serve, connect, bundle: PolicyBundle, keys: Path, tmp_path: Path
+) -> None:
     running = serve(bundle, keys=keys)
     assert connect(running, keys).act(picture(1), picture(2)).action.shape == (7,)
     stranger = tmp_path / "stranger"
@@ -242,26 +246,35 @@ def test_keys_are_private_and_not_overwritten(keys: Path) -> None:
         make_keys(keys)
 
 
-@pytest.mark.parametrize("address", ["tcp://0.0.0.0:5557", "tcp://*:5557", "tcp://192.168.1.7:5557", "tcp://robot:5557", "tcp://eth0:5557"])
+@pytest.mark.parametrize(
+    "address", ["tcp://0.0.0.0:5557", "tcp://*:5557", "tcp://192.168.1.7:5557", "tcp://robot:5557", "tcp://eth0:5557"]
+)
 def test_nobody_listens_to_the_network_without_keys(address: str, bundle: PolicyBundle) -> None:
     assert not is_local(address)
     with pytest.raises(ValueError, match="--make-keys"):
         PolicyServer(bundle, address, None)
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:5557", "tcp://localhost:5557", "tcp://[::1]:5557", "ipc:///tmp/x"])
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:5557", "tcp://localhost:5557", "tcp://[::1]:5557", "ipc:///tmp/x"]
+)
 def test_this_machine_alone_is_local(address: str) -> None:
     assert is_local(address)
 
 
 @pytest.mark.parametrize("port", ["99999", "65536", "0", "-1", "http", ""])
 def test_a_port_that_is_none_is_not_taken_for_another_one(port: str, bundle: PolicyBundle) -> None:
-    for begin in (lambda address: PolicyServer(bundle, address, None), lambda address: RemotePolicy(address, keys=None)):
+    for begin in (
+        lambda address: PolicyServer(bundle, address, None),
+        lambda address: RemotePolicy(address, keys=None),
+    ):
         with pytest.raises(ValueError, match="with a port from 1 to 65535"):
             begin(f"tcp://127.0.0.1:{port}")
 
 
-def test_missing_keys_name_the_remedy_and_nothing_else(bundle: PolicyBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_keys_name_the_remedy_and_nothing_else(
+    bundle: PolicyBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(FileNotFoundError, match="mqe serve --make-keys"):
         PolicyServer(bundle, ANY, tmp_path)
     assert caplog.records == []
@@ -283,7 +296,12 @@ def attacked(make_bundle) -> Iterator[tuple[Running, zmq.Socket]]:
 
 IMAGE = bytes(32 * 32 * 3)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(max_size=20) | st.binary(max_size=40),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats()
+    | st.text(max_size=20)
+    | st.binary(max_size=40),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=10,
 )
@@ -334,9 +352,7 @@ def test_a_message_that_is_too_large_costs_its_sender_the_connection(serve, conn
     assert running.server.counts["malformed"] == 0  # it never reached this program
 
 
-@pytest.mark.parametrize(
-    "change", [{"observation": IMAGE[:-1]}, {"goal": b""}, {"goal": IMAGE + b"0"}]
-)
+@pytest.mark.parametrize("change", [{"observation": IMAGE[:-1]}, {"goal": b""}, {"goal": IMAGE + b"0"}])
 def test_a_wrong_request_is_answered_with_the_reason(attacked: tuple[Running, zmq.Socket], change: dict) -> None:
     _, socket = attacked
     socket.send(wire.pack("act", **{"id": 1, "observation": IMAGE, "goal": IMAGE, **change}))

@@ -93,7 +93,9 @@ def test_make_robot_always_wraps_and_names_what_is_installed(spec: RobotSpec, cl
 
 
 @pytest.fixture(params=["mock", "sim", "bridge server"])
-def camera(request: pytest.FixtureRequest, spec: RobotSpec, clock: Clock, synthetic_store) -> Iterator[tuple[Camera, Clock, str]]:
+def camera(
+    request: pytest.FixtureRequest, spec: RobotSpec, clock: Clock, synthetic_store
+) -> Iterator[tuple[Camera, Clock, str]]:
     """A camera, its clock, and what it shows."""
     if request.param == "mock":
         yield make_camera("mock", spec, clock=clock, episodes=synthetic_store, domain="sim"), clock, "sim"

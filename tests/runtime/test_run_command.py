@@ -33,9 +33,7 @@ def write_goal(folder: Path, domain: str, **keys) -> Path:
     return path
 
 
-def test_the_mock_runs_at_the_control_rate_and_records(
-    make_bundle, synthetic_store, tmp_path, capsys
-) -> None:
+def test_the_mock_runs_at_the_control_rate_and_records(make_bundle, synthetic_store, tmp_path, capsys) -> None:
     out = tmp_path / "run"
     policy = make_bundle(action=(0.004, 0, 0, 0, 0, 0, 1))
     arguments = [
@@ -67,10 +65,7 @@ def test_the_mock_runs_at_the_control_rate_and_records(
 
 def test_the_sim_runs_against_the_wall_clock_and_is_scored(make_bundle, capsys) -> None:
     pytest.importorskip("pybullet")
-    assert (
-        main(["run", "--policy", str(make_bundle()), "--task", "place1", "--seed", "3", "--seconds", "1"])
-        == 0
-    )
+    assert main(["run", "--policy", str(make_bundle()), "--task", "place1", "--seed", "3", "--seconds", "1"]) == 0
     assert "place1 seed 3: 5 steps" in (out := capsys.readouterr().out) and "score 0 of 1" in out
 
 
@@ -84,14 +79,10 @@ def test_a_goal_sets_the_scene_and_must_not_contradict_it(make_bundle, tmp_path,
 
 
 @pytest.mark.parametrize("backend", ["sim", "mock"])
-def test_a_goal_of_another_domain_is_refused(
-    make_bundle, synthetic_store, tmp_path, capsys, backend: str
-) -> None:
+def test_a_goal_of_another_domain_is_refused(make_bundle, synthetic_store, tmp_path, capsys, backend: str) -> None:
     goal = write_goal(tmp_path, "real")
     store = ["--episodes", str(synthetic_store)] if backend == "mock" else []
-    assert (
-        main(["run", "--backend", backend, "--policy", str(make_bundle()), "--goal", str(goal), *store]) == 1
-    )
+    assert main(["run", "--backend", backend, "--policy", str(make_bundle()), "--goal", str(goal), *store]) == 1
     assert "shows real images, but the policy was trained on sim images" in capsys.readouterr().err
 
 
@@ -139,10 +130,7 @@ def test_the_mock_shows_the_goal_itself_where_there_are_no_episodes(make_bundle,
         )
         == 0
     )
-    assert (
-        "still picture of sim: 3 steps" in (out := capsys.readouterr().out)
-        and "steps to goal 0.0 -> 0.0" in out
-    )
+    assert "still picture of sim: 3 steps" in (out := capsys.readouterr().out) and "steps to goal 0.0 -> 0.0" in out
 
 
 def test_arguments_that_say_nothing_are_refused(make_bundle, tmp_path, capsys) -> None:
@@ -170,6 +158,8 @@ def test_arguments_of_another_backend_are_refused_by_every_one() -> None:
                 if backend == group.title:
                     check_arguments(args)
                 else:
-                    with pytest.raises(ValueError, match=f"{action.option_strings[0]} belongs to --backend {group.title}"):
+                    with pytest.raises(
+                        ValueError, match=f"{action.option_strings[0]} belongs to --backend {group.title}"
+                    ):
                         check_arguments(args)
     check_arguments(parser.parse_args(["--policy", "p"]))

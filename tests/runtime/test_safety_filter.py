@@ -83,9 +83,7 @@ def test_one_session_at_a_time_until_it_falls_silent(robot, command, clock, spec
     assert refused(robot, command, session="b", sequence=1) == safety.WRONG_SESSION
     assert refused(robot, command, session="a", sequence=6) is None
     clock.advance(spec.control.max_command_age_s + 0.01)
-    assert (
-        refused(robot, command, session="b", sequence=1) is None
-    )  # a restarted policy counts from one again
+    assert refused(robot, command, session="b", sequence=1) is None  # a restarted policy counts from one again
     clock.advance(0.2)
     assert refused(robot, command, session="a", sequence=7) == safety.WRONG_SESSION
 
@@ -104,9 +102,7 @@ def test_out_of_order_and_repeated_commands_are_refused(robot, command, clock) -
     assert refused(robot, command, sequence=10) == safety.OUT_OF_ORDER
     assert refused(robot, command, sequence=9) == safety.OUT_OF_ORDER
     clock.advance(10.0)
-    assert (
-        refused(robot, command, sequence=9) == safety.OUT_OF_ORDER
-    )  # silence does not make an old message new
+    assert refused(robot, command, sequence=9) == safety.OUT_OF_ORDER  # silence does not make an old message new
     assert refused(robot, command, sequence=11) is None
 
 
@@ -165,7 +161,13 @@ def test_a_command_that_was_never_judged_takes_no_session(robot, mock, command, 
 
 def test_joints_that_would_have_to_jump_are_refused_from_rest_too(spec, command, clock) -> None:
     """At its limit the forearm gets to the nearest pose only by a whole turn back."""
-    robot = SafeRobot(LoopbackRobot(spec, clock=clock, start_joints=np.array([0.2, -0.9, 1.25, spec.joints[3].lower_rad, -0.36, 2.6])), spec, clock)
+    robot = SafeRobot(
+        LoopbackRobot(
+            spec, clock=clock, start_joints=np.array([0.2, -0.9, 1.25, spec.joints[3].lower_rad, -0.36, 2.6])
+        ),
+        spec,
+        clock,
+    )
     state = robot.observe()
     across = forward_kinematics(spec, state.joints + [0, 0, 0, -0.05, 0, 0])
     clock.advance(0.2)
@@ -206,7 +208,8 @@ def test_a_way_that_bows_out_of_the_box_is_shortened(spec, command, clock) -> No
     """Near the base a step to the side is an arc: its two ends are in the box, the way between them is not."""
     joints = inverse_kinematics(spec, state_to_pose([0.22, 0.0, 0.15, 0.0, 0.0, 0.0]), spec.neutral_joints)
     tight = dataclasses.replace(
-        spec, workspace=dataclasses.replace(spec.workspace, high_m=np.array([0.2201, 0.25, 0.25]), path_clearance_m=0.0001)
+        spec,
+        workspace=dataclasses.replace(spec.workspace, high_m=np.array([0.2201, 0.25, 0.25]), path_clearance_m=0.0001),
     )
     robot = SafeRobot(LoopbackRobot(tight, clock=clock, start_joints=joints), tight, clock)
     sent = robot.send(command(robot.observe(), move=(0.0, 0.05, 0.0)))
@@ -280,9 +283,7 @@ def test_a_half_turn_is_shortened_too(robot, command, spec) -> None:
     sent = robot.send(command(robot.observe(), turn=euler_to_rotation(np.array([0, 0, np.pi]))))
     assert sent.clipped == (safety.ROTATION_STEP,)
     turned = sent.pose[:3, :3] @ before.T
-    assert abs(np.arctan2(turned[1, 0], turned[0, 0])) == pytest.approx(
-        spec.control.max_rotation_step_rad, abs=1e-6
-    )
+    assert abs(np.arctan2(turned[1, 0], turned[0, 0])) == pytest.approx(spec.control.max_rotation_step_rad, abs=1e-6)
 
 
 def test_steps_are_measured_from_what_was_sent_not_from_what_was_asked(robot, command, clock, spec) -> None:
@@ -310,7 +311,11 @@ def test_the_target_does_not_run_away_from_a_blocked_arm(robot, mock, command, c
     assert limit < lag() == pytest.approx(0.06, abs=1e-6)
     before = robot.observe().target_pose[1, 3]
     aside = walk(robot, command, clock, (0.0, 0.02, 0.0), 1)[0]  # along what blocks it
-    assert aside.clipped == (safety.WIND_UP,) and aside.pose[1, 3] > before + 0.015 and lag() == pytest.approx(0.06, abs=1e-6)
+    assert (
+        aside.clipped == (safety.WIND_UP,)
+        and aside.pose[1, 3] > before + 0.015
+        and lag() == pytest.approx(0.06, abs=1e-6)
+    )
     back = walk(robot, command, clock, (-0.01, 0.0, 0.0), 1)[0]
     assert back.clipped == () and lag() < 0.06 - 0.005
     monkeypatch.undo()
@@ -329,18 +334,25 @@ def test_squeezing_fingers_close_no_farther_and_may_open(robot, mock, command, c
     walk(robot, command, clock, (0.0, 0.0, 0.0), 1, gripper=0.5)
     limit = spec.gripper.max_closing_effort_n
     efforts = [limit + 0.1]
-    monkeypatch.setattr(mock, "observe", lambda: dataclasses.replace(LoopbackRobot.observe(mock), gripper_effort_n=efforts[-1]))
+    monkeypatch.setattr(
+        mock, "observe", lambda: dataclasses.replace(LoopbackRobot.observe(mock), gripper_effort_n=efforts[-1])
+    )
     over, under = limit + 0.1, limit - 0.1
-    cases = ((over, 0.3, 0.5), (over, 0.5, 0.5), (under, 0.4, 0.4), (over, 1.0, 1.0), (over, 0.3, 0.3), (None, 0.2, 0.2))  # open, it may close
+    cases = (
+        (over, 0.3, 0.5),
+        (over, 0.5, 0.5),
+        (under, 0.4, 0.4),
+        (over, 1.0, 1.0),
+        (over, 0.3, 0.3),
+        (None, 0.2, 0.2),
+    )  # open, it may close
     for effort, asked, expected in cases:
         efforts.append(effort)
         sent = walk(robot, command, clock, (0.0, 0.0, 0.0), 1, gripper=asked)[0]
         assert sent.gripper == expected and sent.clipped == (safety.GRIPPER_EFFORT,) * (asked != expected)
 
 
-def test_fast_joints_shorten_the_step_and_the_pose_stays_what_the_joints_reach(
-    robot, command, clock, spec
-) -> None:
+def test_fast_joints_shorten_the_step_and_the_pose_stays_what_the_joints_reach(robot, command, clock, spec) -> None:
     """Near the wrist's singularity (tool along the forearm) a small turn asks for a large forearm roll."""
     joints = np.array([0.0, -0.3, 0.3, 0.0, 0.02, 0.0])
     state = robot.observe()
@@ -440,9 +452,7 @@ def test_filter_changes_nothing_until_the_result_is_committed(spec, mock, comman
 
 def test_what_the_sender_claims_is_not_trusted(robot, command) -> None:
     state = robot.observe()
-    sent = robot.send(
-        command(state, move=(0.12, 0, 0), joints=np.ones(6), clipped=("nonsense",), refused="nonsense")
-    )
+    sent = robot.send(command(state, move=(0.12, 0, 0), joints=np.ones(6), clipped=("nonsense",), refused="nonsense"))
     assert sent.refused is None and sent.clipped == (safety.TRANSLATION_STEP,)
     assert not np.allclose(sent.joints, 1.0)
 

@@ -70,7 +70,9 @@ def test_walks_near_the_table_leave_it_alone(judge: Judge) -> None:
     for step in steps:
         step["move"] = step["move"] + [0.0, 0.0, -0.02]
     assert "table" in check_walk(judge, "down", steps)[1]
-    for step in steps:  # turns on the table, as often as the filter takes them: no step may end a little lower than the last
+    for (
+        step
+    ) in steps:  # turns on the table, as often as the filter takes them: no step may end a little lower than the last
         step["wait"], step["move"], step["turn"] = 0.11, np.array([0.0, 0.0, -0.01]), rng.normal(0, 0.3, 3)
     assert "joint_velocity" in check_walk(judge, "down", steps)[1]
 
@@ -79,7 +81,9 @@ def test_an_arm_that_is_led_into_itself_stops_before(judge: Judge) -> None:
     assert "self_collision" in check_walk(judge, "down", towards_the_base(60))[1]
 
 
-def test_the_judge_objects_where_self_collision_is_not_looked_for(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_judge_objects_where_self_collision_is_not_looked_for(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mqe_core.runtime.path_check.PathCheck._meets_itself", lambda *_: False)
     with pytest.raises(AssertionError, match="self-collision"):
         check_walk(judge, "down", towards_the_base(60))
@@ -92,7 +96,8 @@ def test_the_target_does_not_run_away_from_a_blocked_arm(judge: Judge) -> None:
 def test_a_sagging_arm_is_not_walked_down_by_hold_and_resume(judge: Judge) -> None:
     """Each hold and resume leaves the target as it is, to the last digit."""
     still = random_steps(np.random.default_rng(1), 1, 0.01, 0.02) + [
-        {"kind": "relative", "move": np.zeros(3), "turn": np.zeros(3), "gripper": 1.0, "wait": PERIOD_S, "hold": True} for _ in range(200)
+        {"kind": "relative", "move": np.zeros(3), "turn": np.zeros(3), "gripper": 1.0, "wait": PERIOD_S, "hold": True}
+        for _ in range(200)
     ]
     assert check_walk(judge, "down", still, sag_rad=0.03)[0] == 201
 
@@ -107,8 +112,12 @@ def test_an_elbow_that_is_led_into_the_table_stops_before(judge: Judge) -> None:
     assert {"table", "path"} & set(check_walk(judge, "low elbow", pressing_down(40))[1])
 
 
-def test_the_judge_objects_where_only_the_hand_is_kept_off_the_table(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mqe_core.runtime.table.LinkClearance.__call__", lambda _, frames: np.ones((*frames.shape[:-3], 1)))
+def test_the_judge_objects_where_only_the_hand_is_kept_off_the_table(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "mqe_core.runtime.table.LinkClearance.__call__", lambda _, frames: np.ones((*frames.shape[:-3], 1))
+    )
     with pytest.raises(AssertionError, match="arm in the table"):
         check_walk(judge, "low elbow", pressing_down(40))
 
@@ -117,7 +126,9 @@ def test_a_way_along_the_walls_stays_inside_them(judge: Judge) -> None:
     assert "workspace" in check_walk(judge, "down", along_the_walls(200))[1]
 
 
-def test_the_judge_objects_where_the_box_is_looked_at_at_waypoints_only(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_judge_objects_where_the_box_is_looked_at_at_waypoints_only(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mqe_core.runtime.path_check.PathCheck._leaves_the_box", lambda *_: False)
     with pytest.raises(AssertionError, match="workspace"):
         for start in ("down", "stretched"):
@@ -133,14 +144,21 @@ def loosened(spec: RobotSpec, what: str) -> RobotSpec:
     if what == "velocity":
         return replace(spec, joints=tuple(replace(joint, velocity_rad_per_s=100.0) for joint in spec.joints))
     if what == "position":
-        return replace(
-            spec, joints=tuple(replace(joint, lower_rad=-3.2, upper_rad=3.2) for joint in spec.joints)
-        )
+        return replace(spec, joints=tuple(replace(joint, lower_rad=-3.2, upper_rad=3.2) for joint in spec.joints))
     return replace(spec, control=replace(spec.control, **{f"max_{what}": 1e3}))
 
 
 @pytest.mark.parametrize(
-    "what", ["workspace", "table", "velocity", "position", "translation_step_m", "rotation_step_rad", "joint_acceleration_rad_per_s2"]
+    "what",
+    [
+        "workspace",
+        "table",
+        "velocity",
+        "position",
+        "translation_step_m",
+        "rotation_step_rad",
+        "joint_acceleration_rad_per_s2",
+    ],
 )
 def test_the_judge_objects_where_a_limit_is_missing(judge: Judge, what: str) -> None:
     spec = loosened(load_robot_spec(), what)

@@ -96,7 +96,10 @@ def test_a_driver_s_goal_shows_the_whole_task_solved_in_the_scene_that_it_drives
 def test_after_a_policy_a_drawer_s_cube_may_lie_inside(tmp_path):
     collect("widowx250s", "drawer_open", 3, tmp_path, stage=True, size=(64, 48), after_policy=POLICY)
     before = {tuple(json.loads(path.read_text())["stages_before"]) for path in tmp_path.rglob("outcome.json")}
-    assert (False, True) in before and before <= {(False, False), (False, True)}  # a good policy may have opened the others already
+    assert (False, True) in before and before <= {
+        (False, False),
+        (False, True),
+    }  # a good policy may have opened the others already
 
 
 def test_a_tree_of_other_settings_is_not_mixed(tmp_path):
@@ -148,7 +151,10 @@ def test_the_last_stages_can_be_shown_alone(tmp_path):
     report = collect("widowx250s", "place2", 2, tmp_path / "last", first_stage=1, **kwargs)
     assert report["written"] == 2
     roots = tmp_path / "all", tmp_path / "last"
-    episodes = [{path.relative_to(root): path.read_bytes() for path in root.rglob("traj1/**/*") if path.is_file()} for root in roots]
+    episodes = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("traj1/**/*") if path.is_file()}
+        for root in roots
+    ]
     assert len(episodes[1]) > 40 and episodes[0] == episodes[1] and not list((tmp_path / "last").rglob("traj0"))
     with pytest.raises(ValueError, match="place2 has stages 1 to 2, not a stage 3"):
         collect("widowx250s", "place2", 2, tmp_path / "none", first_stage=2, **kwargs)

@@ -32,5 +32,7 @@ def test_fingers_on_a_cube_are_not_closed_beyond_their_force():
     scene.close()
     assert abs(forces[0]) < 0.5  # nothing to squeeze yet
     assert max(forces) > SPEC.gripper.max_closing_effort_n and robot.counts["gripper_effort"] >= 5
-    assert openings[-2] > 0.2  # it was asked to close altogether; how far depends on when the solver's force dips below the limit
+    assert (
+        openings[-2] > 0.2
+    )  # it was asked to close altogether; how far depends on when the solver's force dips below the limit
     assert openings[-1] == 1.0 and abs(forces[-1]) < 0.5  # it opens again

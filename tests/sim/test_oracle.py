@@ -77,7 +77,9 @@ def test_pauses_and_failed_grasps_come_in_their_stated_shares_and_stay_in_the_re
         assert abs(events[event] / _ORACLES - share) < 4 * np.sqrt(share * (1 - share) / _ORACLES)
 
     records = (run_oracle(world, "place1", seed, size=None) for seed in range(150))
-    told = {event: next(record for record in records if record["event"] == event) for event in ("pause", "failed grasp")}
+    told = {
+        event: next(record for record in records if record["event"] == event) for event in ("pause", "failed grasp")
+    }
     world.close()
     still = (told["pause"]["actions"][:, :6] == 0.0).all(axis=1)
     assert 3 <= still.sum() <= 10

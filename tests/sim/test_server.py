@@ -104,7 +104,11 @@ def test_unknown_tasks_and_negative_seeds_are_refused_before_anything_starts(rea
         make_scene(SPEC, "fold", 0, realtime=realtime)
     with pytest.raises(ValueError, match="negative"):
         make_scene(SPEC, "place1", -1, realtime=realtime)
-    for task, stage, message in (("place1", 0, "single stage"), ("place2", 2, "not a stage 3"), ("place2", -1, "not a stage 0")):
+    for task, stage, message in (
+        ("place1", 0, "single stage"),
+        ("place2", 2, "not a stage 3"),
+        ("place2", -1, "not a stage 0"),
+    ):
         with pytest.raises(ValueError, match=message):
             make_scene(SPEC, task, 0, realtime=realtime, stage=stage)
 

@@ -33,7 +33,9 @@ def test_it_is_small_fits_the_robot_and_says_how_far_the_goal_is():
     assert bundle.contract.domain == "sim" and bundle.has_steps_to_goal
 
 
-@pytest.mark.parametrize(("name", "task"), [("place", "place1"), ("drawer_place", "drawer_place"), ("place4", "place4")])
+@pytest.mark.parametrize(
+    ("name", "task"), [("place", "place1"), ("drawer_place", "drawer_place"), ("place4", "place4")]
+)
 def test_the_shipped_goals_show_held_out_scenes(name: str, task: str):
     goal = read_goal(BRINGUP / "goals" / f"{name}.png")
     assert (goal.task, goal.domain) == (task, "sim") and goal.seed >= FIRST_EVALUATION_SEED

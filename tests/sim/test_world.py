@@ -40,9 +40,13 @@ def test_the_urdf_has_the_kinematics_of_the_spec(world):
 def test_the_urdf_has_the_masses_and_limits_of_the_spec(world):
     for joint in SPEC.joints:
         index = world.arm.links[joint.child]
-        assert world.bullet.getDynamicsInfo(world.arm.body, index)[0] == pytest.approx(getattr(SPEC.links, joint.child).mass_kg)
+        assert world.bullet.getDynamicsInfo(world.arm.body, index)[0] == pytest.approx(
+            getattr(SPEC.links, joint.child).mass_kg
+        )
         info = world.bullet.getJointInfo(world.arm.body, index)
-        np.testing.assert_allclose(info[8:12], [joint.lower_rad, joint.upper_rad, joint.effort_nm, joint.velocity_rad_per_s])
+        np.testing.assert_allclose(
+            info[8:12], [joint.lower_rad, joint.upper_rad, joint.effort_nm, joint.velocity_rad_per_s]
+        )
 
 
 def test_nothing_but_the_gear_between_the_fingers_is_held_by_a_constraint(world):
@@ -54,7 +58,9 @@ def test_nothing_but_the_gear_between_the_fingers_is_held_by_a_constraint(world)
     assert constraint[0] == constraint[2] == world.arm.body and {constraint[1], constraint[3]} == fingers
 
 
-@pytest.mark.parametrize("turn, seen", [(0.0, 0.0), (0.3, 0.3), (-0.7, -0.7), (np.pi / 2 + 0.2, 0.2), (1.0, 1.0 - np.pi / 2)])
+@pytest.mark.parametrize(
+    "turn, seen", [(0.0, 0.0), (0.3, 0.3), (-0.7, -0.7), (np.pi / 2 + 0.2, 0.2), (1.0, 1.0 - np.pi / 2)]
+)
 def test_the_yaw_of_a_box_is_known_up_to_quarter_turns(world, turn, seen):
     box = world.add_body([Part((0.04, 0.04, 0.04))], [0.3, 0.0, 0.02], mass_kg=0.05, friction=0.8, yaw_rad=turn)
     assert world.yaw(box) == pytest.approx(seen, abs=1e-9)
@@ -79,7 +85,9 @@ def test_the_fingers_move_together_and_reach_both_ends(world):
         world.arm.command(SPEC.neutral_joints, value)
         world.advance_to(world.time_s + 1.5)
         assert world.arm.gripper() == pytest.approx(value, abs=0.05)
-        left, right = (world.bullet.getJointState(world.arm.body, world.arm.links[f"{s}_finger"])[0] for s in ("left", "right"))
+        left, right = (
+            world.bullet.getJointState(world.arm.body, world.arm.links[f"{s}_finger"])[0] for s in ("left", "right")
+        )
         assert left == pytest.approx(-right, abs=5e-4)
 
 
@@ -88,7 +96,9 @@ def test_the_camera_projects_points_where_the_spec_s_pinhole_does(world):
     camera = SPEC.camera
     for xy in ([0.25, 0.05], [0.35, -0.05], [0.25, -0.06]):  # clear of the arm at its neutral pose
         point = np.array([*xy, 0.05])
-        body = world.add_body([Part((0.012, 0.012, 0.012), rgba=(1.0, 0.0, 0.0, 1.0))], point, mass_kg=0.0, friction=0.5)
+        body = world.add_body(
+            [Part((0.012, 0.012, 0.012), rgba=(1.0, 0.0, 0.0, 1.0))], point, mass_kg=0.0, friction=0.5
+        )
         x, y, z = camera.rotation.T @ (point - camera.position_m)
         expected = np.array([camera.fx_px * x / z + camera.cx_px, camera.fy_px * y / z + camera.cy_px]) / 2
         image = world.render(camera.width_px // 2, camera.height_px // 2).astype(int)
@@ -112,7 +122,8 @@ def test_the_table_looks_like_the_box_it_is(world):
 def test_a_thing_sleeps_once_settled_and_wakes_when_pushed_or_moved(world):
     """Sleep spares time and changes nothing: what is pushed moves, and what is put into the air falls."""
     pushed, moved = (
-        world.add_body([Part((0.03, 0.03, 0.03))], [x, y, 0.016], mass_kg=0.05, friction=0.5) for x, y in ((0.30, 0.0), (0.30, 0.20))
+        world.add_body([Part((0.03, 0.03, 0.03))], [x, y, 0.016], mass_kg=0.05, friction=0.5)
+        for x, y in ((0.30, 0.0), (0.30, 0.20))
     )
     world.settle([pushed, moved])
     world.advance_to(world.time_s + 0.1)

@@ -20,7 +20,11 @@ class GCBCAgent(Agent):
     """A policy and nothing else; it knows no steps_to_goal."""
 
     def __init__(
-        self, config: GCBCConfig, observation: ObservationSpec, action_dim: int, state_statistics: StateStatistics = None
+        self,
+        config: GCBCConfig,
+        observation: ObservationSpec,
+        action_dim: int,
+        state_statistics: StateStatistics = None,
     ) -> None:
         super().__init__()
         self.config = config

@@ -14,7 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mqe_core.learning.actor import ActorConfig, Agent, GoalActor, Metrics, StateStatistics, actor_loss, frozen_parameters, named
+from mqe_core.learning.actor import (
+    ActorConfig,
+    Agent,
+    GoalActor,
+    Metrics,
+    StateStatistics,
+    actor_loss,
+    frozen_parameters,
+    named,
+)
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.config import key, require_within
 from mqe_core.learning.goal_sampling import GoalMixture, TransitionSampler
@@ -28,7 +37,12 @@ class GoalValue(nn.Module):
     """E values of observation, goal and (with ``action_dim``) action, ``-> (E, B)``, behind an encoder of its own."""
 
     def __init__(
-        self, config: GCIQLConfig, observation: ObservationSpec, statistics: StateStatistics, members: int, action_dim: int = 0
+        self,
+        config: GCIQLConfig,
+        observation: ObservationSpec,
+        statistics: StateStatistics,
+        members: int,
+        action_dim: int = 0,
     ) -> None:
         super().__init__()
         self.encoder = PairEncoder(config.encoder, observation, statistics, config.encoder_bfloat16)
@@ -48,7 +62,11 @@ class GCIQLAgent(Agent):
     """V, two Q with a slowly following copy, and the actor; each has its own encoder."""
 
     def __init__(
-        self, config: GCIQLConfig, observation: ObservationSpec, action_dim: int, state_statistics: StateStatistics = None
+        self,
+        config: GCIQLConfig,
+        observation: ObservationSpec,
+        action_dim: int,
+        state_statistics: StateStatistics = None,
     ) -> None:
         super().__init__()
         self.config, self.discount = config, config.discount
@@ -72,11 +90,16 @@ class GCIQLAgent(Agent):
         chosen = self.actor(batch.observations, batch.actor_goals, batch.actor_pairs)
         row, column = batch.rows_and_goals
         chosen_q = functional_call(
-            self.q, frozen_parameters(self.q), (batch.observations[row], batch.actor_goals[column], chosen.mode.clamp(-1.0, 1.0))
+            self.q,
+            frozen_parameters(self.q),
+            (batch.observations[row], batch.actor_goals[column], chosen.mode.clamp(-1.0, 1.0)),
         ).amin(0)
         actor, metrics = actor_loss(config, chosen, batch, chosen_q)
         critic = {"value_loss": value_loss, "q_loss": q_loss, "value_mean": value.mean()}
-        return value_loss + q_loss + actor, {**named("critic", {k: v.detach() for k, v in critic.items()}), **named("actor", metrics)}
+        return value_loss + q_loss + actor, {
+            **named("critic", {k: v.detach() for k, v in critic.items()}),
+            **named("actor", metrics),
+        }
 
     @torch.no_grad()
     def after_update(self) -> None:

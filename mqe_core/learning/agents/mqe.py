@@ -17,7 +17,16 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from mqe_core.learning.actor import ActorConfig, Agent, GoalActor, Metrics, StateStatistics, actor_loss, frozen_parameters, named
+from mqe_core.learning.actor import (
+    ActorConfig,
+    Agent,
+    GoalActor,
+    Metrics,
+    StateStatistics,
+    actor_loss,
+    frozen_parameters,
+    named,
+)
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.config import key, require_within
 from mqe_core.learning.goal_sampling import WaypointSampler
@@ -26,7 +35,9 @@ from mqe_core.learning.observations import ObservationSpec
 from mqe_core.learning.quasimetric import mrn_distance, mrn_distance_matrix
 
 
-def backup_loss_pairs(distance: Tensor, target: Tensor, waypoint_steps: Tensor, discount: float, linex_clip: float) -> Tensor:
+def backup_loss_pairs(
+    distance: Tensor, target: Tensor, waypoint_steps: Tensor, discount: float, linex_clip: float
+) -> Tensor:
     """LINEX regression of every pair in the official value, ``(E, B, B), (E, B, B), (B,) -> (E, B, B)``.
 
     ``discount^k * exp(distance - target) - distance``, whose minimum is at ``distance = target - k log(discount)``; where
@@ -150,13 +161,17 @@ class MQEAgent(Agent):
         q = None
         if config.q_weight > 0.0:
             row, column = batch.rows_and_goals
-            q = self._action_value(observation_features.detach()[row], chosen.mode.clamp(-1.0, 1.0), psi_actor_goal[:, column])
+            q = self._action_value(
+                observation_features.detach()[row], chosen.mode.clamp(-1.0, 1.0), psi_actor_goal[:, column]
+            )
         actor, actor_metrics = actor_loss(config, chosen, batch, q, config.q_weight)
         return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
 
     def _action_value(self, observation_features: Tensor, actions: Tensor, psi_goal: Tensor) -> Tensor:
         """``min_e -d(phi_e(s, a), psi_e(g))``, ``(B,)``; gradient reaches the actions only."""
-        phi = functional_call(self.phi, frozen_parameters(self.phi), (torch.cat([observation_features, actions], dim=-1),))
+        phi = functional_call(
+            self.phi, frozen_parameters(self.phi), (torch.cat([observation_features, actions], dim=-1),)
+        )
         return -mrn_distance(phi, psi_goal, self.config.components).amax(0)
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,9 +189,13 @@ class MQEConfig(ActorConfig):
     discount: float = key(0.995, "gamma: value goals lie Geom(1 - gamma) steps ahead, and a step costs -log(gamma)")
     lambda_: float = key(0.95, "waypoints lie Geom(1 - lambda) steps ahead, never past the value goal")
     next_state_sample: float = key(0.2, "p: probability that the waypoint is the next observation")
-    q_weight: float = key(1.0, "weight of the Q term of the actor; 0 leaves behaviour cloning alone (the critic still trains)")
+    q_weight: float = key(
+        1.0, "weight of the Q term of the actor; 0 leaves behaviour cloning alone (the critic still trains)"
+    )
     linex_clip: float = key(5.0, "t: beyond this overestimate (nats) the backup loss is linear")
-    diagonal_weight: float = key(0.5, "w: weight of each row's own goal against all pairs (0.2-0.4 locomotion, 0.5-1 manipulation)")
+    diagonal_weight: float = key(
+        0.5, "w: weight of each row's own goal against all pairs (0.2-0.4 locomotion, 0.5-1 manipulation)"
+    )
     invariance_weight: float = key(1.0, "weight of the action-invariance loss (an ablation; the paper knows 1 and 0)")
     latent_dim: int = key(512, "D: numbers in a representation")
     components: int = key(8, "K: chunks of the representation, each with a max half and an l2 half")
@@ -192,7 +211,9 @@ class MQEConfig(ActorConfig):
         if self.alpha == 0.0 and self.q_weight == 0.0:
             raise ValueError("alpha and q_weight are both 0: the actor would learn nothing")
         if self.latent_dim % (2 * self.components) != 0:
-            raise ValueError(f"latent_dim ({self.latent_dim}) must be a multiple of 2 * components ({2 * self.components})")
+            raise ValueError(
+                f"latent_dim ({self.latent_dim}) must be a multiple of 2 * components ({2 * self.components})"
+            )
 
     def sampler(self) -> WaypointSampler:
         """The goal sampler with this configuration's gamma, lambda and p."""

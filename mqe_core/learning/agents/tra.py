@@ -14,7 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mqe_core.learning.actor import ActionDistribution, ActionHead, ActorConfig, Agent, Metrics, StateStatistics, actor_loss, named
+from mqe_core.learning.actor import (
+    ActionDistribution,
+    ActionHead,
+    ActorConfig,
+    Agent,
+    Metrics,
+    StateStatistics,
+    actor_loss,
+    named,
+)
 from mqe_core.learning.batch import Batch
 from mqe_core.learning.config import key, require_within
 from mqe_core.learning.goal_sampling import TransitionSampler
@@ -28,7 +37,9 @@ class Representation(nn.Module):
     def __init__(self, config: TRAConfig, observation: ObservationSpec, statistics: StateStatistics) -> None:
         super().__init__()
         self.encoder = make_encoder(config.encoder, observation, statistics, config.encoder_bfloat16)
-        self.mlp = EnsembleMLP(config.ensemble, self.encoder.out_features, config.representation_dims, config.representation_dim)
+        self.mlp = EnsembleMLP(
+            config.ensemble, self.encoder.out_features, config.representation_dims, config.representation_dim
+        )
 
     def forward(self, observations: Tensor) -> Tensor:
         return self.mlp(self.encoder(observations))
@@ -42,7 +53,10 @@ def alignment_loss(phi: Tensor, psi: Tensor) -> tuple[Tensor, Metrics]:
     forward = F.cross_entropy(logits.flatten(0, 1), own.flatten())
     backward = F.cross_entropy(logits.transpose(1, 2).flatten(0, 1), own.flatten())
     accuracy = (logits.argmax(2) == own).float().mean()
-    return (forward + backward) / (2 * rows), {"alignment": ((forward + backward) / 2).detach(), "own_goal_accuracy": accuracy}
+    return (forward + backward) / (2 * rows), {
+        "alignment": ((forward + backward) / 2).detach(),
+        "own_goal_accuracy": accuracy,
+    }
 
 
 class TRAAgent(Agent):

@@ -55,4 +55,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         TABLES.mkdir(exist_ok=True)
         head = ["| fault | the arm | reason | afterwards |", "|---|---|---|---|"]
         name = f"{session.config.option.markexpr}.md"  # faults.md, slow.md
-        (TABLES / name).write_text("\n".join([*head, *("| " + " | ".join(row) + " |" for row in _rows)]) + "\n", encoding="utf-8")
+        (TABLES / name).write_text(
+            "\n".join([*head, *("| " + " | ".join(row) + " |" for row in _rows)]) + "\n", encoding="utf-8"
+        )

@@ -46,7 +46,10 @@ def write_swinging_policy(path: Path) -> None:
     def constant(name: str, value: object, kind: type) -> onnx.TensorProto:
         return numpy_helper.from_array(np.array(value, dtype=kind), name)
 
-    images = [helper.make_tensor_value_info(n, TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, 3]) for n in ("observation", "goal")]
+    images = [
+        helper.make_tensor_value_info(n, TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, 3])
+        for n in ("observation", "goal")
+    ]
     nodes = [
         helper.make_node("Cast", ["observation"], ["seen"], to=TensorProto.FLOAT),
         helper.make_node("Cast", ["goal"], ["wanted"], to=TensorProto.FLOAT),
@@ -98,7 +101,9 @@ class Rig:
         relay: put fault_relay.py between policy and arm.
     """
 
-    def __init__(self, client: Client, folder: Path, parameters: Mapping[str, object] | None = None, relay: bool = False) -> None:
+    def __init__(
+        self, client: Client, folder: Path, parameters: Mapping[str, object] | None = None, relay: bool = False
+    ) -> None:
         self.client, self.folder, self.relay = client, folder, relay
         self.parameters = dict(parameters or {})
         self.processes: dict[str, subprocess.Popen] = {}
@@ -148,9 +153,16 @@ class Rig:
         if name in ("camera", "relay"):
             command = [sys.executable, str(HERE / f"fault_{name}.py"), "--ros-args", *ros]
         elif name == "arm":
-            command = [*node("arm_node", {"backend": "hardware", "table_height_m": 0.0, "park_on_exit": False}).command, *ros]
+            command = [
+                *node("arm_node", {"backend": "hardware", "table_height_m": 0.0, "park_on_exit": False}).command,
+                *ros,
+            ]
         else:
-            given = {"policy": str(self.folder / "swinging.onnx"), "camera_domain": "real", "goal": str(self.folder / "swing.png")}
+            given = {
+                "policy": str(self.folder / "swinging.onnx"),
+                "camera_domain": "real",
+                "goal": str(self.folder / "swing.png"),
+            }
             command = [*node("policy_node", given).command, *ros]
             if self.relay:
                 command += ["-r", "/policy/command:=/relay/in"]
@@ -226,7 +238,9 @@ class Rig:
             if answers:
                 assert answers[0][1].success, answers[0][1].message
                 return answers[0][0] - asked
-        raise AssertionError(f"{service} did not answer")  # asked again and again: a killed arm's server is listed for a while
+        raise AssertionError(
+            f"{service} did not answer"
+        )  # asked again and again: a killed arm's server is listed for a while
 
     def wait_for_motion(self, since: float | None = None) -> float:
         """Seconds from `since` (now) to the first joint command of a steady motion."""

@@ -104,6 +104,11 @@ def test_a_hold_is_answered_at_once_and_wins(rig: Rig, note) -> None:
         rig.ask("/arm/resume")
         rig.wait_for_motion()
     said = f"answered in {1000 * np.median(answered):.0f} ms (median), {1000 * max(answered):.0f} ms (worst)"
-    note("/arm/hold while it moves, ten times", f"holds after {max(held):.3f} s at worst", said, "moves after /arm/resume")
+    note(
+        "/arm/hold while it moves, ten times",
+        f"holds after {max(held):.3f} s at worst",
+        said,
+        "moves after /arm/resume",
+    )
     assert max(answered) < 0.05
     assert max(held) < 0.1

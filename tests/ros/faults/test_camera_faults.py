@@ -19,7 +19,12 @@ def test_a_camera_that_dies(rig: Rig, note) -> None:
     held = rig.wait_for_hold(killed)
     rig.wait_for_reason(STATUS, STALE_FRAME)
     back = rig.wait_for_motion(rig.start("camera"))
-    note("camera process killed (SIGKILL)", f"holds after {held:.2f} s", STALE_FRAME, f"moves {back:.1f} s after it is started again")
+    note(
+        "camera process killed (SIGKILL)",
+        f"holds after {held:.2f} s",
+        STALE_FRAME,
+        f"moves {back:.1f} s after it is started again",
+    )
     assert held <= HOLD_S
 
 
@@ -28,7 +33,12 @@ def test_a_camera_that_hangs(rig: Rig, note) -> None:
     held = rig.wait_for_hold(stopped)
     rig.wait_for_reason(STATUS, STALE_FRAME)
     back = rig.wait_for_motion(rig.kill("camera", signal.SIGCONT))
-    note("camera process hangs (SIGSTOP)", f"holds after {held:.2f} s", STALE_FRAME, f"moves {back:.2f} s after it goes on")
+    note(
+        "camera process hangs (SIGSTOP)",
+        f"holds after {held:.2f} s",
+        STALE_FRAME,
+        f"moves {back:.2f} s after it goes on",
+    )
     assert held <= HOLD_S
 
 
@@ -70,5 +80,10 @@ def test_a_camera_at_1_hz_moves_the_arm_only_while_its_picture_is_fresh(rig: Rig
     motions = rig.motions(begun + 1.0)
     per_second = len(motions) / 5.0
     back = rig.wait_for_motion(rig.camera("ok"))
-    note("a camera at 1 Hz", f"{per_second:.1f} commands per second instead of 5", STALE_FRAME, f"moves steadily after {back:.2f} s")
+    note(
+        "a camera at 1 Hz",
+        f"{per_second:.1f} commands per second instead of 5",
+        STALE_FRAME,
+        f"moves steadily after {back:.2f} s",
+    )
     assert 0.5 <= per_second <= 2.5

@@ -37,7 +37,9 @@ def clock(listener: Client) -> ClockPublisher:
 
 
 @pytest.fixture(scope="module")
-def on_ros_time(clock: ClockPublisher, listener: Client, user_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def on_ros_time(
+    clock: ClockPublisher, listener: Client, user_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rig]:
     rig = Rig(listener, tmp_path_factory.mktemp("clock"), parameters={"use_sim_time": True})
     yield rig
     rig.close()
@@ -48,8 +50,12 @@ def rig(on_ros_time: Rig) -> Iterator[Rig]:
     yield from on_ros_time.in_motion()
 
 
-@pytest.mark.parametrize(("offset_s", "fault"), [(3600.0, "the clock is set an hour forward"), (-3600.0, "the clock is set two hours back")])
-def test_a_clock_that_is_set_changes_nothing_that_moves(rig: Rig, clock: ClockPublisher, note, offset_s: float, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("offset_s", "fault"), [(3600.0, "the clock is set an hour forward"), (-3600.0, "the clock is set two hours back")]
+)
+def test_a_clock_that_is_set_changes_nothing_that_moves(
+    rig: Rig, clock: ClockPublisher, note, offset_s: float, fault: str
+) -> None:
     before = rig.client.newest("/arm/status").header.stamp.sec
     clock.offset_s = offset_s
     begun = time.monotonic()

@@ -25,7 +25,9 @@ def shared_memory() -> int:
 def test_fifty_starts_and_stops_leave_nothing_behind(
     listener: Client, constant_policy: Path, synthetic_store: Path, user_folder: Path, tmp_path: Path, note
 ) -> None:
-    graph = build_graph({"backend": "mock", "policy": str(constant_policy), "camera": str(synthetic_store), "goal": "corner"})
+    graph = build_graph(
+        {"backend": "mock", "policy": str(constant_policy), "camera": str(synthetic_store), "goal": "corner"}
+    )
     files, seconds = [], []
     for cycle in range(CYCLES):
         listener.heard["/arm/status"].clear()

@@ -58,7 +58,12 @@ def test_a_bad_line_costs_motion_only(
     if refused:
         line.wait_for_reason(ARM, refused)
     back = line.wait_for_motion(line.line("ok"))
-    note(fault, f"moves on, {100 * moved:.0f} % of the steps", refused or "none needed", f"moves steadily after {back:.2f} s")
+    note(
+        fault,
+        f"moves on, {100 * moved:.0f} % of the steps",
+        refused or "none needed",
+        f"moves steadily after {back:.2f} s",
+    )
     assert done["heard"] >= 0.85 * SECONDS / PERIOD_S and moves <= done["sent"] + 1, done
     assert sent[0] <= done["sent"] / done["heard"] <= sent[1], done
     assert harmed is None or done[harmed[0]] >= harmed[1] * done["heard"], done

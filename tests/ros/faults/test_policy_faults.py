@@ -27,7 +27,12 @@ def test_a_policy_process_that_is_killed_and_started_again(rig: Rig, note) -> No
     before = rig.client.newest(POLICY).session
     back = rig.wait_for_motion(rig.start("policy"))
     assert rig.client.newest("/policy/command").session != before
-    note("policy process killed (SIGKILL)", f"holds after {held:.2f} s", SILENCE, f"moves {back:.1f} s after it is started again")
+    note(
+        "policy process killed (SIGKILL)",
+        f"holds after {held:.2f} s",
+        SILENCE,
+        f"moves {back:.1f} s after it is started again",
+    )
     assert held <= HOLD_S
 
 
@@ -51,7 +56,12 @@ def test_a_policy_that_takes_500_ms(rig: Rig, note) -> None:
         rig.kill("policy", signal.SIGSTOP)
     moved = rig.motions(begun)
     back = rig.wait_for_motion(rig.kill("policy", signal.SIGCONT))
-    note("policy slow (500 ms of every 550 ms)", f"{len(moved)} commands in 4.4 s instead of 22", SILENCE, f"moves steadily after {back:.2f} s")
+    note(
+        "policy slow (500 ms of every 550 ms)",
+        f"{len(moved)} commands in 4.4 s instead of 22",
+        SILENCE,
+        f"moves steadily after {back:.2f} s",
+    )
     assert len(moved) <= 8  # at most the one that was in time, each time it woke up
     rig.wait_for_reason(ARM, SILENCE)
 
@@ -79,13 +89,19 @@ def test_a_second_publisher_of_commands(rig: Rig, note) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "height", "data"), [("mono16", 4, bytes(48)), ("rgb8", 4, bytes(5)), ("rgb8", 0, b"")], ids=["encoding", "short", "empty"]
+    ("encoding", "height", "data"),
+    [("mono16", 4, bytes(48)), ("rgb8", 4, bytes(5)), ("rgb8", 0, b"")],
+    ids=["encoding", "short", "empty"],
 )
-def test_a_malformed_goal_image_ends_nothing_but_itself(rig: Rig, note, encoding: str, height: int, data: bytes) -> None:
+def test_a_malformed_goal_image_ends_nothing_but_itself(
+    rig: Rig, note, encoding: str, height: int, data: bytes
+) -> None:
     client = ActionClient(rig.client.node, ReachGoal, "/reach_goal")
     rig.wait(client.server_is_ready, "the action server")
     begun = time.monotonic()
-    goal = ReachGoal.Goal(goal_image=Image(encoding=encoding, height=height, width=4, step=12, data=data), timeout_s=5.0)
+    goal = ReachGoal.Goal(
+        goal_image=Image(encoding=encoding, height=height, width=4, step=12, data=data), timeout_s=5.0
+    )
     accepted = rig.client.answer(lambda: client.send_goal_async(goal), "the answer to a goal", only_newest=True)
     result = accepted.get_result_async()
     rig.wait(result.done, "the end of a goal")
@@ -94,4 +110,9 @@ def test_a_malformed_goal_image_ends_nothing_but_itself(rig: Rig, note, encoding
     client.destroy()
     assert ended.outcome == ReachGoal.Result.FAILED and ended.reason
     assert rig.pauses(begun).max() <= HOLD_S + PERIOD_S
-    note(f"a malformed goal image ({encoding}, {len(data)} bytes)", "goes on with the goal in force", ended.reason[:60], "nothing to recover from")
+    note(
+        f"a malformed goal image ({encoding}, {len(data)} bytes)",
+        "goes on with the goal in force",
+        ended.reason[:60],
+        "nothing to recover from",
+    )

@@ -30,24 +30,37 @@ def episodes(folder: Path) -> int:
 def test_a_full_disk_stops_the_recording_only(rig: Rig, tmp_path: Path, note) -> None:
     """The limit on the size of its files is the full disk: the write fails in the same place."""
     rig.add("record", node("record_node", {"folder": str(tmp_path / "bag")}).command)
-    rig.wait(lambda: (tmp_path / "bag").exists() and sum(f.stat().st_size for f in (tmp_path / "bag").iterdir()) > 2**20, "a recording")
+    rig.wait(
+        lambda: (tmp_path / "bag").exists() and sum(f.stat().st_size for f in (tmp_path / "bag").iterdir()) > 2**20,
+        "a recording",
+    )
     begun = time.monotonic()
     size = max(f.stat().st_size for f in (tmp_path / "bag").iterdir())
     resource.prlimit(rig.processes["record"].pid, resource.RLIMIT_FSIZE, (size + 2**16, size + 2**16))
-    rig.wait(lambda: (s := status_of(rig, "record_node")) and s.level == DiagnosticStatus.ERROR, "the error in /diagnostics")
+    rig.wait(
+        lambda: (s := status_of(rig, "record_node")) and s.level == DiagnosticStatus.ERROR, "the error in /diagnostics"
+    )
     rig.client.spin(2.0)
     pause = rig.pauses(begun).max()
     said = status_of(rig, "record_node").message
     rig.processes["record"].terminate()
     assert rig.processes["record"].wait(10) == 0
-    note("the disk is full while recording", f"moves on; longest pause {pause:.2f} s", said, "what was written can be imported")
+    note(
+        "the disk is full while recording",
+        f"moves on; longest pause {pause:.2f} s",
+        said,
+        "what was written can be imported",
+    )
     assert said.startswith("recording stopped") and pause <= HOLD_S + PERIOD_S
     assert episodes(tmp_path / "bag") > 0
 
 
 def test_a_recorder_that_is_killed_leaves_a_readable_bag(rig: Rig, tmp_path: Path, note) -> None:
     rig.add("record", node("record_node", {"folder": str(tmp_path / "bag")}).command)
-    rig.wait(lambda: (tmp_path / "bag").exists() and sum(f.stat().st_size for f in (tmp_path / "bag").iterdir()) > 2**21, "a recording")
+    rig.wait(
+        lambda: (tmp_path / "bag").exists() and sum(f.stat().st_size for f in (tmp_path / "bag").iterdir()) > 2**21,
+        "a recording",
+    )
     begun = rig.kill("record")
     rig.client.spin(1.0)
     pause = rig.pauses(begun).max()

@@ -83,7 +83,9 @@ class FakeXsSdk:
         self._states = node.create_publisher(JointState, "joint_states", 10)
         node.create_subscription(JointGroupCommand, "commands/joint_group", self._on_group, 10)
         node.create_subscription(JointSingleCommand, "commands/joint_single", self._on_single, 10)
-        node.create_subscription(JointTrajectoryCommand, "commands/joint_trajectory", lambda m: self._write_log("trajectory", []), 10)
+        node.create_subscription(
+            JointTrajectoryCommand, "commands/joint_trajectory", lambda m: self._write_log("trajectory", []), 10
+        )
         node.create_subscription(String, "/fake_xs_sdk/fault", self._on_fault, 10)
         for kind, name, answer in (
             (RobotInfo, "get_robot_info", self._info),
@@ -120,7 +122,9 @@ class FakeXsSdk:
             positions = [-math.pi] * 7 + [0.0195, -0.0195]
         elif self._fault == "nan":
             positions = [math.nan] * 9
-        message = JointState(name=[*JOINTS, "gripper", "left_finger", "right_finger"], position=[float(p) for p in positions])
+        message = JointState(
+            name=[*JOINTS, "gripper", "left_finger", "right_finger"], position=[float(p) for p in positions]
+        )
         message.header.stamp = self._node.get_clock().now().to_msg()
         message.velocity = [0.0] * 9
         message.effort = [0.0] * 9

@@ -40,7 +40,9 @@ def test_the_hardware_path_completes_place1(user_folder: Path, tmp_path: Path) -
     try:
         supervisor.start([process for process in graph.processes if process.name == "sim"])
         driver = FakeDriver(tmp_path, "--address", graph.sim_address)
-        supervisor.start([arm_node(), *(process for process in graph.processes if process.name in ("camera_node", "policy_node"))])
+        supervisor.start(
+            [arm_node(), *(process for process in graph.processes if process.name in ("camera_node", "policy_node"))]
+        )
 
         def check() -> None:
             ended = supervisor.ended()
@@ -73,7 +75,9 @@ def process(driver: FakeDriver, client):
     process.wait()
 
 
-def test_a_clean_end_puts_the_arm_to_rest_with_its_torque_on(process: subprocess.Popen, driver: FakeDriver, spec: RobotSpec) -> None:
+def test_a_clean_end_puts_the_arm_to_rest_with_its_torque_on(
+    process: subprocess.Popen, driver: FakeDriver, spec: RobotSpec
+) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     # It is there once the pose is within 0.1 mm and 1 mrad, which is a little more in the joints.
@@ -81,7 +85,9 @@ def test_a_clean_end_puts_the_arm_to_rest_with_its_torque_on(process: subprocess
     assert all(driver.commands(name) == [] for name in FORBIDDEN)
 
 
-def test_an_operator_can_hold_the_arm_while_it_parks(process: subprocess.Popen, driver: FakeDriver, client, spec: RobotSpec) -> None:
+def test_an_operator_can_hold_the_arm_while_it_parks(
+    process: subprocess.Popen, driver: FakeDriver, client, spec: RobotSpec
+) -> None:
     client.spin(1.0)
     process.send_signal(signal.SIGINT)
     client.wait(lambda: client.newest("/arm/status").reason == "parking", "parking")

@@ -118,9 +118,18 @@ def test_the_gripper_closes_and_opens_by_a_bounded_force(step, arm: SafeRobot, d
 
 @pytest.mark.parametrize(
     ("name", "rule"),
-    [("dead_bus", JOINT_STATE), ("nan", JOINT_STATE), ("silent", STALE_STATE), ("hot", MOTORS), ("error", MOTORS), ("limp", MOTORS)],
+    [
+        ("dead_bus", JOINT_STATE),
+        ("nan", JOINT_STATE),
+        ("silent", STALE_STATE),
+        ("hot", MOTORS),
+        ("error", MOTORS),
+        ("limp", MOTORS),
+    ],
 )
-def test_whatever_the_driver_says_a_sick_arm_is_not_driven(name: str, rule: str, step, arm: SafeRobot, driver, fault) -> None:
+def test_whatever_the_driver_says_a_sick_arm_is_not_driven(
+    name: str, rule: str, step, arm: SafeRobot, driver, fault
+) -> None:
     until_taken(step)
     fault(name)
     until_fault(arm, rule)
@@ -134,7 +143,9 @@ def test_whatever_the_driver_says_a_sick_arm_is_not_driven(name: str, rule: str,
     until_taken(step)
 
 
-def test_a_driver_that_was_restarted_has_lost_the_profile_and_is_not_driven(step, arm: SafeRobot, driver, fault) -> None:
+def test_a_driver_that_was_restarted_has_lost_the_profile_and_is_not_driven(
+    step, arm: SafeRobot, driver, fault
+) -> None:
     until_taken(step)
     fault("restarted")
     until_fault(arm, MOTORS, "start this node again")

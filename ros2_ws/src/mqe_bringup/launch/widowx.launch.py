@@ -22,9 +22,7 @@ from mqe_ros.only_arm import require_no_graph
 
 
 def generate_launch_description() -> LaunchDescription:
-    declared = [
-        DeclareLaunchArgument(a.name, default_value=a.default, description=a.description) for a in ARGUMENTS
-    ]
+    declared = [DeclareLaunchArgument(a.name, default_value=a.default, description=a.description) for a in ARGUMENTS]
     return LaunchDescription([*declared, OpaqueFunction(function=_start)])
 
 
@@ -33,8 +31,7 @@ def _start(context: LaunchContext) -> list:
     require_no_graph()
     banner = [LogInfo(msg=line) for line in graph.banner]
     environment = [
-        SetEnvironmentVariable(name, context.environment.get(name, value))
-        for name, value in graph.environment.items()
+        SetEnvironmentVariable(name, context.environment.get(name, value)) for name, value in graph.environment.items()
     ]
     return [*banner, *environment, *(_action(process) for process in graph.processes)]
 

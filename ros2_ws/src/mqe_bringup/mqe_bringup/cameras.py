@@ -43,7 +43,9 @@ def choose_camera(requested: str, backend: str, address: str, spec: RobotSpec, s
         return _DRIVERS[driver](spec.camera, device)
     if requested == "sim":
         if backend != "sim":
-            raise ValueError(f"camera sim needs the simulated world, but the backend is {backend}; use backend:=sim or another camera")
+            raise ValueError(
+                f"camera sim needs the simulated world, but the backend is {backend}; use backend:=sim or another camera"
+            )
         # The sim's images come at their own rate; asking often costs little and finds each while it is new.
         return _own(spec, {"camera": "sim", "address": address, "rate_hz": 100.0}, "sim", "the sim's")
     if requested == "none":
@@ -68,7 +70,9 @@ def _automatic(backend: str, share: Path) -> str:
         )
     episodes = share / "replay"
     if not episodes.is_dir():
-        raise FileNotFoundError(f"{episodes} is missing: build the workspace again (make setup), or name a store to replay: camera:=STORE")
+        raise FileNotFoundError(
+            f"{episodes} is missing: build the workspace again (make setup), or name a store to replay: camera:=STORE"
+        )
     return str(episodes)
 
 
@@ -91,7 +95,9 @@ def _usb_cam(camera: CameraSpec, device: str) -> Camera:
     }
     process = _driver("usb_cam", "usb_cam_node_exe", parameters, "image_raw", "camera_info")
     if not Path(device).exists():
-        raise FileNotFoundError(f"camera usb_cam: there is no device {device}; others: ls /dev/video*, then camera:=usb_cam:DEVICE")
+        raise FileNotFoundError(
+            f"camera usb_cam: there is no device {device}; others: ls /dev/video*, then camera:=usb_cam:DEVICE"
+        )
     return Camera(process, "real", f"device {device}, driver usb_cam")
 
 
@@ -102,18 +108,25 @@ def _realsense(camera: CameraSpec, serial: str) -> Camera:
         "camera_name": camera.name,
         "wait_for_device_timeout": _DEVICE_PATIENCE_S,
         # Without the driver's own launch file all that the device has is on.
-        **{f"enable_{stream}": stream == "color" for stream in ("color", "depth", "infra", "infra1", "infra2", "gyro", "accel")},
+        **{
+            f"enable_{stream}": stream == "color"
+            for stream in ("color", "depth", "infra", "infra1", "infra2", "gyro", "accel")
+        },
     }
     if serial:
         parameters["serial_no"] = serial
-    process = _driver("realsense2_camera", "realsense2_camera_node", parameters, "~/color/image_raw", "~/color/camera_info")
+    process = _driver(
+        "realsense2_camera", "realsense2_camera_node", parameters, "~/color/image_raw", "~/color/camera_info"
+    )
     return Camera(process, "real", f"RealSense {serial or '(the first found)'}, driver realsense2_camera")
 
 
 _DRIVERS = {"usb_cam": _usb_cam, "realsense": _realsense}
 
 
-def _driver(package: str, executable: str, parameters: Mapping[str, bool | int | float | str], image: str, info: str) -> Process:
+def _driver(
+    package: str, executable: str, parameters: Mapping[str, bool | int | float | str], image: str, info: str
+) -> Process:
     """The driver's node with its topics `image` and `info` under this graph's names. ValueError where it is not installed."""
     try:
         installed_executable(package, executable)

@@ -47,9 +47,7 @@ def _render_goal(seed: int, out: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument(
-        "--seed", type=int, help="another scene and goal (default: the shipped goal drawer_place.png)"
-    )
+    parser.add_argument("--seed", type=int, help="another scene and goal (default: the shipped goal drawer_place.png)")
     parser.add_argument("--policy", default="", help="policy file (default: as for mqe up)")
     parser.add_argument(
         "--out",

@@ -69,9 +69,7 @@ def _watching(supervisor: Supervisor) -> Callable[[], None]:
     def check() -> None:
         ended = supervisor.ended()
         if ended is not None:
-            raise RuntimeError(
-                f"{ended[0]} ended with exit code {ended[1]}:\n{supervisor.log_tail(ended[0])}"
-            )
+            raise RuntimeError(f"{ended[0]} ended with exit code {ended[1]}:\n{supervisor.log_tail(ended[0])}")
 
     return check
 
@@ -131,9 +129,7 @@ def drive(graph: Graph, goal: str, check: Callable[[], None], say: Say) -> dict[
             def show(message: object) -> None:
                 feedback = message.feedback
                 distance = (
-                    ""
-                    if math.isnan(feedback.steps_to_goal)
-                    else f"{feedback.steps_to_goal:.1f} steps to the goal"
+                    "" if math.isnan(feedback.steps_to_goal) else f"{feedback.steps_to_goal:.1f} steps to the goal"
                 )
                 bar.set_postfix_str(
                     distance if feedback.state == PolicyStatus.RUNNING else feedback.reason, refresh=False

@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100, help="how many scenes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="first held-out scene (default: %(default)s)")
     parser.add_argument("--policy", required=True, help="policy file")
-    parser.add_argument("--workers", type=int, default=1, help="graphs at once; each needs most of a core (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="graphs at once; each needs most of a core (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of result.json and of one JSON per scene")
     parser.add_argument("--scene", type=int, help=argparse.SUPPRESS)  # one scene, in a process of its own
     args = parser.parse_args()
@@ -68,7 +70,9 @@ def run_all(args: argparse.Namespace) -> None:
     for slot in range(args.workers):
         domains.put(domain_of(os.getpid() + slot))
     with ThreadPoolExecutor(args.workers) as pool:
-        for _ in tqdm(pool.map(lambda scene: _in_a_process(args, scene, domains), waiting), total=len(waiting), unit="scene"):
+        for _ in tqdm(
+            pool.map(lambda scene: _in_a_process(args, scene, domains), waiting), total=len(waiting), unit="scene"
+        ):
             pass
     outcomes = [json.loads(_scene_file(args, scene).read_text(encoding="utf-8")) for scene in scenes]
     result = {
@@ -102,7 +106,9 @@ def _in_a_process(args: argparse.Namespace, scene: int, domains: SimpleQueue[int
     domain = domains.get()
     try:
         environment = {**os.environ, DOMAIN_VARIABLE: str(domain)}
-        done = subprocess.run([*command, "--out", str(args.out), "--scene", str(scene)], capture_output=True, text=True, env=environment)
+        done = subprocess.run(
+            [*command, "--out", str(args.out), "--scene", str(scene)], capture_output=True, text=True, env=environment
+        )
     finally:
         domains.put(domain)
     if done.returncode != 0:

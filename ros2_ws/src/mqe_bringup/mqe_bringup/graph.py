@@ -52,9 +52,7 @@ ARGUMENTS = (
         "auto",
         "auto, hardware, sim or mock; auto: hardware where its driver and serial device are, else the sim",
     ),
-    Argument(
-        "policy", "", "policy file; empty: the one in ~/.mqe/config.yaml, else the shipped one of the sim"
-    ),
+    Argument("policy", "", "policy file; empty: the one in ~/.mqe/config.yaml, else the shipped one of the sim"),
     Argument("policy_server", "", "tcp://HOST:PORT of a running `mqe serve`, in place of a policy file"),
     Argument("server_keys", "", "folder of the server's keys; empty: ~/.mqe/keys; none: a server without keys"),
     Argument("camera", "auto", CHOICES),
@@ -67,11 +65,23 @@ ARGUMENTS = (
     Argument("task", "", "sim: the task (place1, drawer_place, …); empty: the goal's, so without a goal it is needed"),
     Argument("seed", "", "sim: the scene's seed; empty: the goal's, or 0"),
     Argument("record", "false", "true, false, or a new folder for the MCAP bag"),
-    Argument("dry_run", "false", "true: judge every command, send none to the motors, and draw where each would lead on /arm/intended_path"),
+    Argument(
+        "dry_run",
+        "false",
+        "true: judge every command, send none to the motors, and draw where each would lead on /arm/intended_path",
+    ),
     Argument("autostart", "true", "false: show the goal, but wait for `mqe goal send` (/reach_goal)"),
     Argument("reached_steps", "", "steps_to_goal up to which a goal counts as reached; empty: the bundle's; 0: never"),
-    Argument("stall_commands", "", "so many commands without coming closer end a goal as stalled; empty: the bundle's; 0: none do"),
-    Argument("self_activate", "true", "false: policy_node stays unconfigured until a lifecycle manager configures and activates it"),
+    Argument(
+        "stall_commands",
+        "",
+        "so many commands without coming closer end a goal as stalled; empty: the bundle's; 0: none do",
+    ),
+    Argument(
+        "self_activate",
+        "true",
+        "false: policy_node stays unconfigured until a lifecycle manager configures and activates it",
+    ),
     Argument("robot", "widowx250s", "name of the robot spec"),
 )
 
@@ -196,11 +206,17 @@ def _choose_backend(requested: str) -> tuple[str, str]:
     installed = {entry.name for entry in entry_points(group="mqe.robots")}
     if requested not in ("auto", "hardware", "sim", "mock"):
         raise ValueError(f"backend {requested!r} is unknown; expected auto, hardware, sim or mock")
-    missing = missing_for_hardware() if "hardware" in installed else [("mqe_ros is not installed", "build the workspace: make setup")]
+    missing = (
+        missing_for_hardware()
+        if "hardware" in installed
+        else [("mqe_ros is not installed", "build the workspace: make setup")]
+    )
     if requested == "hardware" and missing:
         what, remedies = zip(*missing)
         steps = "; ".join(f"({number}) {remedy}" for number, remedy in enumerate(remedies, 1))
-        raise ValueError(f"backend hardware cannot start: {', and '.join(what)}. Next: {steps}. Without an arm use backend:=sim")
+        raise ValueError(
+            f"backend hardware cannot start: {', and '.join(what)}. Next: {steps}. Without an arm use backend:=sim"
+        )
     if requested == "auto":
         return ("sim", f"auto: {missing[0][0]}") if missing else ("hardware", "auto: driver and serial device found")
     return requested, "asked for"
@@ -251,7 +267,9 @@ def _policy_file(given: str, share: Path) -> tuple[Path, str]:
     """(file, where it was named)."""
     path, source = policy_in_use(given, share / "policies" / SHIPPED_POLICY)
     if source == SHIPPED and not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: build the workspace again (make setup), or name one with policy:=FILE")
+        raise FileNotFoundError(
+            f"{path} is missing: build the workspace again (make setup), or name one with policy:=FILE"
+        )
     return path, source
 
 
@@ -265,9 +283,7 @@ def _check_camera(contract: BundleContract, camera: Camera, source: str) -> None
         )
 
 
-def _scene(
-    arguments: Mapping[str, str], goal: Goal | None, spec: RobotSpec, address: str
-) -> tuple[Process, str]:
+def _scene(arguments: Mapping[str, str], goal: Goal | None, spec: RobotSpec, address: str) -> tuple[Process, str]:
     """The sim's process, and what the banner says about the scene."""
     task = arguments["task"] or (goal.task if goal is not None else None)
     if task is None:
@@ -290,9 +306,7 @@ def _record_folder(value: str) -> Path | None:
     if value.lower() != "true" and "/" not in value:
         raise ValueError(f"record must be true, false or a folder's path with a / in it, got {value!r}")
     folder = (
-        Path(time.strftime("runs/bags/%Y-%m-%d_%H-%M-%S") if value.lower() == "true" else value)
-        .expanduser()
-        .absolute()
+        Path(time.strftime("runs/bags/%Y-%m-%d_%H-%M-%S") if value.lower() == "true" else value).expanduser().absolute()
     )
     require_new(folder)
     return folder

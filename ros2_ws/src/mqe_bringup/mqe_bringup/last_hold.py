@@ -13,7 +13,9 @@ def hold_the_arm(ended: str) -> str:
     if ended == "arm_node":
         return "the arm keeps what it was sent last"
     try:
-        done = subprocess.run([sys.executable, "-m", "mqe_bringup.operate", "hold"], capture_output=True, timeout=_PATIENCE_S)
+        done = subprocess.run(
+            [sys.executable, "-m", "mqe_bringup.operate", "hold"], capture_output=True, timeout=_PATIENCE_S
+        )
     except subprocess.TimeoutExpired:
         return "the arm may not be holding"
     return "the arm holds where it is" if done.returncode == 0 else "the arm may not be holding"

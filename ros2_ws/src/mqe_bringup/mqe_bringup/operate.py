@@ -86,9 +86,13 @@ class Operator:
                 raise RuntimeError(otherwise)
             self.listen_or_stop()
 
-    def find(self, there: Callable[[], object], name: str, otherwise: str = "start a graph (mqe up goal:=NAME)") -> None:
+    def find(
+        self, there: Callable[[], object], name: str, otherwise: str = "start a graph (mqe up goal:=NAME)"
+    ) -> None:
         """Wait for the node `name`; RuntimeError with the remedy where none is in this ROS domain."""
-        self.wait(there, f"no {name} answers in ROS domain {ros_domain()}: {otherwise}, or set ROS_DOMAIN_ID to its domain")
+        self.wait(
+            there, f"no {name} answers in ROS domain {ros_domain()}: {otherwise}, or set ROS_DOMAIN_ID to its domain"
+        )
 
     def hear(self, topic: Topic) -> list:
         """A list that what is published on `topic` is appended to, from now on."""
@@ -148,7 +152,9 @@ def home(operator: Operator) -> int:
     states: list[ArmStatus] = operator.hear(topics.ARM_STATUS)
     operator.find(lambda: states, "arm_node")  # from here on none is missed
     states.clear()
-    brake = operator.connect(services.HOLD)  # before anything moves: a second Ctrl-C must not come between the first and the hold
+    brake = operator.connect(
+        services.HOLD
+    )  # before anything moves: a second Ctrl-C must not come between the first and the hold
     operator.trigger(operator.connect(services.HOME))
     _say("homing; Ctrl-C holds the arm")
     try:
@@ -214,7 +220,9 @@ def send(operator: Operator, goal: str, timeout_s: str) -> int:
     pursuit = _Pursuit(operator, sys.stdout)
     try:
         handle = operator.ask(
-            lambda: client.send_goal_async(request, feedback_callback=pursuit.show), "policy_node's answer to the goal", only_newest=True
+            lambda: client.send_goal_async(request, feedback_callback=pursuit.show),
+            "policy_node's answer to the goal",
+            only_newest=True,
         )
     except TimeoutError as error:
         raise RuntimeError(f"{error}; whether the arm moves is not known: mqe arm hold stops it") from error
@@ -227,7 +235,9 @@ def send(operator: Operator, goal: str, timeout_s: str) -> int:
         pursuit.say("canceling the goal")
         operator.ask(handle.cancel_goal_async, "policy_node's answer to the cancellation")
         result = pursuit.end(handle.get_result_async, _PATIENCE_S)
-    pursuit.say(f"{pursuit.hindrance()}{_outcome(result)} ({result.steps} commands, {result.seconds:.1f} s{_distance(result.steps_to_goal)})")
+    pursuit.say(
+        f"{pursuit.hindrance()}{_outcome(result)} ({result.steps} commands, {result.seconds:.1f} s{_distance(result.steps_to_goal)})"
+    )
     if result.outcome == ReachGoal.Result.REACHED:
         return 0
     return _INTERRUPTED if interrupted else 1
@@ -294,7 +304,9 @@ class _Pursuit:
     def _listen(self) -> None:
         self._operator.listen_or_stop()
         if time.monotonic() - self._heard > _SILENCE_S:
-            raise RuntimeError(f"nothing heard from policy_node for {_SILENCE_S:.0f} s; whether the arm moves is not known: mqe arm hold stops it")
+            raise RuntimeError(
+                f"nothing heard from policy_node for {_SILENCE_S:.0f} s; whether the arm moves is not known: mqe arm hold stops it"
+            )
 
 
 def _say(text: str) -> None:

@@ -62,9 +62,7 @@ def read_recording(folder: Path) -> Recording:
             else:
                 rules.update([*message.clipped, *([message.refused] if message.refused else [])])
     if not commands or not goals:
-        raise RuntimeError(
-            f"{folder} holds {len(commands)} commands and {len(goals)} goal images: nothing was driven"
-        )
+        raise RuntimeError(f"{folder} holds {len(commands)} commands and {len(goals)} goal images: nothing was driven")
     zero = commands[0][0]
     return Recording(
         frames=[(t - zero, image) for t, image in frames],
@@ -72,9 +70,7 @@ def read_recording(folder: Path) -> Recording:
         command_times=np.array([t - zero for t, _ in commands]),
         steps_to_goal=np.array([m.steps_to_goal for _, m in commands]),
         grippers=np.array([m.gripper for _, m in commands]),
-        latencies_ms=np.array(
-            [1e3 * (_seconds(m.header.stamp) - _seconds(m.observation_stamp)) for _, m in commands]
-        ),
+        latencies_ms=np.array([1e3 * (_seconds(m.header.stamp) - _seconds(m.observation_stamp)) for _, m in commands]),
         deadline_misses=misses,
         rules=rules,
     )
@@ -96,8 +92,7 @@ def write_report(out: Path, banner: Sequence[str], outcome: dict) -> str:
         "interval between commands": _percentiles(intervals, "ms"),
         "image to command": _percentiles(recording.latencies_ms, "ms"),
         "deadline misses": str(recording.deadline_misses),
-        "limits applied": ", ".join(f"{name} {count}" for name, count in recording.rules.most_common())
-        or "none",
+        "limits applied": ", ".join(f"{name} {count}" for name, count in recording.rules.most_common()) or "none",
     }
     _write_html(out / "report.html", figures, banner)
     drive = f"{outcome['steps']} commands in {outcome['seconds']:.1f} s"

@@ -43,9 +43,7 @@ class Supervisor:
                 os._exit(1)
 
         for process in processes:
-            output = (
-                None if self._log_folder is None else (self._log_folder / f"{process.name}.log").open("wb")
-            )
+            output = None if self._log_folder is None else (self._log_folder / f"{process.name}.log").open("wb")
             self._children[process.name] = subprocess.Popen(
                 process.command,
                 env=self._environment,
@@ -93,9 +91,7 @@ class Supervisor:
                 if child.poll() is None:
                     child.send_signal(number)
             deadline = time.monotonic() + grace
-            while time.monotonic() < deadline and any(
-                child.poll() is None for child in self._children.values()
-            ):
+            while time.monotonic() < deadline and any(child.poll() is None for child in self._children.values()):
                 time.sleep(0.02)
         return {name: child.wait() for name, child in self._children.items()}
 

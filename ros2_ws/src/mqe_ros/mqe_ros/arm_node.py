@@ -106,7 +106,9 @@ class ArmNode(ControlNode):
         if math.isfinite(height_m):
             self._spec = with_table_height(self._spec, height_m)
         elif backend == "hardware":
-            raise ValueError("the parameter table_height_m must be given for a real arm: metres from its mounting plane up to the table")
+            raise ValueError(
+                "the parameter table_height_m must be given for a real arm: metres from its mounting plane up to the table"
+            )
 
     def control(self) -> None:
         """Publish the state at `state_hz`; tick the state machine once per control period."""

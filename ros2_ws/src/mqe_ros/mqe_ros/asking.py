@@ -14,7 +14,9 @@ from rclpy.task import Future
 _AGAIN_S = 2.0  # and then twice as long each time: a slow server is not flooded
 
 
-def answer(ask: Callable[[], Future], listen: Callable[[], None], timeout_s: float, what: str, *, only_newest: bool = False):
+def answer(
+    ask: Callable[[], Future], listen: Callable[[], None], timeout_s: float, what: str, *, only_newest: bool = False
+):
     """The result of `ask()`, which is asked again after a while; only for questions that may be put twice.
 
     Args:

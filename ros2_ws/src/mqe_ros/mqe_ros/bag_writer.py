@@ -83,7 +83,9 @@ class BagWriter:
 
     def _begin(self) -> None:
         self._bags += 1
-        self._writer = self._make_writer(numbered(self._folder, self._bags), version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer = self._make_writer(
+            numbered(self._folder, self._bags), version=9, storage_plugin=StoragePlugin.MCAP
+        )
         self._writer.open()
         self._connections = {
             topic: self._writer.add_connection(topic, kind, typestore=self._types) for topic, kind in self._topics

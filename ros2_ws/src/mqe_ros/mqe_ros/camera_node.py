@@ -45,9 +45,7 @@ class CameraNode(ControlNode):
             if frame is not None and frame.stamp != self._newest:
                 self._newest = frame.stamp
                 self._image.publish(
-                    convert.array_to_image(
-                        frame.image, self.stamp_message(frame.stamp), self._spec.camera.name
-                    )
+                    convert.array_to_image(frame.image, self.stamp_message(frame.stamp), self._spec.camera.name)
                 )
                 self._published += 1
             k = max(k + 1, int((time.monotonic() - start) / self._period))
@@ -60,9 +58,7 @@ class CameraNode(ControlNode):
         if self._newest is None:
             return DiagnosticStatus.WARN, "no image yet", {"published": 0}
         age = time.monotonic() - self._newest
-        level, message = (
-            (DiagnosticStatus.OK, "ok") if age < _SILENCE_S else (DiagnosticStatus.WARN, "no new image")
-        )
+        level, message = (DiagnosticStatus.OK, "ok") if age < _SILENCE_S else (DiagnosticStatus.WARN, "no new image")
         return level, message, {"published": self._published, "age_s": f"{age:.3f}"}
 
 

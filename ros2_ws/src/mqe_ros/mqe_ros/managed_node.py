@@ -9,7 +9,11 @@ from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallba
 
 from mqe_ros.running import EXPECTED, ControlNode, declare, read
 
-_SUCCESS, _FAILURE, _ERROR = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE, TransitionCallbackReturn.ERROR
+_SUCCESS, _FAILURE, _ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
 
 
 class ManagedNode(LifecycleNodeMixin, ControlNode):
@@ -100,7 +104,9 @@ class ManagedNode(LifecycleNodeMixin, ControlNode):
             return _FAILURE
         return _SUCCESS
 
-    def _attempt(self, action: Callable[[], None], failed: TransitionCallbackReturn = _FAILURE) -> TransitionCallbackReturn:
+    def _attempt(
+        self, action: Callable[[], None], failed: TransitionCallbackReturn = _FAILURE
+    ) -> TransitionCallbackReturn:
         """rclpy would swallow an exception."""
         self.problem = None
         try:

@@ -56,7 +56,9 @@ class IntendedPath:
         # A refused pose may be of another frame, or no pose at all.
         drawable = result.frame_id == self._frame and bool(np.isfinite(result.pose).all())
         header = Header(stamp=stamp, frame_id=self._frame)
-        return MarkerArray(markers=[self._line(header), _arrow(header, result, colour, drawable), self._words(header, before, result)])
+        return MarkerArray(
+            markers=[self._line(header), _arrow(header, result, colour, drawable), self._words(header, before, result)]
+        )
 
     def _extend(self, start: np.ndarray, result: Command, colour: ColorRGBA) -> None:
         if self._dry_run:
@@ -66,7 +68,11 @@ class IntendedPath:
                     self._append(start + k * (result.pose[:3, 3] - start), colour)
         elif result.refused is None:
             last = self._points[-1] if self._points else None
-            if last is None or result.session != self._session or np.abs(start - (last.x, last.y, last.z)).max() > _JUMP_M:
+            if (
+                last is None
+                or result.session != self._session
+                or np.abs(start - (last.x, last.y, last.z)).max() > _JUMP_M
+            ):
                 self._clear()
                 self._append(start, colour)
             self._session = result.session

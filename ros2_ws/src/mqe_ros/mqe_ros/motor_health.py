@@ -11,7 +11,13 @@ from mqe_core.spec import RobotSpec
 
 ERRORS, TEMPERATURES, TORQUES = "Hardware_Error_Status", "Present_Temperature", "Torque_Enable"
 VELOCITY, ACCELERATION = "Profile_Velocity", "Profile_Acceleration"  # of the arm's joints only
-_ERROR_BITS = {0: "input voltage", 2: "overheating", 3: "encoder", 4: "electrical shock or too little power", 5: "overload"}
+_ERROR_BITS = {
+    0: "input voltage",
+    2: "overheating",
+    3: "encoder",
+    4: "electrical shock or too little power",
+    5: "overload",
+}
 
 
 class MotorRegisters:
@@ -20,7 +26,10 @@ class MotorRegisters:
     def __init__(self, spec: RobotSpec, check_profile: bool = True) -> None:
         self._names = (*spec.joint_names, "gripper")
         control = spec.control
-        self._profile = {VELOCITY: round(1000 * control.profile_moving_time_s), ACCELERATION: round(1000 * control.profile_accel_time_s)}
+        self._profile = {
+            VELOCITY: round(1000 * control.profile_moving_time_s),
+            ACCELERATION: round(1000 * control.profile_accel_time_s),
+        }
         self._check_profile = check_profile
         self._too_hot_c = spec.hardware.max_motor_temperature_c
         self._values: dict[str, tuple[int, ...]] = {}
@@ -35,7 +44,9 @@ class MotorRegisters:
             names = self._names[:-1] if register in self._profile else self._names
             if len(values) != len(names):
                 # The driver leaves out what it could not read, and does not say which motor that was.
-                complaints.append(f"only {len(values)} of {len(names)} motors answer for {register}; one is in error or unplugged")
+                complaints.append(
+                    f"only {len(values)} of {len(names)} motors answer for {register}; one is in error or unplugged"
+                )
                 continue
             for name, value in zip(names, values):
                 complaint = self._complaint(register, value)

@@ -34,9 +34,7 @@ class OpenCvCamera:
         """Waits for the device's next image."""
         ok, image = self._capture.read()
         if not ok:
-            raise RuntimeError(
-                f"camera {self._device!r} stopped delivering images: check the cable, then start again"
-            )
+            raise RuntimeError(f"camera {self._device!r} stopped delivering images: check the cable, then start again")
         return Frame(stamp=self._clock.now(), image=self._to_rgb(image), domain="real")
 
     def close(self) -> None:

@@ -36,7 +36,10 @@ from mqe_ros.policy_inputs import Inputs, PolicyInputs
 from mqe_ros.running import declare, read, run_node
 
 _OUTCOMES = ReachGoal.Result
-_SLOT_S, _REMOTE_SLOT_S = 0.04, 0.1  # after each tick: the shipped policy is ready after 20 to 50 ms; a server's answer may take half a period
+_SLOT_S, _REMOTE_SLOT_S = (
+    0.04,
+    0.1,
+)  # after each tick: the shipped policy is ready after 20 to 50 ms; a server's answer may take half a period
 _LAST_WORDS_S = 0.3  # DDS loses what it has not delivered when its sender goes
 
 
@@ -55,7 +58,11 @@ _PARAMETERS = (
     ("slot_s", float, math.nan),  # published so long after the start of each period; NaN: 0.04, with a server 0.1
     ("reached_steps", float, -1.0),  # steps_to_goal that counts as reached; negative: the bundle's; 0: none does
     ("reached_in_a_row", int, 3),  # commands that have to agree on it
-    ("stall_commands", int, -1),  # so many commands without coming closer end a goal; negative: the bundle's; 0: none do
+    (
+        "stall_commands",
+        int,
+        -1,
+    ),  # so many commands without coming closer end a goal; negative: the bundle's; 0: none do
     ("max_pose_age_s", float, 0.5),  # an older pose of the arm is none
 )
 
@@ -112,8 +119,7 @@ class PolicyNode(ManagedNode):
         self._inputs = PolicyInputs(self, domain, read(self, "compressed"), read(self, "max_pose_age_s"))
         self._goals.configure(folders, domain, self._spec.camera.name)
         self.get_logger().info(
-            f"policy {self._policy_name} ({contract.agent}, {contract.domain} images), "
-            f"session {self._policy.session}"
+            f"policy {self._policy_name} ({contract.agent}, {contract.domain} images), session {self._policy.session}"
         )
 
     def activate(self) -> None:
@@ -276,9 +282,7 @@ class PolicyNode(ManagedNode):
         self._sequence = decision.command.sequence
         output = decision.output
         self._command.publish(
-            convert.command_to_message(
-                decision.command, output.action, output.steps_to_goal, stamp, inputs.image_stamp
-            )
+            convert.command_to_message(decision.command, output.action, output.steps_to_goal, stamp, inputs.image_stamp)
         )
         progress = goal.count_step(output.steps_to_goal)
         if progress == REACHED:

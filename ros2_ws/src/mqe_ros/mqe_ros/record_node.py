@@ -31,9 +31,7 @@ def own_typestore():
     folder = Path(get_package_share_directory("mqe_interfaces")) / "msg"
     for name in _OWN_MESSAGES:
         store.register(
-            get_types_from_msg(
-                (folder / f"{name}.msg").read_text(encoding="utf-8"), f"mqe_interfaces/msg/{name}"
-            )
+            get_types_from_msg((folder / f"{name}.msg").read_text(encoding="utf-8"), f"mqe_interfaces/msg/{name}")
         )
     return store
 

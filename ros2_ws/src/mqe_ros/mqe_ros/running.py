@@ -28,7 +28,9 @@ from mqe_ros import topics
 
 # Mistakes of the outside world, said in one line; anything else is ours and shows a traceback.
 EXPECTED = (ValueError, RuntimeError, OSError)
-STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # for timers: the node's own clock may be set, and a timer on it stand still
+STEADY = Clock(
+    clock_type=ClockType.STEADY_TIME
+)  # for timers: the node's own clock may be set, and a timer on it stand still
 _SIGNAL_DELAY_S = 0.1  # a signal is noticed when the executor has waited so long
 _SAME_SIGNAL_S = 1.0
 
@@ -116,7 +118,9 @@ class ControlNode(Node):
             self.control()
         except BaseException as error:  # carried to the main thread, which ends the process with it
             if not self.stopping.is_set():
-                self.failure = error  # the main thread looks; the context stays open, for what is still to be said to an arm
+                self.failure = (
+                    error  # the main thread looks; the context stays open, for what is still to be said to an arm
+                )
 
     def _publish_diagnostics(self) -> None:
         level, message, values = self.diagnose()

@@ -18,9 +18,7 @@ from mqe_interfaces.msg import ArmStatus, EndEffectorCommand, PolicyStatus
 def _qos(
     depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy = DurabilityPolicy.VOLATILE
 ) -> QoSProfile:
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability
-    )
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
 
 
 NEWEST = _qos(1, ReliabilityPolicy.RELIABLE)  # what is acted on: only the newest counts

@@ -61,7 +61,8 @@ class WidowXRobot:
         self._loop = GripperLoop(spec)
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=run, name=run.__name__, daemon=True) for run in (self._drive_gripper, self._watch_motors)
+            threading.Thread(target=run, name=run.__name__, daemon=True)
+            for run in (self._drive_gripper, self._watch_motors)
         ]
         for thread in self._threads:
             thread.start()
@@ -129,7 +130,9 @@ class WidowXRobot:
         if found != needed:
             raise RuntimeError(
                 "the driver runs arm mode {!r} with profile type {!r} and gripper mode {!r}; ".format(*found)
-                + "needed: {!r}, {!r}, {!r}. Changing a mode drops the arm, so it is not done from here: put it to sleep, ".format(*needed)
+                + "needed: {!r}, {!r}, {!r}. Changing a mode drops the arm, so it is not done from here: put it to sleep, ".format(
+                    *needed
+                )
                 + "and start the driver with its default mode_configs"
             )
 
@@ -148,7 +151,10 @@ class WidowXRobot:
         if age > _MAX_HEALTH_PERIODS * self._spec.hardware.health_period_s + ANSWER_S:
             return MotorHealth(ok=False, reason=f"the motors' registers have not been read for {age:.0f} s")
         if not all(thread.is_alive() for thread in self._threads):
-            return MotorHealth(ok=False, reason="a part of this process that looks after the motors has ended; see its log, and start it again")
+            return MotorHealth(
+                ok=False,
+                reason="a part of this process that looks after the motors has ended; see its log, and start it again",
+            )
         degrees = self._health.temperatures_c
         return self._health if degrees is None else replace(self._health, temperatures_c=degrees.copy())
 
@@ -165,7 +171,9 @@ class WidowXRobot:
                 fresh = False
             finger = finger_position(reading) if fresh else math.nan
             try:
-                self._driver.write_gripper(self._loop.pwm(self._finger_target_m(), finger, now, gently=not self._health.ok))
+                self._driver.write_gripper(
+                    self._loop.pwm(self._finger_target_m(), finger, now, gently=not self._health.ok)
+                )
             except Exception:  # the thread must outlive one failed message; if all fail, the motors' health says so
                 logger.exception("gripper")
 

@@ -39,9 +39,18 @@ class XsDriver:
     def __init__(self, name: str) -> None:
         try:
             from interbotix_xs_modules.xs_robot.core import InterbotixRobotXSCore
-            from interbotix_xs_msgs.srv import MotorGains, OperatingModes, Reboot, RegisterValues, RobotInfo, TorqueEnable
+            from interbotix_xs_msgs.srv import (
+                MotorGains,
+                OperatingModes,
+                Reboot,
+                RegisterValues,
+                RobotInfo,
+                TorqueEnable,
+            )
         except ImportError as error:
-            raise RuntimeError(f"Interbotix's ROS 2 packages are missing ({error}); docs/hardware.md says how to install them") from error
+            raise RuntimeError(
+                f"Interbotix's ROS 2 packages are missing ({error}); docs/hardware.md says how to install them"
+            ) from error
         if not rclpy.ok():  # in a program that is no ROS node
             rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         # Not by the process's arguments: those would give it the name of the process's own node.
@@ -103,7 +112,9 @@ class XsDriver:
         self._core.robot_set_motor_registers("group", group, register, value)
         found = self.registers(group, register)
         if not found or any(entry != value for entry in found):
-            raise RuntimeError(f"register {register} of {group} reads {found} after {value} was written; is a motor in error? (docs/hardware.md)")
+            raise RuntimeError(
+                f"register {register} of {group} reads {found} after {value} was written; is a motor in error? (docs/hardware.md)"
+            )
 
     def close(self) -> None:
         self._closing.set()
@@ -123,7 +134,9 @@ class XsDriver:
         executor.remove_node(self._node)
         executor.shutdown()
         if self._newest is None:
-            raise RuntimeError(f"the driver publishes nothing on /{name}/joint_states; is it still starting, or another driver's namespace?")
+            raise RuntimeError(
+                f"the driver publishes nothing on /{name}/joint_states; is it still starting, or another driver's namespace?"
+            )
 
     def _spin(self) -> None:
         while not self._closing.is_set():
