@@ -2,8 +2,11 @@
 # make test   install what it needs, then run the tests
 # make setup  only create the environment (.venv) and build the ROS workspace
 # make learn  setup, and what training needs (torch)
-# make test-faults   what can fail is made to fail in the real processes, and timed (4 minutes, otherwise idle machine)
-# make test-slow     what takes minutes: a million commands at the safety filter, fifty starts, a thousand lifecycles, learning (an hour)
+# make test-faults   what can fail is made to fail in the real processes, and timed (5 minutes, otherwise idle machine)
+# make check  lint, format, types, import rules, the docs' links and commands (part of `make test`)
+# make docs   build the documentation as a site, strictly, into build/site
+# make test-slow     what takes minutes: a million commands at the safety filter, fifty starts, learning (an hour)
+# make bench-ogbench the comparison on OGBench, run by run (20 hours; Ctrl-C, and the same command goes on)
 # On a machine with several Pythons: make demo PYTHON=python3.11
 
 SHELL := /bin/bash
@@ -15,83 +18,124 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WORKSPACE := $(CURDIR)/ros2_ws
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
-QUIETER := sed -u -e '/^Requirement already satisfied/d' -e '/^  Downloading .*metadata/d'
+# One line for each step; all that it says is in the file that comes first.
+QUIETLY := $(PYTHON) requirements/quietly.py build/log
 # Nothing of a ROS installation or another environment of the user's may leak into the build or the runs.
-CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u AMENT_PREFIX_PATH -u COLCON_PREFIX_PATH -u CMAKE_PREFIX_PATH -u LD_LIBRARY_PATH \
-	-u ROS_DISTRO -u RMW_IMPLEMENTATION -u _ROS_WHEELS_BOOTSTRAP_COMPLETE
+CLEAN_ENV := env -u PYTHONPATH -u PYTHONHOME -u AMENT_PREFIX_PATH -u COLCON_PREFIX_PATH -u CMAKE_PREFIX_PATH \
+	-u LD_LIBRARY_PATH -u ROS_DISTRO -u RMW_IMPLEMENTATION -u _ROS_WHEELS_BOOTSTRAP_COMPLETE
+COLCON_ENV = PATH="$(BIN):/usr/local/bin:/usr/bin:/bin" AMENT_PREFIX_PATH="$(VENV)" MAKEFLAGS="-j$$(nproc)"
+COLCON_SAYS := --event-handlers console_start_end+ console_stderr+ summary+ status-
 CONSTRAINTS := requirements/constraints.txt requirements/ros-jazzy-constraints.txt
 WORKSPACE_SOURCES := $(shell find ros2_ws/src -type f -not -name '*.pyc' -not -path '*.egg-info/*' 2>/dev/null)
 
-.PHONY: demo test test-slow test-faults setup learn test-setup clean help
+.PHONY: bench-ogbench demo test test-slow test-faults setup learn test-setup lint typed check docs clean help
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# //p' Makefile | head -7
+	@sed -n 's/^# //p' Makefile | head -10
 
 demo: setup
-	@$(CLEAN_ENV) PATH="$(BIN):$$PATH" bash -c 'source ros2_ws/install/setup.bash && exec python -m mqe_bringup.demo $(if $(SEED),--seed $(SEED))'
+	@$(CLEAN_ENV) PATH="$(BIN):$$PATH" bash -c \
+		'source ros2_ws/install/setup.bash && exec python -m mqe_bringup.demo $(if $(SEED),--seed $(SEED))'
 
-test: test-setup
+test: lint
 	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest
+
+lint: test-setup typed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# mypy and the site look for packages under their import names; two of ours lie in folders of other names.
+typed:
+	@mkdir -p build/typed
+	@ln -sfn ../../sim build/typed/mqe_sim
+	@ln -sfn ../../robot_configs build/typed/mqe_robot_configs
+
+check: lint
+	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest tests/house tests/docs
+
+# The pages on the code are made from docstrings, which are read without importing anything. Nothing is fetched.
+docs: $(STAMPS)/docs typed
+	@$(CLEAN_ENV) NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "build/site/index.html; with its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
 
 test-slow: test-setup
 	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -m slow
 
 setup: $(STAMPS)/project ros2_ws/install/.built
 
-# The processes are killed, starved and lied to; what was measured is in build/faults.md. A busy machine is a fault of its own.
+# The processes are killed, starved and lied to; what was measured is in build/faults.md. A busy machine is a fault of
+# its own.
 test-faults: test-setup
 	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -m faults tests/ros/faults
 
 learn: setup $(STAMPS)/learn
 
+bench-ogbench: learn $(STAMPS)/ogbench
+	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m benchmarks.ogbench_runs
+	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m benchmarks.ogbench_table
+
 test-setup: setup $(STAMPS)/test build/interbotix/.built
 
+# PYTHON counts while the environment is made; asking for another one later is refused, not ignored.
+python_of = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>&1)
+ifeq ($(origin PYTHON),command line)
+ifneq ($(wildcard $(BIN)/python),)
+ifneq ($(call python_of,$(PYTHON)),$(call python_of,$(BIN)/python))
+$(error .venv has Python $(call python_of,$(BIN)/python), $(PYTHON) is $(call python_of,$(PYTHON)): make clean first)
+endif
+endif
+endif
+
 $(STAMPS)/venv:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 12) else "needs Python 3.10 to 3.12, found %d.%d; name another: make $(MAKECMDGOALS) PYTHON=python3.11" % v)'
-	@$(PYTHON) -c 'import ensurepip, sysconfig, pathlib, sys; sys.exit(None if (pathlib.Path(sysconfig.get_path("include")) / "Python.h").is_file() else "needs the Python headers: sudo apt install python3-venv python3-dev")' \
-		|| { echo "needs Python with venv and headers: sudo apt install python3-venv python3-dev" >&2; exit 1; }
+	@$(PYTHON) requirements/check_python.py || { echo "or another one: make PYTHON=python3.11" >&2; exit 1; }
 	@command -v g++ >/dev/null || { echo "needs a C++ compiler: sudo apt install g++" >&2; exit 1; }
-	@echo "== creating $(VENV)"
-	@$(CLEAN_ENV) $(PYTHON) -m venv $(VENV)
+	@$(CLEAN_ENV) $(QUIETLY)/venv.log "creating $(VENV)" $(PYTHON) -m venv $(VENV)
 	@mkdir -p $(@D) && touch $@
 
 # Deployment and simulation: no torch in it.
-$(STAMPS)/runtime: requirements/runtime.txt requirements/data.txt requirements/sim.txt requirements/ros.txt $(CONSTRAINTS) | $(STAMPS)/venv
-	@echo "== installing the runtime, the simulator and ROS 2 (wheels)"
-	@$(CLEAN_ENV) $(PIP_INSTALL) -r requirements/data.txt -r requirements/sim.txt -r requirements/ros.txt | $(QUIETER)
+$(STAMPS)/runtime: $(addprefix requirements/,runtime.txt data.txt sim.txt ros.txt) $(CONSTRAINTS) | $(STAMPS)/venv
+	@$(CLEAN_ENV) $(QUIETLY)/runtime.log "installing the runtime, the simulator and ROS 2 (wheels)" \
+		$(PIP_INSTALL) -r requirements/data.txt -r requirements/sim.txt -r requirements/ros.txt
 	@touch $@
 
 $(STAMPS)/project: setup.py pyproject.toml $(STAMPS)/runtime
-	@echo "== installing this project (editable)"
-	@$(CLEAN_ENV) $(PIP_INSTALL) -q --no-build-isolation --no-deps -e .
+	@$(CLEAN_ENV) $(QUIETLY)/project.log "installing this project (editable)" \
+		$(PIP_INSTALL) --no-build-isolation --no-deps -e .
 	@touch $@
 
 # The stamp lies in the install folder, so that deleting that folder builds again.
 ros2_ws/install/.built: $(WORKSPACE_SOURCES) $(STAMPS)/runtime
-	@echo "== building the ROS workspace (colcon)"
-	@cd $(WORKSPACE) && $(CLEAN_ENV) PATH="$(BIN):/usr/local/bin:/usr/bin:/bin" AMENT_PREFIX_PATH="$(VENV)" \
-		MAKEFLAGS="-j$$(nproc)" \
-		colcon build --symlink-install --event-handlers console_start_end+ console_stderr+ summary+ status-
+	@$(CLEAN_ENV) $(QUIETLY)/workspace.log "building the ROS workspace (colcon)" \
+		env -C $(WORKSPACE) $(COLCON_ENV) colcon build --symlink-install $(COLCON_SAYS)
 	@touch $@
 
 # Messages of the real arm's driver, for the tests of the hardware backend only.
 build/interbotix/.built: $(shell find tests/ros/interbotix/messages -type f) $(STAMPS)/runtime
-	@echo "== building the messages of the arm's driver, for the tests (colcon)"
 	@mkdir -p $(@D)
-	@$(CLEAN_ENV) PATH="$(BIN):/usr/local/bin:/usr/bin:/bin" AMENT_PREFIX_PATH="$(VENV)" MAKEFLAGS="-j$$(nproc)" \
-		colcon --log-base $(@D)/log build --base-paths tests/ros/interbotix/messages --build-base $(@D)/build --install-base $(@D)/install \
-		--event-handlers console_start_end+ console_stderr+ summary+ status-
+	@$(CLEAN_ENV) $(QUIETLY)/interbotix.log "building the messages of the arm's driver, for the tests (colcon)" \
+		env $(COLCON_ENV) colcon --log-base $(@D)/log build --base-paths tests/ros/interbotix/messages \
+		--build-base $(@D)/build --install-base $(@D)/install $(COLCON_SAYS)
 	@touch $@
 
 $(STAMPS)/learn: requirements/learn.txt $(STAMPS)/runtime
-	@echo "== installing what training needs (torch among it)"
-	@$(CLEAN_ENV) $(PIP_INSTALL) -r requirements/learn.txt | $(QUIETER)
+	@$(CLEAN_ENV) $(QUIETLY)/learn.log "installing what training needs (torch among it)" \
+		$(PIP_INSTALL) -r requirements/learn.txt
 	@touch $@
 
-$(STAMPS)/test: requirements/test.txt $(STAMPS)/learn
-	@echo "== installing what the tests need"
-	@$(CLEAN_ENV) $(PIP_INSTALL) -r requirements/test.txt | $(QUIETER)
+$(STAMPS)/ogbench: requirements/ogbench.txt requirements/constraints.txt $(STAMPS)/learn
+	@$(CLEAN_ENV) $(QUIETLY)/ogbench.log "installing OGBench's environments" $(PIP_INSTALL) -r requirements/ogbench.txt
+	@touch $@
+
+$(STAMPS)/docs: requirements/docs.txt requirements/constraints.txt | $(STAMPS)/venv
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "the site needs Python 3.11: make clean, then make docs PYTHON=python3.11" >&2; exit 1; }
+	@$(CLEAN_ENV) $(QUIETLY)/docs.log "installing what builds the site" $(PIP_INSTALL) -r requirements/docs.txt
+	@touch $@
+
+$(STAMPS)/test: $(addprefix requirements/,lerobot.txt test.txt check.txt docs.txt ogbench.txt) $(STAMPS)/learn
+	@$(CLEAN_ENV) $(QUIETLY)/test.log "installing what the tests need" $(PIP_INSTALL) -r requirements/test.txt
 	@touch $@
 
 clean:

@@ -1,8 +1,10 @@
-"""How far a policy's actions are from the demonstrated ones when the goal lies stages ahead: python benchmarks/chain_error.py --policy P --data STORE
+"""How far a policy's actions are from the demonstrated ones when the goal lies stages ahead: python
+benchmarks/chain_error.py --policy P --data STORE
 
-For the first episode of every scene of several: the error on the same frames with the episode's own end as the goal and with the end of the
-scene's last episode. Frames of the last steps are left out, where one retreats for the own end and may go on for the other. Prints the mean squared
-error per dimension, of the action's range [-1, 1], over training and held-out episodes.
+For the first episode of every scene of several: the error on the same frames with the episode's own end as the goal and
+with the end of the scene's last episode. Frames of the last steps are left out, where one retreats for the own end and
+may go on for the other. Prints the mean squared error per dimension, of the action's range [-1, 1], over training and
+held-out episodes.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mqe_core.bundle import PolicyBundle
-from mqe_core.data.episode_store import EpisodeStore
-from mqe_core.learning.observations import ActionScale
-from mqe_core.learning.trainer import held_out_episodes, scene_ends
-from mqe_core.spec import load_robot_spec
+from mqe_core.data.store.episode_store import EpisodeStore
+from mqe_core.learning.rows.actions import ActionScale
+from mqe_core.learning.rows.held_out import held_out_episodes
+from mqe_core.learning.rows.scenes import scene_ends
+from mqe_core.policy.bundle import PolicyBundle
+from mqe_core.robot.spec import load_robot_spec
 
 _RETREAT_STEPS = 14  # opening the gripper, the way home, and standing still there
 

@@ -4,7 +4,8 @@
 
 Real processes: the mock arm, the policy node, and a camera (this process) that publishes images of the given size and
 rate; with --record the recorder too. The times are the messages' own stamps, taken where they are published. Without
---policy the shipped one runs. CPU is of one core; memory is what is resident, at the start and the end of the measurement.
+--policy the shipped one runs. CPU is of one core; memory is what is resident, at the start and the end of the
+measurement.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ WARM_UP_COMMANDS = 5  # the first ones meet cold caches
 
 def measure(seconds: float, policy: str, width: int, height: int, camera_hz: float, record: str) -> dict[str, object]:
     """Run the graph for `seconds` of commands; the figures, by name."""
-    from mqe_bringup.episode import own_domain
     from mqe_bringup.graph import Graph, build_graph
+    from mqe_bringup.scene_run import own_domain
     from mqe_bringup.supervisor import Supervisor
-    from mqe_core.spec import load_robot_spec
+    from mqe_core.robot.spec import load_robot_spec
 
     graph: Graph = build_graph(
         {
@@ -44,20 +45,22 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     os.environ.update(graph.environment)  # this process publishes images: it needs the transport profile
 
     import rclpy
-    from rclpy.action import ActionClient
+    from diagnostic_msgs.msg import DiagnosticArray
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
     from mqe_interfaces.action import ReachGoal
     from mqe_interfaces.msg import PolicyStatus
-    from mqe_ros import convert, services, topics
-    from mqe_ros.asking import answer
+    from mqe_ros import convert, topics
+    from mqe_ros.goal_client import GoalClient
 
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("timing")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    stamps, statuses = [], []
+    stamps: list[float] = []
+    statuses: list[PolicyStatus] = []
+    slots: list[float] = []  # ms, from the policy node's diagnostics
     node.create_subscription(
         topics.COMMAND.type,
         topics.COMMAND.name,
@@ -67,9 +70,15 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     node.create_subscription(
         topics.POLICY_STATUS.type, topics.POLICY_STATUS.name, statuses.append, topics.POLICY_STATUS.qos
     )
+
+    def note_slot(message: DiagnosticArray) -> None:
+        slots.extend(float(pair.value) for status in message.status for pair in status.values if pair.key == "slot_ms")
+
+    node.create_subscription(topics.DIAGNOSTICS.type, topics.DIAGNOSTICS.name, note_slot, topics.DIAGNOSTICS.qos)
     images = node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, topics.IMAGE.qos)
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    # No two in a row are the same, nor those that two control periods meet: a picture that stays while the arm moves is refused as a frozen camera's.
+    # No two in a row are the same, nor those that two control periods meet: a picture that stays while the arm moves is
+    # refused as a frozen camera's.
     stamp = node.get_clock().now().to_msg()
     messages = [convert.array_to_image(np.roll(pixels, shift, axis=1), stamp, "camera") for shift in range(7)]
     goal = convert.array_to_image(255 - pixels, node.get_clock().now().to_msg(), "camera")
@@ -86,16 +95,14 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
         supervisor = Supervisor(graph.environment, log_folder=Path(logs))
         try:
             supervisor.start([process for process in graph.processes if process.name != "camera_node"])
-            client = ActionClient(node, ReachGoal, services.REACH_GOAL)
+            client = GoalClient(node, lambda: executor.spin_once(timeout_sec=0.1))
             listeners = 2 if record else 1
-            while not client.server_is_ready() or images.get_subscription_count() < listeners:
+            while not client.is_there() or images.get_subscription_count() < listeners:
                 executor.spin_once(timeout_sec=0.1)
                 if supervisor.ended() is not None:
                     raise RuntimeError(supervisor.log_tail(supervisor.ended()[0]))
             node.create_timer(1.0 / camera_hz, publish_image)
-            request = ReachGoal.Goal(goal_image=goal, timeout_s=2.0 * seconds + 60.0)
-            listen = lambda: executor.spin_once(timeout_sec=0.1)  # noqa: E731
-            answer(lambda: client.send_goal_async(request), listen, 60.0, "the answer to the goal", only_newest=True)
+            client.send(ReachGoal.Goal(goal_image=goal, timeout_s=2.0 * seconds + 60.0), 60.0)
             while len(stamps) < WARM_UP_COMMANDS:
                 executor.spin_once(timeout_sec=0.1)
             before = {name: usage(pid) for name, pid in supervisor.pids.items()}
@@ -124,6 +131,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
         "deviation_max_ms": float(deviation.max()),
         "image_to_command_p50_ms": float(np.percentile(latencies, 50)),
         "image_to_command_p99_ms": float(np.percentile(latencies, 99)),
+        "slot_ms": slots[-1],
         "deadline_misses": statuses[-1].deadline_misses,
     }
     for name in after:
@@ -165,7 +173,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     if importlib.util.find_spec("mqe_bringup") is None:  # once more, in the built workspace's environment
-        from mqe_core.commands.up import workspace_environment
+        from mqe_core.workspace import workspace_environment
 
         os.execve(sys.executable, [sys.executable, *sys.argv], workspace_environment())
     width, height = map(int, args.size.split("x"))

@@ -1,7 +1,9 @@
-"""How near to the arm's limits normal operation comes: python benchmarks/limits_used.py --policy policy.onnx [--episodes 3]
+"""How near to the arm's limits normal operation comes: python benchmarks/limits_used.py --policy policy.onnx
+[--episodes 3]
 
-For the policy in held-out scenes, and for the scripted demonstrations: the largest joint acceleration that a step asks of the motors' time
-profile (mqe_core.runtime.joint_steps), and how far the arm lags behind its last target when the next one is sent.
+For the policy in held-out scenes, and for the scripted demonstrations: the largest joint acceleration that a step asks
+of the motors' time profile (mqe_core.runtime.safety.joint_steps), and how far the arm lags behind its last target when
+the next one is sent.
 """
 
 from __future__ import annotations
@@ -11,16 +13,18 @@ import sys
 
 import numpy as np
 
-from mqe_core.bundle import PolicyBundle
-from mqe_core.geometry import rotation_angle, state_to_pose
-from mqe_core.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.policy.bundle import PolicyBundle
+from mqe_core.robot.geometry import rotation_angle, state_to_pose
+from mqe_core.robot.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.robot.spec import RobotSpec, load_robot_spec
+from mqe_core.runtime.backends import make_scene
 from mqe_core.runtime.control_loop import ControlLoop
-from mqe_core.runtime.policy import OnnxPolicy
+from mqe_core.runtime.onnx_policy import OnnxPolicy
 from mqe_core.runtime.policy_side import PolicySide
-from mqe_core.runtime.robot import FIRST_EVALUATION_SEED, Command, make_scene
-from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.spec import RobotSpec, load_robot_spec
-from mqe_sim.collect import UnreachableError, run_oracle
+from mqe_core.runtime.robot import Command
+from mqe_core.runtime.safety.safe_robot import SafeRobot
+from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
+from mqe_sim.demonstration import UnreachableError, run_oracle
 from mqe_sim.world import World
 
 TASKS = ("place1", "place2", "drawer_place")
@@ -32,10 +36,10 @@ class Watched:
     def __init__(self, robot) -> None:
         self._robot, self.measured, self.sent = robot, [], []
 
-    def send(self, command: Command) -> Command:
+    def send(self, allowed: Command) -> Command:
         self.measured.append(self._robot.observe().joints)
-        self.sent.append(np.array(command.joints))
-        return self._robot.send(command)
+        self.sent.append(np.array(allowed.joints))
+        return self._robot.send(allowed)
 
     def __getattr__(self, name: str):
         return getattr(self._robot, name)
@@ -58,8 +62,8 @@ def policy_episode(bundle: PolicyBundle, spec: RobotSpec, task: str, seed: int) 
 
 def demonstration(world: World, task: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     record = run_oracle(world, task, seed, None)
-    measured, sent = np.array(record["qpos"]), []
-    for state, near in zip(record["desired_state"], measured):
+    measured, sent = np.array(record.qpos), []
+    for state, near in zip(record.desired_state, measured):
         joints = inverse_kinematics(world.spec, state_to_pose(state[:6]), sent[-1] if sent else near)
         sent.append(near if joints is None else joints)
     return measured[:-1], np.array(sent)[1:]

@@ -41,7 +41,7 @@ def times(act, requests: int) -> list[float]:
 
 
 def client(keys: Path, requests: int, results) -> None:
-    from mqe_core.runtime.remote import RemotePolicy
+    from mqe_core.runtime.remote.remote_policy import RemotePolicy
 
     policy = RemotePolicy(ADDRESS, keys=keys, reply_timeout_s=10.0, connect_timeout_s=60.0)
     results.put(times(policy.act, requests))
@@ -53,9 +53,9 @@ def main() -> None:
     parser.add_argument("--policy", type=Path, default=SHIPPED)
     parser.add_argument("--requests", type=int, default=500)
     args = parser.parse_args()
-    from mqe_core.bundle import PolicyBundle
-    from mqe_core.runtime.keys import make_keys
-    from mqe_core.runtime.policy import OnnxPolicy
+    from mqe_core.policy.bundle import PolicyBundle
+    from mqe_core.runtime.onnx_policy import OnnxPolicy
+    from mqe_core.runtime.remote.keys import make_keys
 
     local = 1e3 * np.median(times(OnnxPolicy(PolicyBundle.open(args.policy)).act, args.requests))
     print(f"in one process: p50 {local:.1f} ms; {os.cpu_count()} cores")
@@ -91,7 +91,8 @@ def main() -> None:
                 p50, p99 = np.percentile(taken, (50, 99))
                 rate = count * 1e3 / taken.mean()
                 print(
-                    f"{count} client{'s' if count > 1 else ''}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, {rate:.0f} answers/s ({elapsed:.0f} s in all)"
+                    f"{count} client{'s' if count > 1 else ''}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, {rate:.0f} "
+                    f"answers/s ({elapsed:.0f} s in all)"
                 )
         finally:
             server.terminate()

@@ -1,7 +1,8 @@
-"""Table of evaluations: python benchmarks/results_table.py RUNS, where RUNS/METHOD/TASK/result.json come from `mqe eval --out`.
+"""Table of evaluations: python benchmarks/results_table.py RUNS, where RUNS/METHOD/TASK/result.json come from `mqe eval
+--out`.
 
-Prints each method's mean score with its 95 % interval on each task, and, against the first method named, the paired difference of normalised
-scores over the tasks that chain stages.
+Prints each method's mean score with its 95 % interval on each task, and, against the first method named, the paired
+difference of normalised scores over the tasks that chain stages.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mqe_core.commands.compare import compare
+from mqe_core.closed_loop.comparison import compare
 
 TASKS = ("place1", "place2", "place3", "place4", "drawer_open", "drawer_close", "drawer_place", "reach")
 CHAINED = ("place2", "place3", "place4", "drawer_place")
@@ -34,9 +35,10 @@ def main() -> None:
         if not all((folder / "result.json").exists() for side in sides for folder in side):
             continue
         result = compare(*sides)
-        low, high = result["ci95"]
+        low, high = result.ci95
         print(
-            f"\n{methods[0]} above {method} over {', '.join(CHAINED)}: {result['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+            f"\n{methods[0]} above {method} over {', '.join(CHAINED)}: {result.difference:+.3f} ({low:+.3f} to "
+            f"{high:+.3f})"
         )
 
 
@@ -47,7 +49,10 @@ def cell(path: Path) -> str:
     result = json.loads(path.read_text(encoding="utf-8"))
     low, high = result["mean_score_ci95"]
     solved = round(result["success_rate"] * result["episodes"])
-    return f"{result['mean_score']:.2f} of {result['max_score']:g} ({low:.2f}–{high:.2f}), {solved} of {result['episodes']}"
+    return (
+        f"{result['mean_score']:.2f} of {result['max_score']:g} ({low:.2f}–{high:.2f}), {solved} of "
+        f"{result['episodes']}"
+    )
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ import time
 
 import numpy as np
 
-from mqe_core.geometry import euler_to_rotation
+from mqe_core.robot.geometry import euler_to_rotation
+from mqe_core.robot.spec import RobotSpec, load_robot_spec
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import Command
-from mqe_core.runtime.safety import SafetyFilter
-from mqe_core.spec import RobotSpec, load_robot_spec
+from mqe_core.runtime.safety.safety_filter import SafetyFilter
+from mqe_core.runtime.safety.verdict import refused
 
 # Standard deviations of a step, m and rad per axis, as random as they are: harder on the filter than a policy.
 _STREAMS = {"small steps": (0.01, 0.03), "steps near the limits": (0.03, 0.12), "steps far beyond them": (0.10, 0.50)}
@@ -54,14 +55,13 @@ def _measure(
         pose = state.target_pose.copy()
         pose[:3, 3] += rng.normal(0.0, translation, 3)
         pose[:3, :3] = euler_to_rotation(rng.normal(0.0, rotation, 3)) @ pose[:3, :3]
-        command = Command(pose, 1.0, clock.time, "benchmark", k, spec.base_frame)
+        asked = Command(pose, 1.0, clock.time, "benchmark", k, spec.base_frame)
         wall[k], processor[k] = -time.perf_counter(), -time.thread_time()
-        result = filter_.filter(command, state, clock.time)
+        verdict = filter_.judge(asked, state, clock.time)
         wall[k], processor[k] = wall[k] + time.perf_counter(), processor[k] + time.thread_time()
-        if result.refused is None:
-            arm.send(result)
-        filter_.commit(result, clock.time)
-        outcomes.append("refused" if result.refused else "clipped" if result.clipped else "sent")
+        answer = refused(asked, verdict.refusal) if verdict.allowed is None else arm.send(verdict.allowed)
+        filter_.record(verdict, answer)
+        outcomes.append("refused" if answer.refused else "clipped" if answer.clipped else "sent")
     return wall, processor, np.array(outcomes)
 
 

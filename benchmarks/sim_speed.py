@@ -1,7 +1,8 @@
 """Speed of the sim against real time: python benchmarks/sim_speed.py
 
-Demonstrations with and without rendering at several sizes, in one process on one core; then at the collector's size in several processes.
-Reset, script and inverse kinematics are included, so the share of rendering is that of a whole collection but for its files.
+Demonstrations with and without rendering at several sizes, in one process on one core; then at the collector's size in
+several processes. Reset, script and inverse kinematics are included. So the share of rendering is that of a whole
+collection, but for the writing of its files.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import time
 
 import numpy as np
 
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.spec import load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
-from mqe_sim.collect import UnreachableError, run_oracle
+from mqe_sim.demonstration import UnreachableError, run_oracle
 from mqe_sim.world import World
 
 SIZES = (None, (64, 64), (FRAME_WIDTH, FRAME_HEIGHT), (128, 128), (256, 256), (640, 480))
@@ -23,7 +24,9 @@ _ENOUGH_S = 20.0  # per row; the largest pictures take longer than anybody wants
 
 
 def rate(world: World, task: str, episodes: int, size: tuple[int, int] | None) -> float:
-    """Median over episodes of control steps per second; unrecorded steps before a disturbance ends count as well, unrendered."""
+    """Median over episodes of control steps per second. Steps before the record begins count as well, though they are
+    not rendered.
+    """
     rates, begin = [], time.perf_counter()
     for seed in range(episodes):
         start = time.perf_counter()
@@ -31,7 +34,7 @@ def rate(world: World, task: str, episodes: int, size: tuple[int, int] | None) -
             record = run_oracle(world, task, seed, size)
         except UnreachableError:  # a collection tries again with other noise
             continue
-        steps = record["time_stamp"][-1] / world.spec.control.period_s
+        steps = record.time_stamp[-1] / world.spec.control.period_s
         rates.append(steps / (time.perf_counter() - start))
         if time.perf_counter() - begin > _ENOUGH_S:
             break
@@ -44,7 +47,7 @@ def work(job: tuple[str, int]) -> int:
     world = World(load_robot_spec())
     period = world.spec.control.period_s
     return sum(
-        round(run_oracle(world, task, seed, (FRAME_WIDTH, FRAME_HEIGHT))["time_stamp"][-1] / period)
+        round(run_oracle(world, task, seed, (FRAME_WIDTH, FRAME_HEIGHT)).time_stamp[-1] / period)
         for seed in range(episodes)
     )
 
@@ -70,7 +73,8 @@ def main() -> None:
                 flush=True,
             )
     print(
-        f"\n| {args.tasks[0]} at {FRAME_WIDTH}×{FRAME_HEIGHT}, workers | control steps/s in all | against one |\n|---|---|---|"
+        f"\n| {args.tasks[0]} at {FRAME_WIDTH}×{FRAME_HEIGHT}, workers | control steps/s in all | against one "
+        "|\n|---|---|---|"
     )
     single = None
     for workers in (1, 2, 4):

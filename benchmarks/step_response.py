@@ -1,8 +1,9 @@
 """Fit of the sim's motor gain to the real motors' step response: python benchmarks/step_response.py
 
-The real arm moves under Dynamixel's time profile (spec: moving and acceleration time). PyBullet's position control is a first-order lag
-whose gain is the share of the error removed per physics step. For each gain this prints the root mean square difference of the two
-responses to a 0.1 rad step of every joint, relative to the step, over the profile's duration, and both responses after one control period.
+The real arm moves under Dynamixel's time profile (spec: moving and acceleration time). PyBullet's position control is
+a first-order lag whose gain is the share of the error removed per physics step. For each gain this prints the root mean
+square difference of the two responses to a 0.1 rad step of every joint, relative to the step, over the profile's
+duration, and both responses after one control period.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 import mqe_sim.arm
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.spec import load_robot_spec
 from mqe_sim.arm import PHYSICS_HZ
 from mqe_sim.world import World
 
@@ -29,7 +30,7 @@ def profile(t: np.ndarray, moving_s: float, accel_s: float) -> np.ndarray:
 def response(world: World, joint: int, step_rad: float, steps: int) -> np.ndarray:
     """(steps,) measured response of one joint, relative to the step."""
     world.reset()
-    start = world.spec.neutral_joints
+    start = world.spec.neutral_rad
     world.arm.command(start + step_rad * np.eye(6)[joint], 1.0)
     measured = []
     for _ in range(steps):
@@ -44,7 +45,7 @@ def main() -> None:
     moving, accel = spec.control.profile_moving_time_s, spec.control.profile_accel_time_s
     steps = round(moving * PHYSICS_HZ)
     wanted = profile(np.arange(1, steps + 1) / PHYSICS_HZ, moving, accel)
-    tick = round(spec.control.period_s * PHYSICS_HZ) - 1
+    at_period = round(spec.control.period_s * PHYSICS_HZ) - 1
     used = mqe_sim.arm.ARM_POSITION_GAIN
     print("| position gain | rms difference | after 0.2 s | profile after 0.2 s |\n|---|---|---|---|")
     for gain in (0.020, 0.025, 0.030, 0.035, 0.040, 0.060):
@@ -52,7 +53,7 @@ def main() -> None:
         curves = np.array([response(world, joint, sign * STEP_RAD, steps) for joint in range(6) for sign in (1, -1)])
         rms = float(np.sqrt(((curves - wanted) ** 2).mean()))
         mark = " (used)" if gain == used else ""
-        print(f"| {gain:.3f}{mark} | {rms:.3f} | {curves[:, tick].mean():.3f} | {wanted[tick]:.3f} |")
+        print(f"| {gain:.3f}{mark} | {rms:.3f} | {curves[:, at_period].mean():.3f} | {wanted[at_period]:.3f} |")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Images in and out: the one path for data sets, the simulator, goals and cameras.
 
-An image is everywhere `(H, W, 3) uint8`, RGB. Resizing keeps the whole frame and squashes its aspect (no
-crop) with antialiased Lanczos, as BridgeData V2's own converter does (bridge_data_v2
-`bridgedata_raw_to_numpy.py`), so that training, goals and the camera see the same pixels.
+An image is everywhere `(H, W, 3) uint8`, RGB. Resizing keeps the whole frame (no crop) and squashes its aspect, with
+antialiased Lanczos. BridgeData V2's own converter does the same (bridge_data_v2 `bridgedata_raw_to_numpy.py`), so
+training, goals and the camera see the same pixels.
+
+A picture keeps its meaning, or it is refused: `decode` is the one decoder, and `_MODES` says what it does with every
+mode that Pillow knows.
 """
 
 from __future__ import annotations
@@ -13,21 +16,58 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from mqe_core.files.bounded import read_bounded
+from mqe_core.robot.arrays import Images
 
 RESIZE_RULE = "squash-lanczos"
 
-_FORMATS = (
-    "JPEG",
-    "PNG",
-)  # what the data sets and cameras hold; Pillow's many other parsers stay out of reach of untrusted files
-# Of images as they stand in a ROS message: channels per pixel, and which of them are red, green and blue.
+# What data sets and cameras hold. Pillow's many other parsers stay out of reach of untrusted files.
+_FORMATS = ("JPEG", "PNG")
+# What other pictures begin with, so that the error can name them; their parsers stay unused.
+_OTHERS = {
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"BM": "BMP",
+    b"\0\0\1\0": "ICO",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+}
+_OTHERS_INSIDE = {b"WEBP": "WebP", b"ftyphe": "HEIC", b"ftypmif1": "HEIC", b"ftypavif": "AVIF"}  # in the first 16 bytes
+
+_KEEP, _FLATTEN, _SCALE = "as it is", "over white", "16 bits to 8"
+_PRINT = "the colours of print, which each screen shows differently"
+_NUMBERS = "its numbers have no range that says what is white"
+_NOT_RGB = "its numbers are not red, green and blue"
+# Every mode of Pillow: what is done with it (one of the first three), or why it is refused.
+_MODES = {
+    **dict.fromkeys(("1", "L", "RGB", "RGBX", "P"), _KEEP),
+    **dict.fromkeys(("LA", "PA", "RGBA"), _FLATTEN),
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), _SCALE),
+    **dict.fromkeys(("YCbCr", "LAB", "HSV", "La", "RGBa"), _NOT_RGB),
+    **dict.fromkeys(("I", "F"), _NUMBERS),
+    "CMYK": _PRINT,
+}
+# Under these keys Pillow keeps what may change how the pixels are to be seen.
+_MARKS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "icc_profile", "transparency"}
+
+# Images in a ROS message: channels per pixel, and which of them are red, green and blue.
 _ENCODINGS = {
     "rgb8": (3, [0, 1, 2]),
     "bgr8": (3, [2, 1, 0]),
     "rgba8": (4, [0, 1, 2]),
     "bgra8": (4, [2, 1, 0]),
 }
+# Of a camera's picture, and of a goal: more cannot be handled within a control period.
+FRAME_PIXELS = 4_000_000
+FRAME_BYTES = 16_000_000  # of one as a file: a PNG of noise has three a pixel
+_MOST_BYTES = 2**28  # of any other picture's file
+_MOST_SCANS = 20  # of a progressive JPEG; encoders write up to 12, and each costs as much as a whole picture
+# Of a PNG, or of a JPEG before its first scan. Pillow reads them one by one, in Python; a PNG of 16 MB has 2,000.
+_MOST_PARTS = 4096
 _MIN_CONTRAST = 4.0  # grey levels of 255, standard deviation; BridgeData's images have 40 and more
 _CONTRAST_STRIDE = 4  # of the pixels that it is measured on
 # What Pillow raises on damaged bytes, depending on where the damage lies.
@@ -42,25 +82,84 @@ _UNREADABLE = (
 )
 
 
-def _reason(error: Exception) -> str:
-    """Pillow's own words, but for the ones that name a Python object."""
-    return "" if isinstance(error, UnidentifiedImageError) else f": {error}"
+def decode(data: bytes, most_pixels: int | None = None) -> Images:
+    """Encoded JPEG or PNG bytes → `(H, W, 3) uint8` RGB, upright, as a viewer shows them.
 
-
-def decode(data: bytes) -> np.ndarray:
-    """Encoded JPEG or PNG bytes → `(H, W, 3) uint8` RGB.
-
-    Raises ValueError where the bytes are no complete image.
+    The EXIF orientation is applied. 16 bits become 8. Transparent pixels are laid over white. A colour profile other
+    than sRGB is converted. Raises ValueError where the bytes are no complete image, or of a mode whose colours are not
+    known; the message says the mode and the remedy. So it is, before anything is decoded, where there are
+    more than `most_pixels`.
     """
+    if most_pixels is not None:
+        _require_few_parts(data)  # Pillow reads them all before it says how large the picture is
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return np.array(image.convert("RGB"))
+            _require_bounded(data, image, most_pixels)
+            image.load()
+            is_plain = image.mode == "RGB" and not _MARKS & image.info.keys() and getattr(image, "n_frames", 1) == 1
+            return np.array(image if is_plain else _upright_rgb(image))
+    except _RefusedError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes){_other_format(data)}") from error
     except _UNREADABLE as error:
-        raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes){_reason(error)}") from error
+        raise ValueError(f"not a readable JPEG or PNG image ({len(data)} bytes): {error}") from error
 
 
-def unpack(height: int, width: int, encoding: str, step: int, data) -> np.ndarray:
-    """Rows of `step` bytes, as the fields of a sensor_msgs/Image tell them → `(H, W, 3) uint8` RGB, contiguous.
+def _other_format(data: bytes) -> str:
+    """What to do with bytes that begin as another format does; empty where they do not."""
+    begins = [name for mark, name in _OTHERS.items() if data.startswith(mark)]
+    holds = [name for mark, name in _OTHERS_INSIDE.items() if mark in data[:16]]
+    return next((f": it begins as {name} does; save it as PNG" for name in begins + holds), "")
+
+
+class _RefusedError(ValueError):
+    """Why a picture is refused that is not damaged."""
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """The same picture in mode RGB."""
+    treatment = _MODES.get(image.mode, _NOT_RGB)
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # the first picture of an MPO is the photo, the others are its previews
+        raise _RefusedError(f"an animation of {frames} frames; save the frame that is meant as a picture of its own")
+    if treatment not in (_KEEP, _FLATTEN, _SCALE):
+        raise _RefusedError(f"an image of mode {image.mode}: {treatment}; save it as RGB with 8 bits")
+    profile, is_clear = image.info.get("icc_profile"), "transparency" in image.info or treatment == _FLATTEN
+    try:
+        Image.Exif().load(image.info.get("exif", b""))  # its damage, which Pillow keeps to itself in a JPEG
+        image = ImageOps.exif_transpose(image)
+    except _UNREADABLE as error:
+        raise _RefusedError(f"its EXIF data is damaged ({error}), which says what is up; save it without") from error
+    if treatment == _SCALE:
+        if is_clear:
+            raise _RefusedError(f"an image of mode {image.mode} with a transparent grey; save it as RGB with 8 bits")
+        levels = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
+    elif is_clear:
+        clear = image.convert("RGBA")
+        image = Image.new("RGBA", clear.size, "white")
+        image.alpha_composite(clear)
+    if not (profile and image.mode == "L"):  # a profile of greys is for mode L
+        image = image.convert("RGB")
+    return _to_srgb(image, profile) if profile else image
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """An image of mode RGB or L whose numbers are meant by `profile` → RGB as sRGB means it."""
+    try:
+        meant = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(meant).lower():
+            return image.convert("RGB")
+        converted = ImageCms.profileToProfile(image, meant, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        raise _RefusedError(f"a colour profile that cannot be applied ({error}); save the picture as sRGB") from error
+    assert converted is not None  # it is only where the image is converted in place
+    return converted
+
+
+def unpack(height: int, width: int, encoding: str, step: int, data: bytes) -> Images:
+    """Rows of `step` bytes, as in a sensor_msgs/Image → `(H, W, 3) uint8` RGB, contiguous.
 
     Raises ValueError where the encoding is none of rgb8, bgr8, rgba8 and bgra8, or the bytes do not fit.
     """
@@ -75,21 +174,27 @@ def unpack(height: int, width: int, encoding: str, step: int, data) -> np.ndarra
     return np.ascontiguousarray(rows.reshape(height, width, channels)[:, :, order])
 
 
-def squash_resize(image: np.ndarray, size: int) -> np.ndarray:
-    """`(H, W, 3) uint8` → `(size, size, 3) uint8`:
+def squash_resize(image: Images, size: int) -> Images:
+    """`(H, W, 3) uint8` → `(size, size, 3) uint8`: Lanczos over the whole frame, its aspect squashed.
 
-    Lanczos over the whole frame, aspect squashed. Already that size: returned as it is.
+    An image that already has that size is returned as it is.
     """
     _check(image)
     if size < 1:
         raise ValueError(f"image size must be at least 1 pixel, got {size}")
-    if image.shape[:2] == (size, size):
+    return resize(image, size, size)
+
+
+def resize(image: Images, height: int, width: int) -> Images:
+    """`(H, W, 3) uint8` → `(height, width, 3) uint8`, likewise."""
+    _check(image)
+    if image.shape[:2] == (height, width):
         return image
-    return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def why_no_picture(image: np.ndarray) -> str | None:
-    """Why the `(H, W, 3) uint8` image shows nothing: it is of one even colour. None where it may be a picture."""
+def why_no_picture(image: Images) -> str | None:
+    """Why the `(H, W, 3) uint8` image shows nothing (it is of one even colour); None where it may show something."""
     contrast = float(image[::_CONTRAST_STRIDE, ::_CONTRAST_STRIDE].std((0, 1)).max())
     return (
         f"one even colour (contrast {contrast:.1f} of 255): is the lens covered, the light off?"
@@ -98,35 +203,82 @@ def why_no_picture(image: np.ndarray) -> str | None:
     )
 
 
-def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
+def encode_jpeg(image: Images, quality: int = 95) -> bytes:
     """`(H, W, 3) uint8` RGB → JPEG bytes (lossy)."""
-    return _encode(image, format="JPEG", quality=quality)
+    return _encode(image, "JPEG", quality=quality)
 
 
-def encode_png(image: np.ndarray) -> bytes:
+def encode_png(image: Images) -> bytes:
     """`(H, W, 3) uint8` RGB → PNG bytes (lossless)."""
-    return _encode(image, format="PNG")
+    return _encode(image, "PNG")
 
 
-def read(path: str | Path) -> np.ndarray:
+def read(path: str | Path, most_pixels: int | None = None) -> Images:
     """The image file at `path` as `(H, W, 3) uint8` RGB.
 
-    Raises ValueError naming the file where it is no image.
+    Raises ValueError naming the file where it is no image, or has more than `most_pixels`; such a file is not decoded.
     """
+    data = read_bounded(Path(path), FRAME_BYTES if most_pixels is not None else _MOST_BYTES)
     try:
-        return decode(Path(path).read_bytes())
+        return decode(data, most_pixels)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _encode(image: np.ndarray, **options: object) -> bytes:
+def require_few_pixels(width: int, height: int, most: int) -> None:
+    """ValueError where a picture has more pixels than `most`."""
+    if width * height > most:
+        raise _RefusedError(f"{width}x{height} pixels; at most {most} are taken: make it smaller, or set the camera so")
+
+
+def _require_bounded(data: bytes, image: Image.Image, most_pixels: int | None) -> None:
+    """ValueError, before anything is decoded, where decoding would take too long."""
+    if most_pixels is None:
+        return
+    require_few_pixels(*image.size, most_pixels)
+    if image.format == "JPEG" and data.count(b"\xff\xda") > _MOST_SCANS:
+        raise _RefusedError(f"a JPEG of more than {_MOST_SCANS} scans")
+
+
+def _require_few_parts(data: bytes) -> None:
+    """ValueError where a JPEG or PNG has so many parts that reading their headers alone would take too long."""
+    parts, following = 0, _after_segment
+    at: int | None = None
+    if data.startswith(b"\x89PNG"):
+        at, following = 8, _after_chunk
+    elif data.startswith(b"\xff\xd8"):
+        at = 2
+    while at is not None and at < len(data):
+        at, parts = following(data, at), parts + 1
+        if parts > _MOST_PARTS:
+            raise ValueError(f"a picture of more than {_MOST_PARTS} parts")
+
+
+def _after_chunk(data: bytes, at: int) -> int | None:
+    """Where the chunk of a PNG after the one at `at` begins."""
+    return at + 12 + int.from_bytes(data[at : at + 4], "big")
+
+
+def _after_segment(data: bytes, at: int) -> int | None:
+    """Likewise of a JPEG; None where its picture begins."""
+    mark, code = data[at], data[at + 1 : at + 2]
+    if mark != 0xFF or code in (b"\x00", b"\xff"):  # filling
+        return at + 1
+    if code == b"\xda":
+        return None
+    if code == b"\x01" or b"\xd0" <= code <= b"\xd9":  # these stand alone
+        return at + 2
+    return at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+
+
+def _encode(image: Images, format: str, **options: int) -> bytes:
     _check(image)
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, **options)
+    Image.fromarray(image).save(buffer, format, **options)
     return buffer.getvalue()
 
 
-def _check(image: np.ndarray) -> None:
+def _check(image: Images) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ValueError(f"expected an RGB image (H, W, 3) uint8, got {what}")

@@ -1,1 +1,1 @@
-"""Robot specifications; read through mqe_core.spec.load_robot_spec."""
+"""Robot specifications; read through mqe_core.robot.spec.load_robot_spec."""

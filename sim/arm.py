@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mqe_core.spec import LinkSpec, RobotSpec
+from mqe_core.robot.arrays import Floats
+from mqe_core.robot.parts import LinkSpec
+from mqe_core.robot.spec import RobotSpec
 from mqe_sim import urdf
 from mqe_sim.urdf import numbers
 
+if TYPE_CHECKING:  # the server's clients import this module and load no PyBullet
+    from mqe_sim.bullet import Bullet
+
 PHYSICS_HZ = 240  # PyBullet's native rate; contact parameters are tuned for it
 
-# PyBullet's position gain is the share of the error removed in one physics step (with velocity gain 1). This one is fitted to the
-# motors' own time profile (spec: 0.25 s moving, 0.10 s acceleration): benchmarks/step_response.py prints the fit.
+# PyBullet's position gain is the share of the error removed in one physics step (with velocity gain 1). This one is
+# fitted to the motors' own time profile (spec: 0.25 s moving, 0.10 s acceleration): benchmarks/step_response.py prints
+# the fit.
 ARM_POSITION_GAIN = 0.030
 # The fingers close over their 25 mm in about a third of a second, as bridge_data_robot's 50 Hz PWM loop does.
 FINGER_POSITION_GAIN = 0.03
@@ -31,7 +38,8 @@ def urdf_text(spec: RobotSpec) -> str:
         parts.append(
             f'<joint name="{joint.name}" type="revolute"><parent link="{parent}"/><child link="{joint.child}"/>'
             f'<origin xyz="{numbers(joint.origin_m)}"/><axis xyz="{numbers(joint.axis)}"/>'
-            f'<limit lower="{joint.lower_rad}" upper="{joint.upper_rad}" velocity="{joint.velocity_rad_per_s}" effort="{joint.effort_nm}"/>'
+            f'<limit lower="{joint.lower_rad}" upper="{joint.upper_rad}" velocity="{joint.velocity_rad_per_s}" '
+            f'effort="{joint.effort_nm}"/>'
             f'<dynamics friction="{spec.joint_friction}" damping="{spec.joint_damping}"/></joint>'
         )
         parent = joint.child
@@ -44,11 +52,13 @@ def urdf_text(spec: RobotSpec) -> str:
         parts.append(
             f'<joint name="{side}_finger" type="prismatic"><parent link="{parent}"/><child link="{side}_finger"/>'
             f'<origin xyz="{spec.tool.fingers_offset_m} 0 0"/><axis xyz="0 1 0"/>'
-            f'<limit lower="{lower}" upper="{upper}" velocity="{grip.velocity_m_per_s}" effort="{grip.effort_n}"/></joint>'
+            f'<limit lower="{lower}" upper="{upper}" velocity="{grip.velocity_m_per_s}" effort="{grip.effort_n}"/>'
+            "</joint>"
         )
     # Bullet gives a link without an inertial a whole kilogram.
     parts.append(
-        '<link name="ee"><inertial><mass value="1e-4"/><inertia ixx="1e-8" iyy="1e-8" izz="1e-8" ixy="0" ixz="0" iyz="0"/></inertial></link>'
+        '<link name="ee"><inertial><mass value="1e-4"/>'
+        '<inertia ixx="1e-8" iyy="1e-8" izz="1e-8" ixy="0" ixz="0" iyz="0"/></inertial></link>'
     )
     parts.append(_fixed("ee", parent, "ee", spec.tool.ee_offset_m))
     return "\n".join([*parts, "</robot>"])
@@ -73,25 +83,33 @@ def _link(name: str, link: LinkSpec) -> str:
 
 
 def _fixed(name: str, parent: str, child: str, x_m: float) -> str:
-    return f'<joint name="{name}" type="fixed"><parent link="{parent}"/><child link="{child}"/><origin xyz="{x_m} 0 0"/></joint>'
+    ends = f'<parent link="{parent}"/><child link="{child}"/>'
+    return f'<joint name="{name}" type="fixed">{ends}<origin xyz="{x_m} 0 0"/></joint>'
 
 
 @dataclass(frozen=True, eq=False)
 class ArmState:
-    """What the arm measures and was told, at `stamp` (s): joints (6,) rad, gripper in Bridge units (1 = open), force of a closing finger in N."""
+    """What the arm measures and was told.
+
+    Attributes:
+        stamp: when, s.
+        joints, target_joints: (6,) rad.
+        gripper, target_gripper: in Bridge units (1 = open).
+        gripper_effort_n: force of a closing finger.
+    """
 
     stamp: float
-    joints: np.ndarray
+    joints: Floats
     gripper: float
     gripper_effort_n: float
-    target_joints: np.ndarray
+    target_joints: Floats
     target_gripper: float
 
 
 class Arm:
     """One arm in a PyBullet client. Joints (6,) rad; gripper in Bridge units (1 = open)."""
 
-    def __init__(self, bullet, spec: RobotSpec) -> None:
+    def __init__(self, bullet: Bullet, spec: RobotSpec) -> None:
         self._bullet, self._spec = bullet, spec
         flags = bullet.URDF_USE_INERTIA_FROM_FILE | bullet.URDF_USE_SELF_COLLISION_EXCLUDE_PARENT
         self.body = urdf.load(bullet, urdf_text(spec), useFixedBase=True, flags=flags)
@@ -109,7 +127,7 @@ class Arm:
         )
         bullet.changeConstraint(gear, gearRatio=1, erp=0.5, maxForce=_GEAR_MAX_FORCE_N)
 
-    def reset(self, joints: np.ndarray, gripper: float) -> None:
+    def reset(self, joints: Floats, gripper: float) -> None:
         """Put the arm at rest at `joints` and `gripper`, commanded there too. For scene building only."""
         for index, value in zip(self._arm, joints):
             self._bullet.resetJointState(self.body, index, float(value), 0.0)
@@ -118,8 +136,8 @@ class Arm:
             self._bullet.resetJointState(self.body, index, float(sign * finger), 0.0)
         self.command(joints, gripper)
 
-    def command(self, joints: np.ndarray, gripper: float) -> None:
-        """Set the motors' targets; they keep them until the next command, within the spec's force and velocity."""
+    def command(self, joints: Floats, gripper: float) -> None:
+        """Set the motors' targets. They keep them until the next command, within the spec's force and velocity."""
         for index, joint, target in zip(self._arm, self._spec.joints, joints):
             self._bullet.setJointMotorControl2(
                 self.body,
@@ -131,7 +149,8 @@ class Arm:
                 force=joint.effort_nm,
                 maxVelocity=joint.velocity_rad_per_s,
             )
-        self.target_joints, self.target_gripper = np.array(joints, dtype=np.float64), float(gripper)
+        self.target_joints: Floats = np.array(joints, dtype=np.float64)
+        self.target_gripper = float(gripper)
         finger = self._spec.gripper.finger_position_m(gripper)
         for index, sign in zip(self._fingers, self._finger_signs):
             self._bullet.setJointMotorControl2(
@@ -145,7 +164,7 @@ class Arm:
                 maxVelocity=self._spec.gripper.velocity_m_per_s,
             )
 
-    def joints(self) -> np.ndarray:
+    def joints(self) -> Floats:
         """Measured joint positions (6,) rad."""
         return np.array([state[0] for state in self._bullet.getJointStates(self.body, self._arm)])
 
@@ -155,7 +174,7 @@ class Arm:
         return float(self._spec.gripper.gripper_value(float((positions * self._finger_signs).mean())))
 
     def gripper_effort_n(self) -> float:
-        """Force with which the motor closes each of the two fingers, their mean in N; negative: it opens them."""
+        """Force in N with which the motor closes each of the two fingers, their mean; negative where it opens them."""
         forces = np.array([state[3] for state in self._bullet.getJointStates(self.body, self._fingers)])
         return float(-(forces * self._finger_signs).mean())
 

@@ -1,4 +1,8 @@
-"""PyBullet, without the lines of its own that it prints when it is loaded and when it connects, among a command's progress and JSON."""
+"""PyBullet, kept quiet: it prints lines of its own when it is loaded and when it connects, which would stand among a
+command's progress and JSON.
+
+It carries no types. A client is annotated as `Bullet`, which is Any; whoever calls it gives its answers a type.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 
 @contextlib.contextmanager
@@ -34,11 +39,15 @@ with quiet():
     from pybullet_utils.bullet_client import BulletClient
 
 
+Bullet: TypeAlias = Any
 RENDERERS = ("tiny", "egl")
 
 
-def connect(renderer: str = "tiny") -> BulletClient:
-    """A client with a world of its own, without a window. RuntimeError where EGL is asked for and does not work."""
+def connect(renderer: str = "tiny") -> Bullet:
+    """A client with a world of its own, without a window.
+
+    Raises ValueError for an unknown renderer, RuntimeError where EGL is asked for and does not work.
+    """
     if renderer not in RENDERERS:
         raise ValueError(f"unknown renderer {renderer!r}; known: {', '.join(RENDERERS)}")
     with quiet():

@@ -1,13 +1,15 @@
 """A cabinet with one drawer that slides on rails with a stop; a bar to hold it by stands off its front.
 
-The cabinet stands at the far left of the table; the drawer opens along −y, across the arm, so that the fingers, which close along y, hold the
-bar between them and pull or push it without relying on friction. Nothing drives the drawer: it moves by contact, against the rails' friction.
+The cabinet stands at the far left of the table, and the drawer opens along −y, across the arm. The fingers close along
+y, so they hold the bar between them and pull or push it without relying on friction. Nothing drives the drawer: it
+moves by contact, against the rails' friction.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from mqe_core.robot.arrays import Floats
 from mqe_sim import urdf
 from mqe_sim.urdf import Part
 from mqe_sim.world import World
@@ -41,7 +43,7 @@ class Cabinet:
         bullet = world.bullet
         for link in (-1, 0):
             bullet.changeDynamics(self.body, link, lateralFriction=world.variation.friction(0.7))
-        # Bullet drives a joint with a motor unless told otherwise; one of velocity 0 and bounded force is dry friction.
+        # Bullet drives a joint with a motor unless told otherwise. One of velocity 0 and bounded force is dry friction.
         bullet.setJointMotorControl2(self.body, 0, bullet.VELOCITY_CONTROL, targetVelocity=0.0, force=_FRICTION_N)
         world.may_sleep(self.body)
         self.set_open(open_m)
@@ -57,16 +59,16 @@ class Cabinet:
         return float(self._world.bullet.getJointState(self.body, 0)[0])
 
     @property
-    def bar_m(self) -> np.ndarray:
+    def bar_m(self) -> Floats:
         """(3,): middle of the bar, base frame."""
         return np.array([self.x_m, FRONT_Y_M - self.open_m - BAR_OFF_M, BAR_HEIGHT_M])
 
     @property
-    def inside_m(self) -> np.ndarray:
+    def inside_m(self) -> Floats:
         """(3,): middle of the drawer's floor, base frame."""
         return np.array([self.x_m, FRONT_Y_M - self.open_m + _WALL_M + INSIDE_M[1] / 2, FLOOR_M])
 
-    def contains(self, position: np.ndarray) -> bool:
+    def contains(self, position: Floats) -> bool:
         """Whether a point lies between the drawer's walls, at most 10 mm above their tops."""
         off = np.abs(position[:2] - self.inside_m[:2])
         return bool((off < INSIDE_M / 2).all() and FLOOR_M < position[2] < FLOOR_M + _SIDE_M + 0.01)

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from mqe_core.spec import CameraSpec
+from mqe_core.robot.arrays import Images
+from mqe_core.robot.parts import CameraSpec
 
-# What the sim's camera delivers unless told otherwise: the sensor's 4:3 view at twice a 64-pixel policy's size, so that squashing it
-# averages over edges. Training data and evaluation use the same size.
+if TYPE_CHECKING:  # the server's clients import this module and load no PyBullet
+    from mqe_sim.bullet import Bullet
+
+# What the sim's camera delivers unless told otherwise: the sensor's 4:3 view at twice a 64-pixel policy's size, so that
+# squashing it averages over edges. Training data and evaluation use the same size.
 FRAME_WIDTH, FRAME_HEIGHT = 128, 96
 _NEAR_M, _FAR_M = 0.02, 3.0
+
+
+@dataclass(frozen=True)
+class Light:
+    """The one light of a scene: the direction it comes from, its colour, and its coefficients."""
+
+    direction: tuple[float, float, float] = (0.4, -0.6, 1.0)
+    colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    ambient: float = 0.6
+    diffuse: float = 0.4
+    specular: float = 0.05
 
 
 def view_matrix(camera: CameraSpec) -> list[float]:
@@ -36,8 +54,11 @@ def projection_matrix(camera: CameraSpec) -> list[float]:
     return projection.T.reshape(-1).tolist()
 
 
-def render(bullet, camera: CameraSpec, width: int, height: int, light: dict) -> np.ndarray:
-    """(height, width, 3) uint8 RGB of what the camera sees, by the client's renderer; other aspect ratios than the sensor's squash the same view."""
+def render(bullet: Bullet, camera: CameraSpec, width: int, height: int, light: Light) -> Images:
+    """(height, width, 3) uint8 RGB of what the camera sees, by the client's renderer.
+
+    Other aspect ratios than the sensor's squash the same view.
+    """
     _, _, rgba, _, _ = bullet.getCameraImage(
         width,
         height,
@@ -46,6 +67,10 @@ def render(bullet, camera: CameraSpec, width: int, height: int, light: dict) -> 
         shadow=1,
         renderer=bullet.ER_TINY_RENDERER,
         flags=bullet.ER_NO_SEGMENTATION_MASK,
-        **light,
+        lightDirection=light.direction,
+        lightColor=light.colour,
+        lightAmbientCoeff=light.ambient,
+        lightDiffuseCoeff=light.diffuse,
+        lightSpecularCoeff=light.specular,
     )
     return np.ascontiguousarray(np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[:, :, :3])

@@ -1,11 +1,14 @@
-"""Scripted demonstrations and goal images of the simulated WidowX250."""
+"""Collect scripted demonstrations of the simulated WidowX250, check them, and render goal images."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-RANDOMISE_HELP = "what else differs between scenes, comma-separated: colours, light, camera, friction, mass, action_delay, observation_delay, image_noise"
+RANDOMISE_HELP = (
+    "what else differs between scenes, comma-separated: colours, light, camera, friction, mass, action_delay, "
+    "observation_delay, image_noise"
+)
 
 
 def name_list(text: str) -> tuple[str, ...]:
@@ -39,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="with --stage, the first of each scene (default: %(default)s)",
     )
+    collect.add_argument(
+        "--shuffle-stages",
+        action="store_true",
+        help="with --stage, draw each scene's order of stages from its seed, where the task allows any",
+    )
     collect.add_argument("--randomise", type=name_list, default=(), metavar="NAMES", help=RANDOMISE_HELP)
     collect.add_argument(
         "--renderer", choices=("tiny", "egl"), default="tiny", help="tiny (CPU) or egl (OpenGL) (default: %(default)s)"
@@ -61,21 +69,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the chosen action."""
     if args.action == "collect":
-        from mqe_sim.collect import collect
+        from mqe_sim.collect import CollectionSettings, collect
 
-        options = {
-            "stage": args.stage,
-            "seed": args.seed,
-            "workers": args.workers,
-            "randomise": args.randomise,
-            "renderer": args.renderer,
-        }
-        options |= {"first_stage": args.first_stage - 1, "after_policy": args.after_policy}
-        report = collect(args.robot, args.task, args.episodes, args.out, **options)
-        counts = f"{report['episodes']} episodes ({report['written']} new, {report['skipped']} skipped)"
-        print(f"{args.out}: {counts}, mean score {report['mean_score']:.3f}")
+        settings = CollectionSettings(
+            task=args.task,
+            robot=args.robot,
+            seed=args.seed,
+            single_stages=args.stage,
+            first_stage=args.first_stage - 1,
+            shuffled=args.shuffle_stages,
+            randomise=args.randomise,
+            renderer=args.renderer,
+            after_policy=args.after_policy,
+        )
+        report = collect(settings, args.episodes, args.out, workers=args.workers)
+        counts = f"{report.episodes} episodes ({report.written} new, {report.skipped} skipped)"
+        print(f"{args.out}: {counts}, mean score {report.mean_score:.3f}")
     elif args.action == "check":
-        from mqe_sim.collect import check_stages
+        from mqe_sim.bridge_tree import check_stages
 
         events, others = check_stages(args.tree)
         episodes = events.total()
@@ -85,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"  not {folder}")
         if others:
             print(
-                "only `mqe sim collect --stage` keeps to one; without it an episode may show a chain, or a recovery after the last stage"
+                "only `mqe sim collect --stage` keeps to one; without it an episode may show a chain, or a "
+                "recovery after the last stage"
             )
         return 1 if others else 0
     else:

@@ -1,7 +1,7 @@
 """What lies on the table: four graspable objects of different shape and colour, and the target that each belongs to.
 
-An object's frame is at its centre, a target's on the table below its centre. Every object is 30 mm wide where the fingers close
-(along y, within ±0.2 rad), between their 50 mm opening and what 64 pixels still show.
+An object's frame is at its centre, a target's on the table below its centre. Every object is 30 mm wide where the
+fingers close (along y, within ±0.2 rad). That is less than their 50 mm opening, and enough to be seen in 64 pixels.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mqe_core.robot.arrays import Floats
 from mqe_sim.urdf import Part, Rgba
 from mqe_sim.world import World
 
 
 @dataclass(frozen=True)
 class ObjectKind:
-    """A thing to move: `parts` in its own frame, `height_m` overall, `flattest_m` the height when it lies on its lowest side."""
+    """A thing to move: `parts` in its own frame, `height_m` overall. `flattest_m` is its height on its lowest side."""
 
     name: str
     parts: tuple[Part, ...]
@@ -26,7 +27,7 @@ class ObjectKind:
     friction: float = 0.9
     room_m: float = 0.035  # radius to keep free around it: the open fingers
 
-    def add(self, world: World, xy: np.ndarray, yaw_rad: float) -> int:
+    def add(self, world: World, xy: Floats, yaw_rad: float) -> int:
         """Put one on the table; returns its body."""
         return world.add_body(
             self.parts, [*xy, self.height_m / 2], mass_kg=self.mass_kg, friction=self.friction, yaw_rad=yaw_rad
@@ -35,9 +36,9 @@ class ObjectKind:
 
 @dataclass(frozen=True)
 class TargetKind:
-    """A place for an object: it stands `support_m` above the table, its centre within `centred_m` of the target's.
+    """A place for an object, which stands `support_m` above the table, its centre within `centred_m` of the target's.
 
-    A `painted` one is a mark on the table: seen, not touched.
+    A `painted` target is a mark on the table: seen, not touched.
     """
 
     name: str
@@ -48,7 +49,7 @@ class TargetKind:
     room_m: float  # radius of what it covers
     painted: bool = False
 
-    def add(self, world: World, xy: np.ndarray) -> int:
+    def add(self, world: World, xy: Floats) -> int:
         """Put one on the table; returns its body."""
         if self.painted:
             (paint,) = self.parts
@@ -84,7 +85,7 @@ PAWN = ObjectKind(
 def _bowl() -> tuple[Part, ...]:
     """A floor and on it a wall of twelve staves, 20 mm high in all, wide enough for the open fingers.
 
-    The staves end above the table: each would add four contacts to solve at every step, and the bowl rests on its floor anyway.
+    The bowl rests on its floor. The staves end above the table, as each would add four contacts to every physics step.
     """
     radius, wall, staves, floor, height = 0.050, 0.004, 12, 0.004, 0.020
     stave = (wall, 2 * radius * np.tan(np.pi / staves), height - floor)

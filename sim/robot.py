@@ -1,14 +1,20 @@
-"""BulletRobot and BulletCamera: the runtime's robot and camera over a simulated world, in this process or in the server's."""
+"""BulletRobot and BulletCamera: the runtime's robot and camera over a simulated world.
+
+The world is in this process, or in a server's.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.policy.domain import SIM
+from mqe_core.robot.arrays import Floats, Images
+from mqe_core.robot.kinematics import forward_kinematics
+from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.robot import Clock, Command, Frame, MotorHealth, RobotState
-from mqe_core.spec import RobotSpec
+from mqe_sim.arm import ArmState
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 
 if TYPE_CHECKING:  # a client of a world in another process does not load PyBullet
@@ -16,13 +22,13 @@ if TYPE_CHECKING:  # a client of a world in another process does not load PyBull
 
 
 class BulletRobot:
-    """The simulated arm. Give either `world` (stepped by its clock) or `address` (of a running `mqe_sim.server`)."""
+    """The simulated arm. Give either `world`, stepped by its clock, or the `address` of a running `mqe_sim.server`."""
 
     def __init__(
         self, spec: RobotSpec, *, clock: Clock, world: World | None = None, address: str | None = None
     ) -> None:
         self._spec = spec
-        self._link = _LocalLink(world) if world is not None else _connect(address)
+        self._link: _Link = _LocalLink(world) if world is not None else _connect(address)
 
     def observe(self) -> RobotState:
         """Measured and commanded state. Raises RuntimeError when a server has fallen silent."""
@@ -66,36 +72,50 @@ class BulletCamera:
         width: int = FRAME_WIDTH,
         height: int = FRAME_HEIGHT,
     ) -> None:
-        self._link = _LocalLink(world, (width, height)) if world is not None else _connect(address)
+        self._link: _Link = _LocalLink(world, width, height) if world is not None else _connect(address)
 
     def read(self) -> Frame | None:
         """The view now (world in this process) or the server's newest frame; None before its first."""
         newest = self._link.frame()
-        return None if newest is None else Frame(stamp=newest[0], image=newest[1], domain="sim")
+        return None if newest is None else Frame(stamp=newest[0], image=newest[1], domain=SIM)
 
     def close(self) -> None:
+        """Drop the connection to a server."""
         self._link.close()
 
 
-class _LocalLink:
-    """The server client's calls, on a world in this process."""
+class _Link(Protocol):
+    """The way to a world: what `Client` offers of it."""
 
-    def __init__(self, world: World, size: tuple[int, int] | None = None) -> None:
-        self._world, self._size = world, size
+    def arm_state(self) -> ArmState: ...
+
+    def command(self, joints: Floats, gripper: float) -> None: ...
+
+    def frame(self) -> tuple[float, Images] | None: ...
+
+    def close(self) -> None: ...
+
+
+class _LocalLink:
+    """A link to a world in this process."""
+
+    def __init__(self, world: World, width: int = FRAME_WIDTH, height: int = FRAME_HEIGHT) -> None:
+        self._world, self._size = world, (width, height)
         self.arm_state, self.command = world.arm_state, world.command
 
-    def frame(self) -> tuple[float, np.ndarray]:
+    def frame(self) -> tuple[float, Images] | None:
         return self._world.look(*self._size)
 
     def close(self) -> None:
         pass
 
 
-def _connect(address: str | None):
-    from mqe_sim.server import Client  # pyzmq is needed only for a world in another process
+def _connect(address: str | None) -> _Link:
+    from mqe_sim.client import Client  # pyzmq is needed only for a world in another process
 
     if address is None:
         raise ValueError(
-            "the sim backend needs the address of a running server: python -m mqe_sim.server --address ipc:///tmp/mqe-sim"
+            "the sim backend needs the address of a running server: python -m mqe_sim.server --address "
+            "ipc:///tmp/mqe-sim"
         )
     return Client(address)

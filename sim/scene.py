@@ -1,4 +1,7 @@
-"""make_scene: a task with its robot, camera, clock, goal image and score; faster than real time or against the wall clock."""
+"""make_scene: a task set up with its robot, camera, clock, goal image and score.
+
+A scene runs faster than real time, or in a server's process against the wall clock.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mqe_core.geometry import pose_to_state
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.robot.arrays import Floats, Images
+from mqe_core.robot.geometry import pose_to_state
+from mqe_core.robot.kinematics import forward_kinematics
+from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.robot import MonotonicClock
-from mqe_core.spec import RobotSpec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.robot import BulletCamera, BulletRobot
 from mqe_sim.tasks import STAGES, check_scene, check_stage, make_task
@@ -35,7 +39,7 @@ class SimClock:
 
 def render_goal(
     spec: RobotSpec, task: str, seed: int, width: int = FRAME_WIDTH, height: int = FRAME_HEIGHT, renderer: str = "tiny"
-) -> np.ndarray:
+) -> Images:
     """(height, width, 3) uint8 RGB of the scene of `seed`, solved, in a world of its own."""
     return _solved(World(spec, renderer), task, seed, width, height)[0]
 
@@ -49,8 +53,12 @@ def solve_scene(
     *,
     stage: int | None = None,
     randomise: Sequence[str] = (),
-) -> tuple[np.ndarray, np.ndarray]:
-    """The solved scene's image, (height, width, 3) uint8 RGB, and its state: Bridge state (7,) and where the things are. Resets the world."""
+) -> tuple[Images, Floats]:
+    """Set a scene up in `world`, solved.
+
+    Returns its image, (height, width, 3) uint8 RGB, and its state: the Bridge state (7,) followed by where the things
+    are, m.
+    """
     scene = make_task(task, world, seed, stage=stage, randomise=randomise)
     scene.solve()
     pose = forward_kinematics(world.spec, world.arm.joints())
@@ -59,8 +67,8 @@ def solve_scene(
 
 def _solved(
     world: World, task: str, seed: int, width: int, height: int, randomise: Sequence[str] = ()
-) -> tuple[np.ndarray, np.ndarray]:
-    """`solve_scene` in a world that is closed then."""
+) -> tuple[Images, Floats]:
+    """`solve_scene`, then close the world."""
     try:
         return solve_scene(world, task, seed, width, height, randomise=randomise)
     finally:
@@ -68,10 +76,10 @@ def _solved(
 
 
 class SimScene:
-    """A scene in this process: deterministic by seed, its clock is the simulation's own.
+    """A scene in this process, deterministic by seed. Its clock is the simulation's own.
 
-    With `stage` only that one, from 0, is left to do; the goal is the whole task's. `tabletop` is the task's scene itself; `goal_state` says in
-    numbers what `goal` shows. No policy on the robot can see either.
+    With `stage`, from 0, this stage alone is left to do; the goal is the whole task's. `tabletop` is what stands in the
+    world, and `goal_state` says in numbers what `goal` shows. No policy on the robot can see either.
     """
 
     def __init__(
@@ -85,7 +93,7 @@ class SimScene:
         self.robot = BulletRobot(spec, clock=self.clock, world=self._world)
         self.camera = BulletCamera(spec, clock=self.clock, world=self._world)
 
-    def render(self, width: int, height: int) -> np.ndarray:
+    def render(self, width: int, height: int) -> Images:
         """(height, width, 3) uint8 RGB: the view now, at any size."""
         return self._world.render(width, height)
 
@@ -95,6 +103,7 @@ class SimScene:
         return self.tabletop.score()
 
     def close(self) -> None:
+        """End the simulation."""
         self._world.close()
 
 
@@ -102,7 +111,7 @@ class RealtimeScene:
     """A scene in a server process of its own, against the wall clock."""
 
     def __init__(self, spec: RobotSpec, task: str, seed: int) -> None:
-        from mqe_sim.server import Client
+        from mqe_sim.client import Client
 
         self._folder = tempfile.TemporaryDirectory(prefix="mqe-sim-")
         address = f"ipc://{Path(self._folder.name) / 'world'}"
@@ -125,6 +134,7 @@ class RealtimeScene:
         return self._client.score()
 
     def close(self) -> None:
+        """End the server."""
         self.robot.close()
         self.camera.close()
         self._client.close()
@@ -149,9 +159,11 @@ def make_scene(
     randomise: Sequence[str] = (),
     stage: int | None = None,
 ) -> SimScene | RealtimeScene:
-    """The scene `seed` of `task`; ValueError for an unknown task or stage or a negative seed. `realtime` and `stage`: see the two classes.
+    """Scene `seed` of `task`: a RealtimeScene with `realtime`, else a SimScene.
 
-    `randomise` names what else is drawn from the seed (mqe_sim.variation); a scene in real time has none of it, and all stages.
+    `randomise` names what else is drawn from the seed, see mqe_sim.variation; `stage` is the one that is left to do,
+    from 0. A scene in real time has neither. Raises ValueError for an unknown task, stage or randomisation, and for a
+    negative seed.
     """
     check_scene(task, seed)
     if stage is not None and STAGES[task] == 1:

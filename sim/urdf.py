@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the server's clients import this module and load no PyBullet
+    from mqe_sim.bullet import Bullet
 
 Rgba = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Part:
-    """A box (`size_m` = x, y, z) or an upright cylinder (`size_m` = radius, height), its centre at `position_m` in the link's frame."""
+    """A box or an upright cylinder, its centre at `position_m` in the link's frame.
+
+    `size_m` is (x, y, z) of a box, (radius, height) of a cylinder.
+    """
 
     size_m: tuple[float, ...]
     position_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -25,13 +32,16 @@ class Part:
         return len(self.size_m) == 3
 
 
-def numbers(values: Sequence[float]) -> str:
+def numbers(values: Iterable[float]) -> str:
     """Values as an attribute, with all their digits."""
     return " ".join(repr(float(value)) for value in values)
 
 
 def link(name: str, parts: Sequence[Part], mass_kg: float) -> str:
-    """A link of boxes that are not turned. Bullet computes the inertia from them (load without URDF_USE_INERTIA_FROM_FILE)."""
+    """A link of boxes that are not turned.
+
+    Bullet computes the inertia from them where the document is loaded without URDF_USE_INERTIA_FROM_FILE.
+    """
     inertial = (
         f'<inertial><mass value="{mass_kg!r}"/><inertia ixx="0" iyy="0" izz="0" ixy="0" ixz="0" iyz="0"/></inertial>'
     )
@@ -55,9 +65,9 @@ def robot(name: str, *elements: str) -> str:
     return "\n".join([f'<robot name="{name}">', *elements, "</robot>"])
 
 
-def load(bullet, text: str, **options) -> int:
-    """The body of a document, loaded by a PyBullet client with `loadURDF`'s options; returns its id."""
+def load(bullet: Bullet, text: str, **options: object) -> int:
+    """Load the body of a document with `loadURDF`'s options; returns its id."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "body.urdf"
         path.write_text(text, encoding="utf-8")
-        return bullet.loadURDF(str(path), **options)
+        return int(bullet.loadURDF(str(path), **options))

@@ -1,6 +1,7 @@
 """Domain randomisation: named ways in which scenes may differ beyond their layout. None is on unless named.
 
-The draws of a scene depend on its seed and the names alone; each name has its own random numbers, so naming one more changes no other.
+What is drawn for a scene depends on its seed and the names alone. Each name has its own random numbers, so naming one
+more changes no other.
 """
 
 from __future__ import annotations
@@ -10,28 +11,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from mqe_core.spec import CameraSpec
+from mqe_core.robot.arrays import Floats, Images
+from mqe_core.robot.parts import CameraSpec
+from mqe_sim.camera import Light
 from mqe_sim.urdf import Part
 
 NAMES = ("colours", "light", "camera", "friction", "mass", "action_delay", "observation_delay", "image_noise")
 _STREAM = 1000  # apart from the collection's own random numbers, [seed, 1 ... 74]
 _COLOUR, _BRIGHTNESS = 0.10, 0.15  # ± per channel of a thing's colour, ± of all channels together
 _LIGHT_TURN, _AMBIENT, _DIFFUSE = 0.5, 0.15, 0.15  # ± per axis of the direction; ± of the coefficients
-_CAMERA_M, _CAMERA_TURN, _ZOOM = (
-    0.015,
-    0.03,
-    0.04,
-)  # ± per axis; ± per axis of the unit look direction; ± of the focal length
+_CAMERA_M, _CAMERA_TURN = 0.015, 0.03  # ± per axis; ± per axis of the unit look direction
+_ZOOM = 0.04  # ± of the focal length
 _FRICTION, _MASS = (0.7, 1.3), (0.5, 2.0)  # factors
 _LONGEST_DELAY_S = 0.08
 _NOISE = 4.0  # standard deviation per channel, of 255
 
-_LIGHT = {"lightDirection": (0.4, -0.6, 1.0), "lightColor": (1.0, 1.0, 1.0), "lightAmbientCoeff": 0.6, "lightDiffuseCoeff": 0.4,
-          "lightSpecularCoeff": 0.05}  # fmt: skip
-
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names; ValueError, with the known ones, where one is unknown."""
+    """The names; ValueError, which lists the known ones, where one is unknown."""
     names = tuple(names)
     unknown = set(names) - set(NAMES)
     if unknown:
@@ -43,7 +40,7 @@ class Variation:
     """What is different in one scene. The order of NAMES is part of the draws: new names go to its end.
 
     Attributes:
-        light: keyword arguments of PyBullet's getCameraImage.
+        light: the scene's light.
         action_delay_s: from sending a command until it reaches the motors.
         observation_delay_s: how old a picture is when it is delivered.
     """
@@ -53,23 +50,24 @@ class Variation:
         self.names = check_names(names)
         self._seed = seed
         self._rng = {name: np.random.default_rng(self._stream(name)) for name in self.names}
-        self.light = dict(_LIGHT)
+        self.light = Light()
         if rng := self._rng.get("light"):
-            self.light["lightDirection"] = tuple(
-                np.array(_LIGHT["lightDirection"]) + rng.uniform(-_LIGHT_TURN, _LIGHT_TURN, 3)
+            x, y, z = (np.array(self.light.direction) + rng.uniform(-_LIGHT_TURN, _LIGHT_TURN, 3)).tolist()
+            self.light = replace(
+                self.light,
+                direction=(x, y, z),
+                ambient=self.light.ambient + rng.uniform(-_AMBIENT, _AMBIENT),
+                diffuse=self.light.diffuse + rng.uniform(-_DIFFUSE, _DIFFUSE),
             )
-            self.light["lightAmbientCoeff"] += rng.uniform(-_AMBIENT, _AMBIENT)
-            self.light["lightDiffuseCoeff"] += rng.uniform(-_DIFFUSE, _DIFFUSE)
-        self._turn, self._shift_m, self._zoom = np.zeros(3), np.zeros(3), 1.0
+        self._turn: Floats = np.zeros(3)
+        self._shift_m: Floats = np.zeros(3)
+        self._zoom = 1.0
         if rng := self._rng.get("camera"):
-            self._turn, self._shift_m = (
-                rng.uniform(-_CAMERA_TURN, _CAMERA_TURN, 3),
-                rng.uniform(-_CAMERA_M, _CAMERA_M, 3),
-            )
+            self._turn = rng.uniform(-_CAMERA_TURN, _CAMERA_TURN, 3)
+            self._shift_m = rng.uniform(-_CAMERA_M, _CAMERA_M, 3)
             self._zoom = 1.0 + rng.uniform(-_ZOOM, _ZOOM)
-        self.action_delay_s, self.observation_delay_s = (
-            self._delay_s(name) for name in ("action_delay", "observation_delay")
-        )
+        self.action_delay_s = self._delay_s("action_delay")
+        self.observation_delay_s = self._delay_s("observation_delay")
 
     def painted(self, parts: Sequence[Part]) -> list[Part]:
         """The parts of one more thing, all shifted in colour alike."""
@@ -103,12 +101,13 @@ class Variation:
             fy_px=self._zoom * camera.fy_px,
         )
 
-    def picture(self, image: np.ndarray, time_s: float) -> np.ndarray:
-        """(H, W, 3) uint8 with the camera's noise, the same whenever the same moment is looked at."""
+    def picture(self, image: Images, time_s: float) -> Images:
+        """`image` (H, W, 3) with the camera's noise, which is the same whenever the same moment is looked at."""
         if "image_noise" not in self.names:
             return image
         rng = np.random.default_rng([*self._stream("image_noise"), round(time_s * 1e4)])
-        return np.clip(image + rng.normal(0.0, _NOISE, image.shape), 0, 255).astype(np.uint8)
+        noisy: Images = np.clip(image + rng.normal(0.0, _NOISE, image.shape), 0, 255).astype(np.uint8)
+        return noisy
 
     def _stream(self, name: str) -> list[int]:
         return [self._seed, _STREAM, 1 + NAMES.index(name)]

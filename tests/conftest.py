@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,20 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mqe_core.bundle import BundleContract, write_bundle
-from mqe_core.data.episode_store import Episode, EpisodeWriter
-from mqe_core.spec import RobotSpec, load_robot_spec
+from mqe_core.data.episode import Episode
+from mqe_core.data.store.episode_writer import EpisodeWriter
+from mqe_core.policy.bundle import write_bundle
+from mqe_core.policy.contract import BundleContract
+from mqe_core.robot.spec import RobotSpec, load_robot_spec
+from tests.choosing_model import choosing_model
+
+pytest.register_assert_rewrite("tests.runtime.robot_contract")
+
+
+def pytest_configure() -> None:
+    """A suite that a script runs in the background inherits a Ctrl-C that is ignored, and so would what it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +49,9 @@ def spec() -> RobotSpec:
 
 
 def tiny_model(size: int, action: tuple[float, ...], with_steps: bool = True) -> onnx.ModelProto:
-    """A policy graph without learning: `action + 0.001 * mean red of the observation / 255`, and the summed difference of mean colours."""
+    """A policy graph without learning: `action + 0.001 * mean red of the observation / 255`, and the summed difference
+    of mean colours.
+    """
     shape = ["batch", size, size, 3]
     nodes = [
         helper.make_node("Cast", ["observation"], ["observation_f"], to=TensorProto.FLOAT),
@@ -53,22 +67,29 @@ def tiny_model(size: int, action: tuple[float, ...], with_steps: bool = True) ->
     weight = np.zeros((3, 7), dtype=np.float32)
     weight[0] = 1e-3 / 255
     constants = {
-        "pixels": np.array([1, 2], dtype=np.int64), "channels": np.array([1], dtype=np.int64),
-        "weight": weight, "constant": np.array(action, dtype=np.float32),
-    }  # fmt: skip
+        "pixels": np.array([1, 2], dtype=np.int64),
+        "channels": np.array([1], dtype=np.int64),
+        "weight": weight,
+        "constant": np.array(action, dtype=np.float32),
+    }
     outputs = [helper.make_tensor_value_info("action", TensorProto.FLOAT, ["batch", 7])]
     if with_steps:
         outputs.append(helper.make_tensor_value_info("steps_to_goal", TensorProto.FLOAT, ["batch"]))
     graph = helper.make_graph(
-        nodes if with_steps else nodes[:6], "tiny", [helper.make_tensor_value_info(n, TensorProto.UINT8, shape) for n in ("observation", "goal")],
-        outputs, [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )  # fmt: skip
+        nodes if with_steps else nodes[:6],
+        "tiny",
+        [helper.make_tensor_value_info(n, TensorProto.UINT8, shape) for n in ("observation", "goal")],
+        outputs,
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
 @pytest.fixture(scope="session")
 def make_bundle(tmp_path_factory: pytest.TempPathFactory, spec: RobotSpec) -> Callable[..., Path]:
-    """Write a tiny policy bundle: `make_bundle(domain=…, image_size=…, action=…, with_steps=…, **contract keys) -> path`."""
+    """Write a tiny policy bundle: `make_bundle(domain=…, image_size=…, action=…, with_steps=…, model=…, **contract
+    keys) -> path`.
+    """
 
     def make(
         *,
@@ -76,16 +97,30 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory, spec: RobotSpec) -> Ca
         image_size: int = 32,
         action: tuple[float, ...] = (0.01, 0, 0, 0, 0, 0, 1),
         with_steps: bool = True,
+        model: onnx.ModelProto | None = None,
         **contract,
     ) -> Path:
         low, high = (-0.05,) * 3 + (-0.25,) * 3 + (0.0,), (0.05,) * 3 + (0.25,) * 3 + (1.0,)
         defaults = {
-            "robot": spec.name, "agent": "none", "control_hz": 5.0, "action_low": low, "action_high": high,
-            "discount": 0.99 if with_steps else None, "data_fingerprint": "0" * 64, "commit": "none", "metrics": {"loss": 0.5},
-        }  # fmt: skip
+            "robot": spec.name,
+            "agent": "none",
+            "control_hz": 5.0,
+            "action_low": low,
+            "action_high": high,
+            "discount": 0.99 if with_steps else None,
+            "data_fingerprint": "0" * 64,
+            "commit": "none",
+            "metrics": {"loss": 0.5},
+        }
         path = tmp_path_factory.mktemp("bundle") / "policy.onnx"
         statement = BundleContract(domain=domain, image_size=image_size, **{**defaults, **contract})
-        write_bundle(tiny_model(image_size, action, with_steps), statement, path)
+        write_bundle(model or tiny_model(image_size, action, with_steps), statement, path)
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def choosing_bundle(make_bundle: Callable[..., Path]) -> Path:
+    """A tiny bundle whose critic chooses among four candidates: see `choosing_model`."""
+    return make_bundle(model=choosing_model(32, 4), candidates=4, flow_steps=2, choice_margin=0.5, answer_actions=1)

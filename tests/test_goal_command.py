@@ -1,5 +1,6 @@
-"""Promise: a goal is taken where the arm is out of the way, by the robot's camera, and never over another one; however that ends, a real arm
-is parked, or said to stay up. A goal that is sent is found by the graph, wherever that was started.
+"""Promise: a goal is taken where the arm is out of the way, by the robot's camera, and never over another one; however
+that ends, a real arm is parked, or said to stay up. A goal that is sent is found by the graph, wherever that was
+started.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mqe_core.workspace as workspace
 from mqe_core.cli import main
-from mqe_core.commands import up
-from mqe_core.data.episode_store import Episode, EpisodeWriter
-from mqe_core.goals import check_camera, read_goal
-from mqe_core.runtime import robot
+from mqe_core.data.episode import Episode
+from mqe_core.data.store.episode_writer import EpisodeWriter
+from mqe_core.policy.goals import check_camera, read_goal
+from mqe_core.robot.spec import RobotSpec
+from mqe_core.runtime import backends
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import Command, Frame, MotorHealth, RobotState
-from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.spec import RobotSpec
+from mqe_core.runtime.safety.safe_robot import SafeRobot
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
@@ -90,7 +92,7 @@ def test_a_shipped_goal_is_hidden_only_on_request_and_the_list_says_so(
 def test_a_store_of_the_sim_shows_no_scene_to_make_a_goal_of(
     synthetic_store: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr(robot, "make_robot", lambda *_, **__: pytest.fail("an arm was connected"))
+    monkeypatch.setattr(backends, "make_robot", lambda *_, **__: pytest.fail("an arm was connected"))
     assert capture(synthetic_store) == 1
     assert "mqe sim goal --task" in capsys.readouterr().err and not home.exists()
 
@@ -108,13 +110,15 @@ def test_on_a_real_arm_the_tables_height_is_needed(home: Path, capsys: pytest.Ca
 
 
 class Lab(LoopbackRobot):
-    """An arm that sleeps, its camera and its clock, which passes only in waits. `at(height, event)`: what happens once the hand is sent so high."""
+    """An arm that sleeps, its camera and its clock, which passes only in waits. `at(height, event)`: what happens once
+    the hand is sent so high.
+    """
 
     def __init__(self, spec: RobotSpec) -> None:
         self.time, self.moved, self.opened, self.healthy = 100.0, False, False, True
         self._event: tuple[float, Callable[[], None]] | None = None
         self.shows: Callable[[], Frame | None] = lambda: Frame(self.time, PICTURE, "real")
-        super().__init__(spec, clock=self, start_joints=spec.sleep_joints)
+        super().__init__(spec, clock=self, start_joints=spec.sleep_rad)
 
     def now(self) -> float:
         return self.time
@@ -142,7 +146,7 @@ class Lab(LoopbackRobot):
 
     @property
     def asleep(self) -> bool:
-        return bool(np.abs(super().observe().joints - self._spec.sleep_joints).max() < 0.05)
+        return bool(np.abs(super().observe().joints - self._spec.sleep_rad).max() < 0.05)
 
 
 def overloaded(state: RobotState) -> RobotState:
@@ -153,9 +157,9 @@ def overloaded(state: RobotState) -> RobotState:
 def lab(home: Path, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """`mqe goal capture` on a real arm, as far as the command can tell, at a terminal where Enter is pressed."""
     lab = Lab(spec)
-    monkeypatch.setattr(robot, "MonotonicClock", lambda: lab)
-    monkeypatch.setattr(robot, "make_camera", lambda name, spec, **_: lab)
-    monkeypatch.setattr(robot, "make_robot", lambda name, spec, clock: SafeRobot(lab, spec, clock))
+    monkeypatch.setattr("mqe_core.runtime.robot.MonotonicClock", lambda: lab)
+    monkeypatch.setattr(backends, "make_camera", lambda name, spec, **_: lab)
+    monkeypatch.setattr(backends, "make_robot", lambda name, spec, clock: SafeRobot(lab, spec, clock))
     monkeypatch.setattr("sys.stdin", terminal("\n"))
     return lab
 
@@ -267,7 +271,7 @@ def test_a_goal_of_another_camera_is_refused(real_store: Path, home: Path) -> No
 
 def test_a_file_is_sent_by_its_whole_path_and_a_name_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[str, ...]] = []
-    monkeypatch.setattr(up, "run_in_workspace", lambda *arguments: sent.append(arguments))
+    monkeypatch.setattr(workspace, "run_in_workspace", lambda *arguments: sent.append(arguments))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cup.png").touch()
     main(["goal", "send", "cup.png", "--timeout", "30"])

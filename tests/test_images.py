@@ -39,9 +39,8 @@ def _slow_lanczos(image: np.ndarray, size: int) -> np.ndarray:
         return matrix
 
     rows, columns = weights(image.shape[0]), weights(image.shape[1])
-    horizontal = np.clip(
-        np.rint(np.einsum("jw,hwc->hjc", columns, image.astype(float))), 0, 255
-    )  # Pillow rounds between the passes
+    # Pillow rounds between the passes.
+    horizontal = np.clip(np.rint(np.einsum("jw,hwc->hjc", columns, image.astype(float))), 0, 255)
     return np.einsum("ih,hjc->ijc", rows, horizontal)
 
 

@@ -1,4 +1,6 @@
-"""Real BridgeData through the whole pipe: import, 200 updates, export, and the bundle in the loop on the mock and the sim."""
+"""Real BridgeData through the whole pipe: import, 200 updates, export, and the bundle in the loop on the mock and the
+sim.
+"""
 
 from __future__ import annotations
 

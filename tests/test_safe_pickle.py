@@ -44,9 +44,8 @@ def test_arrays_and_plain_containers_load(protocol):
 
 
 def test_both_spellings_of_numpys_core_load():
-    written = pickle.dumps(
-        {"a": np.arange(3.0), "b": np.float64(2)}, protocol=2
-    )  # names as plain text: c<module>\n<name>\n
+    # Protocol 2 writes names as plain text: c<module>\n<name>\n
+    written = pickle.dumps({"a": np.arange(3.0), "b": np.float64(2)}, protocol=2)
     assert b"cnumpy._core.multiarray\n" in written
     older = written.replace(b"numpy._core.", b"numpy.core.")
     with warnings.catch_warnings():

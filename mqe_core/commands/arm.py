@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import argparse
 
-from mqe_core.commands.up import run_in_workspace
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `mqe arm`."""
     actions = parser.add_subparsers(dest="arm_command", required=True, metavar="ACTION")
     actions.add_parser("hold", help="keep the last target and take no commands")
     actions.add_parser("resume", help="take commands again")
@@ -25,4 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replaces this process by one that asks the graph."""
+    from mqe_core.workspace import run_in_workspace
+
     run_in_workspace("mqe_bringup.operate", args.arm_command)

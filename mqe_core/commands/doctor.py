@@ -3,6 +3,7 @@
 mqe doctor                                      versions, policy, ROS, shared memory, clock, camera, arm, disk
 mqe doctor --policy policy.onnx --camera 0      time that policy, and read that camera for two seconds
 
+ROS is tried: a node is started, and a message sent, in a domain where nobody on this machine speaks.
 Exit code 1 where something would keep the graph from starting or from being safe.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `mqe doctor`."""
     parser.add_argument(
         "--policy", metavar="FILE", type=Path, help="the .onnx file (default: the one that mqe up takes)"
     )
@@ -26,8 +28,9 @@ def run(args: argparse.Namespace) -> int:
     import dataclasses
     import json
 
-    from mqe_core.doctor import FAIL, OK, examine
-    from mqe_core.spec import load_robot_spec
+    from mqe_core.doctor.finding import FAIL, OK
+    from mqe_core.doctor.machine import examine
+    from mqe_core.robot.spec import load_robot_spec
     from mqe_core.user_files import policy_in_use, shipped_policy
 
     policy, source = policy_in_use(args.policy, shipped_policy())
@@ -43,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     bad = sum(finding.level == FAIL for finding in findings)
     if not args.json:
         print(
-            f"{bad} to fix, {sum(finding.level not in (OK, FAIL) for finding in findings)} to know, {len(findings)} looked at"
+            f"{bad} to fix, {sum(finding.level not in (OK, FAIL) for finding in findings)} to know, "
+            f"{len(findings)} looked at"
         )
     return 1 if bad else 0

@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mqe_core.commands.choice_arguments import add_choice_arguments, choice_changes
+from mqe_core.policy.domain import DOMAINS
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mqe export`."""
@@ -15,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the .onnx file to write")
     parser.add_argument(
         "--domain",
-        choices=("sim", "real"),
+        choices=DOMAINS,
         help="what the training images show (default: what the data states)",
     )
     parser.add_argument(
@@ -35,12 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="measure thresholds on these, which no training saw (default: what the run held out)",
     )
+    add_choice_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `mqe export`."""
-    from mqe_core.learning.export import export_run
-    from mqe_core.spec import load_robot_spec
+    from mqe_core.learning.export.export import export_run
+    from mqe_core.robot.spec import load_robot_spec
 
     if args.out.suffix != ".onnx":
         raise ValueError(f"--out {args.out}: a policy file ends in .onnx")
@@ -53,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         checkpoint=args.checkpoint,
         data=args.data,
         held_out=args.held_out,
+        changes=choice_changes(args),
     )
     contract = bundle.contract
     print(

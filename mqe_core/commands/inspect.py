@@ -16,23 +16,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `mqe inspect`."""
-    import dataclasses
-
-    from mqe_core.bundle import SCHEMA, PolicyBundle
-    from mqe_core.spec import load_robot_spec
+    from mqe_core.policy.bundle import PolicyBundle
+    from mqe_core.robot.spec import load_robot_spec
 
     bundle = PolicyBundle.open(args.policy, load_robot_spec(args.robot) if args.robot else None)
     report = {
         "file": str(args.policy),
         "bytes": args.policy.stat().st_size,
-        "schema": SCHEMA,
+        "schema": bundle.schema,
         "fingerprint": bundle.fingerprint,
-        "outputs": ["action", "steps_to_goal"] if bundle.has_steps_to_goal else ["action"],
-        **dataclasses.asdict(bundle.contract),
+        "outputs": bundle.outputs,
+        **bundle.contract.stated(),
     }
     if args.json:
         print(json.dumps(report, indent=1))
         return 0
+    if bundle.contract.familiarity is not None:
+        report["familiar_pictures"] = f"at most {100 * bundle.contract.familiarity.most_outside:.2f} % outside"
     metrics, low, high = report.pop("metrics"), report.pop("action_low"), report.pop("action_high")
     names, units = report.pop("action_names"), report.pop("action_units")
     for key, value in report.items():

@@ -14,9 +14,13 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `mqe serve`."""
     parser.add_argument("--policy", metavar="FILE", type=Path, help="the .onnx file")
     parser.add_argument(
-        "--bind", metavar="ADDRESS", default="tcp://127.0.0.1:5557", help="where to listen (default: %(default)s)"
+        "--bind",
+        metavar="ADDRESS",
+        default="tcp://127.0.0.1:5557",
+        help="where to listen: PORT, HOST:PORT, or [IPv6]:PORT (default: %(default)s)",
     )
     parser.add_argument("--keys", metavar="DIR", type=Path, help="folder of the keys (default: ~/.mqe/keys)")
     parser.add_argument("--make-keys", action="store_true", help="make the keys, say where they lie, and end")
@@ -31,16 +35,17 @@ def run(args: argparse.Namespace) -> int:
     import signal
     import sys
 
-    from mqe_core.bundle import PolicyBundle
-    from mqe_core.runtime.keys import key_folder, make_keys
-    from mqe_core.runtime.policy_server import PolicyServer
+    from mqe_core.policy.bundle import PolicyBundle
+    from mqe_core.runtime.remote.keys import key_folder, make_keys
+    from mqe_core.runtime.remote.policy_server import PolicyServer
 
     keys = args.keys or key_folder()
     if args.make_keys:
         for path in make_keys(keys):
             print(path)
         print(
-            f"copy server.key and client.key_secret into ~/.mqe/keys on the robot's computer; {keys}/server.key_secret stays here"
+            "copy server.key and client.key_secret into ~/.mqe/keys on the robot's computer; "
+            f"{keys}/server.key_secret stays here"
         )
         return 0
     if args.policy is None:
@@ -57,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGINT, stop)
     who = "anybody on this machine" if args.without_keys else f"clients with a key in {keys / 'clients'}"
     sys.stderr.write(
-        f"mqe serve: {args.policy} ({bundle.contract.agent}, {bundle.contract.domain} images) at {server.address}, for {who}\n"
+        f"mqe serve: {args.policy} ({bundle.contract.agent}, {bundle.contract.domain} images) at "
+        f"{server.address}, for {who}\n"
     )
     try:
         server.serve(lambda: stopping)

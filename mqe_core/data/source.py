@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from mqe_core.data.episode import Episode, Skipped
@@ -13,12 +14,14 @@ from mqe_core.data.episode import Episode, Skipped
 class EpisodeTask:
     """One episode to load.
 
-    `load` reads and checks it in any thread; it raises ValueError with the reason where the episode is
-    unusable.
+    `load` reads and checks it, in any thread. ValueError, with the reason, where the episode cannot be used.
+    `share` is how much of the source's data lies behind with this episode, 0 to 1; None where the number of episodes
+    tells that as well.
     """
 
     name: str
     load: Callable[[], Episode]
+    share: float | None = None
 
 
 class Source(Protocol):
@@ -33,10 +36,21 @@ class Source(Protocol):
         """How many episodes there should be, for the progress bar; None where the data does not say."""
 
     def tasks(self) -> Iterator[EpisodeTask | Skipped]:
-        """All episodes in order, with what is already known to be lost in between."""
+        """All episodes in order; between them what is already known to be lost."""
+
+    def why_not_read(self, file: Path) -> str | None:
+        """Why this file below the path holds nothing for the import; None where it was read."""
 
     def domain(self) -> str:
-        """Where the pixels come from: "real" or "sim"."""
+        """What the images show, one of `mqe_core.policy.domain.DOMAINS`."""
+
+
+def no_camera(found: Sequence[str], expected: str) -> str:
+    """What is wrong with an episode whose images all stand under other keys than `expected`."""
+    return (
+        f"no camera under a known key ({expected}); keys with images: {', '.join(found)}; say which is meant with "
+        f"--camera {found[0]}"
+    )
 
 
 def natural_key(text: str) -> list[tuple[int, int | str]]:

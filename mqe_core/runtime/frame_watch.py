@@ -5,32 +5,30 @@ from __future__ import annotations
 import numpy as np
 
 from mqe_core.images import why_no_picture
+from mqe_core.robot.arrays import Floats
+from mqe_core.robot.spec import RobotSpec
+from mqe_core.runtime.policy_reasons import FROZEN_FRAME, NO_PICTURE, STALE_FRAME, WRONG_SHAPE
 from mqe_core.runtime.robot import Frame
-from mqe_core.spec import RobotSpec
-
-# Why a frame is not acted on.
-STALE_FRAME = "stale_frame"  # older than max_frame_age_s
-WRONG_SHAPE = "wrong_shape"  # its sides have another ratio than the camera's
-NO_PICTURE = "no_picture"  # one even colour: a covered lens, a camera that sees nothing
-FROZEN_FRAME = "frozen_frame"  # the arm has moved, the picture has not: a driver that repeats itself
 
 _SHAPE_TOLERANCE = 0.05  # of the ratio of the sides
 _VISIBLE_MOTION_M = 0.01  # so far a hand cannot move without changing a pixel of its picture
 
 
 class FrameWatch:
-    """Judges one frame after the other. Pixels that stay the same to the last bit are only suspicious where the arm has moved: a
-    rendered or a compressed picture of a scene at rest is always the same.
+    """Judges one frame after the other.
+
+    Pixels that stay the same to the last bit are suspicious only where the arm has moved: a rendered or a compressed
+    picture of a scene at rest is always the same.
     """
 
     def __init__(self, spec: RobotSpec) -> None:
         self._max_age_s = spec.control.max_frame_age_s
         self._camera = spec.camera
         self._first: Frame | None = None  # of those that look like the newest
-        self._begin = np.zeros(3)  # where the hand was then
+        self._begin: Floats = np.zeros(3)  # where the hand was then
         self._moved: float | None = None  # when it was first seen elsewhere since
 
-    def judge(self, frame: Frame, hand: np.ndarray, now: float) -> tuple[str, str] | None:
+    def judge(self, frame: Frame, hand: Floats, now: float) -> tuple[str, str] | None:
         """(reason, detail) why `frame` is not to be acted on, or None.
 
         Args:
@@ -47,7 +45,8 @@ class FrameWatch:
         if height != width and abs(ratio / expected - 1.0) > _SHAPE_TOLERANCE:
             return (
                 WRONG_SHAPE,
-                f"{width}x{height}; the camera {self._camera.name} has sides as {self._camera.width_px}x{self._camera.height_px}",
+                f"{width}x{height}; the camera {self._camera.name} has sides as "
+                f"{self._camera.width_px}x{self._camera.height_px}",
             )
         if (even := why_no_picture(frame.image)) is not None:
             return NO_PICTURE, even
@@ -55,7 +54,7 @@ class FrameWatch:
             return FROZEN_FRAME, "the arm moves, the picture does not"
         return None
 
-    def _is_frozen(self, frame: Frame, hand: np.ndarray, now: float) -> bool:
+    def _is_frozen(self, frame: Frame, hand: Floats, now: float) -> bool:
         if self._first is None or not np.array_equal(frame.image, self._first.image):
             self._first, self._begin, self._moved = frame, np.array(hand, dtype=np.float64), None
         if self._moved is None and float(np.linalg.norm(hand - self._begin)) > _VISIBLE_MOTION_M:

@@ -9,20 +9,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mqe_core.kinematics import forward_kinematics
-from mqe_core.runtime.robot import DOMAINS, Clock, Command, Frame, MotorHealth, RobotState
-from mqe_core.spec import RobotSpec
+from mqe_core.policy.domain import require_domain
+from mqe_core.robot.arrays import Floats, Images
+from mqe_core.robot.kinematics import forward_kinematics
+from mqe_core.robot.spec import RobotSpec
+from mqe_core.runtime.robot import Clock, Command, Frame, MotorHealth, RobotState
+from mqe_core.runtime.safety.tolerances import DUE_PERIODS
 
 
 class LoopbackRobot:
-    """Joints move towards the last sent target at up to their velocity limits, by the injected clock;
-    deterministic.
+    """Joints move towards the last sent target at up to their velocity limits, by the injected clock. The same
+    commands at the same times give the same motion.
     """
 
-    def __init__(self, spec: RobotSpec, *, clock: Clock, start_joints: np.ndarray | None = None) -> None:
+    def __init__(self, spec: RobotSpec, *, clock: Clock, start_joints: Floats | None = None) -> None:
         self._spec = spec
         self._clock = clock
-        self._joints = np.array(spec.neutral_joints if start_joints is None else start_joints, dtype=np.float64)
+        self._joints = np.array(spec.neutral_rad if start_joints is None else start_joints, dtype=np.float64)
         self._gripper = 1.0
         self._target_joints = self._joints.copy()
         self._target_gripper = self._gripper
@@ -40,13 +43,13 @@ class LoopbackRobot:
             health=MotorHealth(ok=True),
         )
 
-    def send(self, command: Command) -> Command:
-        if command.joints is None:
+    def send(self, allowed: Command) -> Command:
+        if allowed.joints is None:
             raise ValueError("a command without joints reached the backend; send it through make_robot's SafeRobot")
         self._advance()
-        self._target_joints = np.array(command.joints, dtype=np.float64)
-        self._target_gripper = float(command.gripper)
-        return command
+        self._target_joints = np.array(allowed.joints, dtype=np.float64)
+        self._target_gripper = float(allowed.gripper)
+        return allowed
 
     def hold(self) -> None:
         """Nothing to do: the joints already stop at the last sent target."""
@@ -65,8 +68,8 @@ class LoopbackRobot:
 
 
 class ReplayCamera:
-    """Shows given frames at `hz`, again from the first one after the last. `mqe_core.replay` makes one from a
-    stored episode.
+    """Shows given frames at `hz`, again from the first one after the last. `mqe_core.closed_loop.stored_camera` makes
+    one from a stored episode.
 
     Args:
         frames: (n, H, W, 3) uint8 RGB or a list of images.
@@ -79,12 +82,11 @@ class ReplayCamera:
         spec: RobotSpec,
         *,
         clock: Clock,
-        frames: Sequence[np.ndarray] | np.ndarray,
+        frames: Sequence[Images] | Images,
         domain: str,
         hz: float | None = None,
     ) -> None:
-        if domain not in DOMAINS:
-            raise ValueError(f"domain must be one of {', '.join(DOMAINS)}; got {domain!r}")
+        require_domain(domain, "the stored frames")
         if len(frames) == 0:
             raise ValueError("there is no frame to replay")
         self._frames = frames
@@ -94,7 +96,7 @@ class ReplayCamera:
         self._start = clock.now()
 
     def read(self) -> Frame | None:
-        count = int((self._clock.now() - self._start) * self._hz + 1e-6)
+        count = int((self._clock.now() - self._start) * self._hz + DUE_PERIODS)
         return Frame(self._start + count / self._hz, np.asarray(self._frames[count % len(self._frames)]), self._domain)
 
     def close(self) -> None:

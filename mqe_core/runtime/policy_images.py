@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mqe_core.images import squash_resize
+from mqe_core.robot.arrays import Images
 
 
 class PolicyImages:
@@ -12,17 +13,16 @@ class PolicyImages:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._goal: np.ndarray | None = None  # as it came
-        self._goal_input: np.ndarray | None = None
+        self._goal: tuple[Images, Images] | None = None  # as it came, and resized
 
-    def __call__(self, observation: np.ndarray, goal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, observation: Images, goal: Images) -> tuple[Images, Images]:
         """(H, W, 3) uint8 RGB of any size → (S, S, 3) each. ValueError for anything else."""
-        if self._goal is None or self._goal.shape != np.shape(goal) or not np.array_equal(self._goal, goal):
-            self._goal_input = self._resize(goal, "goal")
-            self._goal = goal.copy()
-        return self._resize(observation, "observation"), self._goal_input
+        if self._goal is None or not np.array_equal(self._goal[0], goal):
+            resized = self._resize(goal, "goal")
+            self._goal = goal.copy(), resized
+        return self._resize(observation, "observation"), self._goal[1]
 
-    def _resize(self, image: np.ndarray, what: str) -> np.ndarray:
+    def _resize(self, image: Images, what: str) -> Images:
         try:
             return squash_resize(image, self._size)
         except ValueError as error:

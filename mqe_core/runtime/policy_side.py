@@ -1,7 +1,7 @@
 """The policy's half of the loop: a camera frame and the arm's poses in, an absolute target out.
 
-It owns no target: it composes each delta on the target that the arm's side really commanded, with the
-measured pose as pivot, so a lost command is a skipped step and never a double one. In one process
+It owns no target: it composes each delta on the target that the arm's side sent last, with the measured pose as pivot.
+So a lost command is a skipped step and never a double one. In one process
 `ControlLoop` drives it; on ROS 2 `policy_node` does.
 """
 
@@ -13,17 +13,15 @@ from typing import Protocol
 
 import numpy as np
 
-from mqe_core.geometry import apply_action
+from mqe_core.policy.contract import NONE_CHOSEN
+from mqe_core.policy.domain import check_domain
+from mqe_core.policy.reachability import Reachability
+from mqe_core.robot.arrays import Float32s, Floats, Images
+from mqe_core.robot.geometry import apply_action
+from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.frame_watch import FrameWatch
-from mqe_core.runtime.robot import Clock, Command, Frame, check_domain
-from mqe_core.spec import RobotSpec
-
-# Why there is no command. The arm keeps its target.
-NO_GOAL = "no_goal"
-NO_FRAME = "no_frame"
-NOT_FINITE = "not_finite_action"
-NO_ANSWER = "no_answer"
-LATE = "late"  # the answer took longer than a control period
+from mqe_core.runtime.policy_reasons import LATE, NO_ANSWER, NO_FRAME, NO_GOAL, NOT_FINITE_ACTION
+from mqe_core.runtime.robot import Clock, Command, Frame
 
 
 class PolicyUnavailable(RuntimeError):
@@ -31,13 +29,27 @@ class PolicyUnavailable(RuntimeError):
 
 
 @dataclass(frozen=True, eq=False)
-class PolicyOutput:
-    """One answer of a policy: action (7,) float32 in physical units, and control steps to the goal where it
-    has a critic.
+class Candidates:
+    """What an action was chosen from, and which one it is: ``actions (N, 7)`` in physical units, ``distances (N,)``
+    control steps from each to the goal.
     """
 
-    action: np.ndarray
+    chosen: int
+    actions: Float32s
+    distances: Float32s
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyOutput:
+    """One answer of a policy: action (7,) float32 in physical units, control steps to the goal where it has a critic,
+    where that chooses, among what, and where the bundle tells it, the share of the picture that is unlike the training
+    pictures.
+    """
+
+    action: Float32s
     steps_to_goal: float | None
+    candidates: Candidates | None = None
+    outside: float | None = None
 
 
 class Policy(Protocol):
@@ -45,19 +57,29 @@ class Policy(Protocol):
 
     domain: str
 
-    def act(self, observation: np.ndarray, goal: np.ndarray) -> PolicyOutput:
-        """Both images (H, W, 3) uint8 RGB of any size. PolicyUnavailable where there is no answer now."""
+    def act(self, observation: Images, goal: Images, last: int = NONE_CHOSEN) -> PolicyOutput:
+        """Both images (H, W, 3) uint8 RGB of any size; `last`: the candidate that was chosen for the command before, on
+        the way to the same goal. PolicyUnavailable where there is no answer now.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What the policy's side decided in one step: a command, or the reason why there is none."""
+    """What the policy's side decided in one step: to ask for a command, or why not.
 
-    command: Command | None
+    Attributes:
+        asked: the command, or None.
+        output: the policy's answer; None where there was none.
+        reason: one of `policy_reasons.REASONS`; None where there is a command.
+        latency_s: from the call to the decision.
+        detail: for people, where the reason alone does not say enough.
+    """
+
+    asked: Command | None
     output: PolicyOutput | None
-    held: str | None  # one of the reasons above, or FrameWatch's; None where there is a command
-    latency_s: float  # from the call to the decision
-    detail: str = ""  # for people, where the reason alone does not say enough
+    reason: str | None
+    latency_s: float
+    detail: str = ""
 
 
 class StickyGripper:
@@ -92,8 +114,9 @@ class PolicySide:
     Args:
         policy: anything with `act` and `domain`.
         gripper: rule that makes the gripper action binary.
-        session: name of this commander; unique per start, so that the arm's side can tell a restart from a
-            lost message.
+        session: name of this sender of commands; another one at each start, so that the arm's side can tell a restart
+            from a lost message.
+        unreachable_steps: steps_to_goal beyond which a goal is refused (`Reachability`); None: none is.
     """
 
     def __init__(
@@ -104,6 +127,7 @@ class PolicySide:
         *,
         gripper: StickyGripper,
         session: str | None = None,
+        unreachable_steps: float | None = None,
     ) -> None:
         self.session = session if session is not None else f"policy-{secrets.token_hex(4)}"
         self._policy = policy
@@ -111,28 +135,35 @@ class PolicySide:
         self._clock = clock
         self._gripper = gripper
         self._watch = FrameWatch(spec)
-        self._goal: np.ndarray | None = None
+        self._unreachable_steps = unreachable_steps
+        self._reachability = Reachability(None)
+        self._judged: tuple[float | None, str | None] = (None, None)  # the newest picture's stamp, and what came of it
+        self._goal: Images | None = None
+        self._last = NONE_CHOSEN  # the candidate of the newest command
         self._sequence = 0
 
-    def set_goal(self, image: np.ndarray, domain: str) -> None:
-        """Pursue a new goal image (H, W, 3) uint8 RGB; ValueError where it shows another domain than the
-        policy's.
+    def set_goal(self, image: Images, domain: str, *, anyway: bool = False) -> None:
+        """Pursue a new goal image (H, W, 3) uint8 RGB, with `anyway` also where it would be refused; ValueError where
+        it shows another domain than the policy's.
         """
         check_domain(self._policy.domain, domain, "the goal image")
         self._goal = image
+        self._reachability = Reachability(None if anyway else self._unreachable_steps)
+        self._judged = (None, None)
+        self._last = NONE_CHOSEN
         self._gripper.reset()
 
     def clear_goal(self) -> None:
         """Stop commanding."""
         self._goal = None
 
-    def compute(self, frame: Frame | None, measured_pose: np.ndarray, target_pose: np.ndarray) -> Decision:
+    def compute(self, frame: Frame | None, measured_pose: Floats, target_pose: Floats) -> Decision:
         """One step of the policy.
 
         Args:
             frame: newest camera frame, or None; its stamp is on this side's clock.
             measured_pose: (4, 4) end effector, the pivot of the rotation.
-            target_pose: (4, 4) target that the arm's side really commanded last.
+            target_pose: (4, 4) target that the arm's side sent last.
 
         Raises ValueError where the frame shows another domain than the policy's.
         """
@@ -146,22 +177,41 @@ class PolicySide:
         if refusal is not None:
             return Decision(None, None, refusal[0], self._clock.now() - begin, refusal[1])
         try:
-            output = self._policy.act(frame.image, self._goal)
+            output = self._ask(frame.image, self._goal)
         except PolicyUnavailable as error:
             return Decision(None, None, NO_ANSWER, self._clock.now() - begin, str(error))
         if not np.isfinite(output.action).all():
-            return Decision(None, output, NOT_FINITE, self._clock.now() - begin)
+            return Decision(None, output, NOT_FINITE_ACTION, self._clock.now() - begin)
+        refused = self._judge_goal(frame.stamp, output.steps_to_goal)
+        if refused is not None:
+            most = f"at most {self._unreachable_steps:.1f} can be reached"
+            detail = f"{output.steps_to_goal:.1f} steps to the goal, {most}"
+            return Decision(None, output, refused, self._clock.now() - begin, detail)
         now = self._clock.now()
         if now - begin > self._spec.control.period_s:
             took = f"the policy took {now - begin:.2f} s, allowed {self._spec.control.period_s} s"
             return Decision(None, output, LATE, now - begin, took)
+        if output.candidates is not None:
+            self._last = output.candidates.chosen
         self._sequence += 1
-        command = Command(
-            pose=apply_action(target_pose, output.action, measured_pose),
+        asked = Command(
+            pose=apply_action(target_pose, output.action.astype(np.float64), measured_pose),
             gripper=self._gripper(float(output.action[6])),
             stamp=now,
             session=self.session,
             sequence=self._sequence,
             frame_id=self._spec.base_frame,
         )
-        return Decision(command, output, None, now - begin)
+        return Decision(asked, output, None, now - begin)
+
+    def _judge_goal(self, stamp: float, steps_to_goal: float | None) -> str | None:
+        """Why nothing is sent towards the goal, or None. A picture that comes again is judged once."""
+        if stamp != self._judged[0]:
+            self._judged = (stamp, self._reachability.update(steps_to_goal))
+        return self._judged[1]
+
+    def _ask(self, image: Images, goal: Images) -> PolicyOutput:
+        """Only a policy that chose before is told what."""
+        if self._last == NONE_CHOSEN:
+            return self._policy.act(image, goal)
+        return self._policy.act(image, goal, self._last)

@@ -2,7 +2,7 @@
 
 goal.png        the goal image as it was given
 frames/*.jpg    what the policy saw, by step
-steps.csv       per step: times, why it was held, what was clipped, measured and commanded state, action
+steps.csv       per step: times, why the target was kept, what was clipped, measured and commanded state, action
 summary.json    written last; a folder without it is a run that did not end by itself
 """
 
@@ -12,11 +12,13 @@ import csv
 import json
 from pathlib import Path
 
-import numpy as np
-
-from mqe_core.bundle_contract import ACTION_NAMES
-from mqe_core.geometry import pose_to_state
+from mqe_core.files.disk import write_atomically, writing
+from mqe_core.files.kinds import DRIVE
+from mqe_core.files.outputs import check_folder
 from mqe_core.images import encode_jpeg, encode_png
+from mqe_core.policy.contract import ACTION_NAMES
+from mqe_core.robot.arrays import Images
+from mqe_core.robot.geometry import pose_to_state
 from mqe_core.runtime.control_loop import StepResult
 
 _STATE_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
@@ -26,7 +28,7 @@ _COLUMNS = (
     "late_ms",
     "latency_ms",
     "frame_age_ms",
-    "held",
+    "kept_because",
     "clipped",
     "detail",
     *(f"measured_{n}" for n in _STATE_NAMES),
@@ -39,23 +41,28 @@ _COLUMNS = (
 class RunRecorder:
     """Writes as the run goes on; `out` must not exist or be empty, so that no run is written over another."""
 
-    def __init__(self, out: str | Path, goal: np.ndarray) -> None:
+    def __init__(self, out: str | Path, goal: Images) -> None:
         self.out = Path(out)
-        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            raise ValueError(f"{self.out} already holds something; choose another folder")
-        (self.out / "frames").mkdir(parents=True, exist_ok=True)
-        (self.out / "goal.png").write_bytes(encode_png(goal))
-        self._file = (self.out / "steps.csv").open("w", newline="", encoding="utf-8")
-        self._table = csv.writer(self._file)
-        self._table.writerow(_COLUMNS)
+        check_folder(self.out, DRIVE)
+        with writing(self.out):
+            (self.out / "frames").mkdir(parents=True, exist_ok=True)
+            (self.out / "goal.png").write_bytes(encode_png(goal))
+            self._file = (self.out / "steps.csv").open("w", newline="", encoding="utf-8")
+            self._table = csv.writer(self._file)
+            self._table.writerow(_COLUMNS)
 
     def add(self, result: StepResult) -> None:
-        """Note one step. The target is the one in force after it; what was absent stays empty."""
-        state, command, decision = result.state, result.command, result.decision
-        sent = command is not None and command.refused is None
+        """Note one step. The target is the one in force after it; what was absent stays empty. WriteError where the
+        disk does not take it.
+        """
+        with writing(self.out):
+            self._add(result)
+
+    def _add(self, result: StepResult) -> None:
+        state, answer, decision = result.state, result.answer, result.decision
         target = (
-            pose_to_state(command.pose, command.gripper)
-            if sent
+            pose_to_state(answer.pose, answer.gripper)
+            if answer is not None and answer.refused is None
             else pose_to_state(state.target_pose, state.target_gripper)
         )
         output = decision.output
@@ -67,9 +74,9 @@ class RunRecorder:
                 f"{1e3 * result.late_s:.2f}",
                 f"{1e3 * decision.latency_s:.2f}",
                 "" if result.frame is None else f"{1e3 * (began - result.frame.stamp):.1f}",
-                result.held or "",
-                " ".join(command.clipped) if command is not None else "",
-                command.detail if command is not None else "",
+                result.kept_because or "",
+                " ".join(answer.clipped) if answer is not None else "",
+                answer.detail if answer is not None else "",
                 *(f"{v:.6f}" for v in pose_to_state(state.pose, state.gripper)),
                 *(f"{v:.6f}" for v in target),
                 *(["" for _ in ACTION_NAMES] if output is None else (f"{v:.6f}" for v in output.action)),
@@ -82,6 +89,7 @@ class RunRecorder:
 
     def close(self, summary: dict[str, object] | None) -> None:
         """End the table, and write the summary where the run came to its end."""
-        self._file.close()
+        with writing(self.out):
+            self._file.close()
         if summary is not None:
-            (self.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            write_atomically(self.out / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())

@@ -1,8 +1,6 @@
-"""What a robot, a camera and a clock are to the rest of the runtime, and how a backend is found by name.
+"""What a robot, a camera and a clock are to the rest of the runtime. `backends.py` finds and makes them.
 
-Everything that moves the arm speaks the four methods of `Robot`; `make_robot` wraps every backend in
-`SafeRobot`, so the safety filter is the only road to a motor. Backends register in the entry-point groups
-`mqe.robots`, `mqe.cameras` and `mqe.scenes`; a factory is called as `factory(spec, clock=clock, **options)`.
+Everything that moves the arm speaks the four methods of `Robot`.
 
 Units and frames everywhere: metres and radians; poses are (4, 4) of `ee_gripper_link` in `spec.base_frame`;
 gripper in Bridge units (1 = open, 0 = closed); times are monotonic seconds of the injected clock.
@@ -12,22 +10,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Callable, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from mqe_core.spec import RobotSpec
+from mqe_core.robot.arrays import Floats, Images
 
-if TYPE_CHECKING:
-    from mqe_core.runtime.safe_robot import SafeRobot
-
-DOMAINS = ("sim", "real")  # what an image shows; a policy acts only on the domain it was trained on
-
-_DEAD_BUS_TOLERANCE_RAD = 1e-3
-
-# Scenes from this seed on are kept for evaluation: no training data is collected in them.
-FIRST_EVALUATION_SEED = 1_000_000
+_FARTHEST_RAD = 2 * np.pi  # every joint of such an arm ends before one turn
+_DEAD_BUS_RAD = 1e-3  # around -pi; less than one step of an encoder
 
 
 @dataclass(frozen=True)
@@ -38,7 +28,7 @@ class MotorHealth:
 
     ok: bool
     reason: str = ""
-    temperatures_c: np.ndarray | None = None
+    temperatures_c: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +40,17 @@ class RobotState:
         joints: (6,) rad, measured, waist to wrist_rotate.
         gripper: measured opening in Bridge units; may exceed 1 a little.
         pose: (4, 4) measured end effector.
-        target_pose: (4, 4) target really commanded last; before the first command the pose the arm was found
-            in.
-        target_gripper: gripper really commanded last.
+        target_pose: (4, 4) last sent target; before the first command the pose the arm was found in.
+        target_gripper: last sent opening of the gripper.
         health: state of the motors.
         gripper_effort_n: measured force that closes a finger, N; None where the arm does not measure it.
     """
 
     stamp: float
-    joints: np.ndarray
+    joints: Floats
     gripper: float
-    pose: np.ndarray
-    target_pose: np.ndarray
+    pose: Floats
+    target_pose: Floats
     target_gripper: float
     health: MotorHealth
     gripper_effort_n: float | None = None
@@ -69,14 +58,17 @@ class RobotState:
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """An absolute target for the end effector, and on the way back what became of it.
+    """An absolute target for the end effector: as it is asked for, as it is allowed, and as it was sent.
+
+    A sender fills in what it asks for. The safety filter returns what is allowed, with joints. The backend answers with
+    what it really sent, or with `refused` set.
 
     Attributes:
         pose: (4, 4) target in `frame_id`.
         gripper: target opening in [0, 1].
         stamp: monotonic seconds on the clock of the arm's side: when the command was received there (in one
             process: made).
-        session: who commands; the arm's side accepts one session at a time.
+        session: who sends it; the arm's side takes commands of one session at a time.
         sequence: counts up within a session; a lower or equal number is refused as out of order.
         frame_id: the frame of `pose`; only `spec.base_frame` is accepted.
         joints: (6,) rad that reach `pose`; filled in by the safety filter, required by a backend.
@@ -86,13 +78,13 @@ class Command:
         detail: one sentence with the numbers behind `clipped` or `refused`, for people.
     """
 
-    pose: np.ndarray
+    pose: Floats
     gripper: float
     stamp: float
     session: str
     sequence: int
     frame_id: str
-    joints: np.ndarray | None = None
+    joints: Floats | None = None
     clipped: tuple[str, ...] = ()
     refused: str | None = None
     detail: str = ""
@@ -103,7 +95,7 @@ class Frame:
     """One camera image: (H, W, 3) uint8 RGB, when it was taken (monotonic s), and the domain it shows."""
 
     stamp: float
-    image: np.ndarray
+    image: Images
     domain: str
 
 
@@ -115,7 +107,10 @@ class Robot(Protocol):
         """The newest state. RuntimeError where the arm cannot be read; never made-up joints."""
 
     def send(self, command: Command) -> Command:
-        """Move towards the command's joints; returns at once, with what was really sent."""
+        """Move towards the command's joints; returns at once, with the answer: what was really sent, or with `refused`
+        set what was not. `SafeRobot` takes a command as it is asked for. Every other robot takes one that is allowed,
+        and refuses one without joints by ValueError.
+        """
 
     def hold(self) -> None:
         """Keep the last sent target. Never re-bases on the measured pose: a sagging arm would walk down hold
@@ -131,7 +126,9 @@ class Camera(Protocol):
     """A source of frames."""
 
     def read(self) -> Frame | None:
-        """The newest frame, or None while there is none; never a made-up image. RuntimeError where it has stopped delivering."""
+        """The newest frame, or None while there is none; never a made-up image. RuntimeError where it has stopped
+        delivering.
+        """
 
     def close(self) -> None:
         """Release the device."""
@@ -159,78 +156,13 @@ class MonotonicClock:
             time.sleep(remaining)
 
 
-class Scene(Protocol):
-    """A task set up in a simulator: what `mqe eval` and `mqe run` drive. `robot` is raw: wrap it in
-    `SafeRobot`.
-    """
-
-    robot: Robot
-    camera: Camera
-    clock: Clock
-    goal: np.ndarray  # (H, W, 3) uint8 RGB
-    task: str
-    max_steps: int
-    max_score: float
-
-    def score(self) -> float:
-        """Lets the world come to rest, then scores it: 0 to `max_score`."""
-
-    def close(self) -> None:
-        """End the simulation."""
-
-
-def unreadable_joints(joints: np.ndarray) -> str:
+def unreadable_joints(joints: Floats) -> str:
     """What is wrong with measured joints (6,) that cannot be a reading; empty where they can."""
     if not np.isfinite(joints).all():
         return f"measured joints {np.asarray(joints).tolist()}: the motor bus does not answer"
+    if (np.abs(np.asarray(joints)) > _FARTHEST_RAD).any():
+        return f"measured joints {np.asarray(joints).tolist()}: no joint turns so far"
     # Interbotix's driver publishes -pi for every joint when it cannot read the bus.
-    if (np.abs(np.asarray(joints) + np.pi) < _DEAD_BUS_TOLERANCE_RAD).all():
+    if (np.abs(np.asarray(joints) + np.pi) < _DEAD_BUS_RAD).all():
         return "all joints read -pi: the motor bus does not answer"
     return ""
-
-
-def find_backend(group: str, name: str) -> Callable:
-    """The factory registered as `name` in an entry-point group. ValueError names the installed ones."""
-    found = {entry.name: entry for entry in entry_points(group=group)}
-    if name not in found:
-        known = ", ".join(sorted(found)) or "none: is the package installed (pip install -e .)?"
-        raise ValueError(f"no {group} backend named {name!r} is installed here; installed: {known}")
-    return found[name].load()
-
-
-def make_robot(name: str, spec: RobotSpec, *, clock: Clock | None = None, **options: object) -> SafeRobot:
-    """The backend `name` behind the safety filter. `clock` is the machine's where it is not given; `options`
-    go to the backend.
-    """
-    from mqe_core.runtime.safe_robot import SafeRobot  # here, not above: safe_robot.py needs the types of this module
-
-    clock = clock if clock is not None else MonotonicClock()
-    return SafeRobot(find_backend("mqe.robots", name)(spec, clock=clock, **options), spec, clock)
-
-
-def make_camera(name: str, spec: RobotSpec, *, clock: Clock | None = None, **options: object) -> Camera:
-    """The camera backend `name`; `options` go to it."""
-    clock = clock if clock is not None else MonotonicClock()
-    return find_backend("mqe.cameras", name)(spec, clock=clock, **options)
-
-
-def make_scene(name: str, spec: RobotSpec, task: str, seed: int, *, realtime: bool = False, **options: object) -> Scene:
-    """The task `task` with seed `seed` in the simulator `name`; see the group's factory for what `realtime`
-    and further options change.
-    """
-    return find_backend("mqe.scenes", name)(spec, task, seed, realtime=realtime, **options)
-
-
-def check_domain(policy_domain: str, domain: str, source: str) -> None:
-    """Raise ValueError with the remedy where images of `domain` from `source` would reach a policy trained on
-    another domain.
-    """
-    if domain not in DOMAINS:
-        raise ValueError(f"{source}: domain must be one of {', '.join(DOMAINS)}; got {domain!r}")
-    if domain != policy_domain:
-        raise ValueError(
-            f"{source} shows {domain} images, but the policy was trained on {policy_domain} images and "
-            "would act blindly; "
-            f"use a policy exported with --domain {domain} (mqe data import, mqe train, mqe export), or "
-            f"{policy_domain} images"
-        )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from mqe_sim.oracles import drawer, place, reach
-from mqe_sim.oracles.oracle import Oracle
+from mqe_sim.oracles.oracle import Oracle, Planner
 from mqe_sim.tasks import Task
 from mqe_sim.tasks.drawer import DrawerTask
 from mqe_sim.tasks.place import PlaceTask
 from mqe_sim.tasks.reach import ReachTask
 
-_PLANNERS = {PlaceTask: place.plan, DrawerTask: drawer.plan, ReachTask: reach.plan}
+_PLANNERS: dict[type[Task], Planner] = {PlaceTask: place.plan, DrawerTask: drawer.plan, ReachTask: reach.plan}
 
 
 def make_oracle(task: Task, rng: np.random.Generator, noise: float = 1.0, events: bool = True) -> Oracle:
-    """The expert for a task's scene; see Oracle."""
+    """The expert for the scene that `task` is; see Oracle."""
     return Oracle(task, _PLANNERS[type(task)], rng, noise, events)

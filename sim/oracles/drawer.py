@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mqe_core.robot.arrays import Floats
 from mqe_sim.cabinet import FLOOR_M
 from mqe_sim.objects import CUBE, TargetKind
 from mqe_sim.oracles.errands import Errand, go_home, let_go, next_errand
@@ -16,13 +17,15 @@ _FUNNEL_M = 0.030
 _INSIDE = TargetKind("drawer", (), FLOOR_M, 0.035, 0.0, 0.0)
 
 
-def plan(task: DrawerTask, hand: np.ndarray, opening: float) -> Plan:
+def plan(task: DrawerTask, hand: Floats, opening: float) -> Plan:
     """Next step of the script."""
     world, cabinet = task.world, task.cabinet
     errand = Errand(CUBE, _INSIDE, world.position(task.cube), world.yaw(task.cube), cabinet.inside_m)
     bar, open_m = cabinet.bar_m, cabinet.open_m
     around = bool((np.abs(hand - bar) < _AROUND_M).all())
-    if task.wants_open:
+    if not task.wants_drawer:
+        ready = True
+    elif task.wants_open:
         ready = open_m > (WANTED_OPEN_M - 0.006 if around else OPEN_M + 0.004)
     else:
         ready = open_m < (0.006 if around else CLOSED_M - 0.004)
@@ -40,7 +43,7 @@ def plan(task: DrawerTask, hand: np.ndarray, opening: float) -> Plan:
     return (next_errand(hand, opening, [errand], [errand]) if task.wants_inside else None) or go_home(hand, [errand])
 
 
-def _slide(hand: np.ndarray, opening: float, bar: np.ndarray, open_m: float, wanted_m: float) -> Plan:
+def _slide(hand: Floats, opening: float, bar: Floats, open_m: float, wanted_m: float) -> Plan:
     """Close, and move the bar along the rails as far as the fingers are closed, a little past the wanted place."""
     closed = 1.0 - opened(opening)
     way_m = wanted_m - open_m
@@ -48,12 +51,12 @@ def _slide(hand: np.ndarray, opening: float, bar: np.ndarray, open_m: float, wan
     return Plan(np.array([bar[0], hand[1] - closed * way_m, bar[2]]), 0.0)
 
 
-def _reach_for(hand: np.ndarray, opening: float, bar: np.ndarray) -> Plan:
+def _reach_for(hand: Floats, opening: float, bar: Floats) -> Plan:
     """Over the bar, and down with open fingers."""
     height = max(funnel(hand, bar, bar[2], _FUNNEL_M), (1.0 - opened(opening)) * HOVER_M)
     return Plan(go(hand, np.array([*bar[:2], height]), bar, bar[2] + 0.005), 1.0, free=bool(hand[2] > 0.09))
 
 
-def _beside(hand: np.ndarray, bar: np.ndarray) -> bool:
+def _beside(hand: Floats, bar: Floats) -> bool:
     """Whether the fingers might catch the bar when they move sideways."""
     return bool(np.abs(hand[0] - bar[0]) < 0.06 and np.abs(hand[1] - bar[1]) < 0.06 and hand[2] < bar[2] + 0.035)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from mqe_core.robot.arrays import Floats
 from mqe_sim.oracles.errands import Errand, go_home, next_errand
 from mqe_sim.oracles.oracle import Plan
 from mqe_sim.tasks.place import PlaceTask
 
 
-def plan(task: PlaceTask, hand: np.ndarray, opening: float) -> Plan:
+def plan(task: PlaceTask, hand: Floats, opening: float) -> Plan:
     """Next step of the script."""
     world = task.world
     errands = [

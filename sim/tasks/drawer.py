@@ -1,13 +1,16 @@
 """drawer_open, drawer_close and drawer_place: a cabinet with a sliding drawer, and a cube on the table.
 
-In drawer_place the drawer is closed and the goal image shows it open with the cube inside: one point for each. All three look alike at the
-start but for the drawer, so that what to do can only be read from the goal.
+In drawer_place the drawer is closed and the goal image shows it open with the cube inside: one point for each. All
+three look alike at the start but for the drawer, so that what to do can only be read from the goal.
 """
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
+from mqe_core.robot.arrays import Floats
 from mqe_sim.cabinet import FLOOR_M, TRAVEL_M, Cabinet
 from mqe_sim.objects import CUBE
 from mqe_sim.tasks.home import HOME_STATE, solve_joints, start_joints
@@ -24,7 +27,7 @@ _START_OPEN_M = {
     "drawer_place": (0.0, 0.01),
     "cube": (OPEN_M, TRAVEL_M),
 }
-_INSIDE_SHARE = 0.5  # of the stages in which the cube need not be moved, with the cube in the drawer already
+_INSIDE_SHARE = 0.5  # of the scenes in which the drawer alone is moved begin with the cube inside
 _LANGUAGE = {
     "drawer_open": "open the drawer",
     "drawer_close": "close the drawer",
@@ -34,10 +37,11 @@ _LANGUAGE = {
 
 
 class DrawerTask:
-    """The scene of one seed. `wants_open` and `wants_inside` say what the goal shows.
+    """The scene of one seed. `wants_open` and `wants_inside` say what the goal shows, `wants_drawer` whether the
+    drawer matters at all.
 
-    With `stage`, drawer_place is to open the drawer (0) or to put the cube into the open one (1), in the same scene; the other two have a single
-    stage anyway and begin with the cube in the drawer in half of the scenes.
+    The stages of drawer_place are to open the drawer (0) and to put the cube into the open one (1), in the same scene.
+    The other two tasks have a single stage. Where it is asked for, half of their scenes begin with the cube inside.
     """
 
     def __init__(self, world: World, seed: int, name: str, stage: int | None = None) -> None:
@@ -47,6 +51,7 @@ class DrawerTask:
         self.wants_open, self.wants_inside = name != "drawer_close", part in ("drawer_place", "cube")
         self.max_steps = 120 if self.wants_inside else 70
         self.wants_only_inside = part == "cube"
+        self.wants_drawer = True
         self.max_score = 2.0 if part == "drawer_place" else 1.0
         rng = np.random.default_rng(seed)
         world.reset()
@@ -87,10 +92,20 @@ class DrawerTask:
         inside = self.cabinet.contains(self.world.position(self.cube)) and self.world.at_rest(self.cube)
         return is_open, inside and self.world.arm.finger_contacts(self.cube) == 0
 
+    def open_stages(self) -> tuple[int, ...]:
+        """The drawer (0), unless it is as wanted, and the cube (1), unless it is in the drawer."""
+        return ((0,) if not self._drawer_done() else ()) + ((1,) if not self.stages()[1] else ())
+
+    def only(self, stage: int) -> DrawerTask:
+        """This scene, for a script that wants the drawer alone (0), or the cube alone, whatever the drawer is like."""
+        task = copy.copy(self)
+        task.wants_drawer, task.wants_inside = stage == 0, stage == 1
+        return task
+
     def _drawer_done(self) -> bool:
         return self.cabinet.open_m >= OPEN_M if self.wants_open else self.cabinet.open_m <= CLOSED_M
 
-    def things_m(self) -> np.ndarray:
+    def things_m(self) -> Floats:
         """(6,): positions of the cube and of the drawer's bar."""
         return np.concatenate([self.world.position(self.cube), self.cabinet.bar_m])
 

@@ -1,13 +1,17 @@
 """place1 ... place4: as many objects as the name says, each onto its own target.
 
-The start pose of the arm, the objects and the targets are drawn from the seed. The goal image shows the same scene solved: every object on
-its target, the arm back where an operator would leave it, gripper open.
+The start pose of the arm, the objects and the targets are drawn from the seed. The goal image shows the same scene
+solved: every object on its target, the arm back where an operator would leave it, gripper open.
 """
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import numpy as np
 
+from mqe_core.robot.arrays import Floats
 from mqe_sim.objects import PAIRS
 from mqe_sim.tasks.home import HOME_STATE, solve_joints, start_joints
 from mqe_sim.world import World
@@ -16,8 +20,8 @@ YAW_RAD = 0.2  # uniform ±; the closing fingers square an object up
 HEIGHT_TOLERANCE_M = 0.005  # an object at rest this near its height stands or lies, leaning on nothing
 _TRIES = 50  # to drop one more thing before starting again
 _STEPS_PER_OBJECT = 70  # control steps; the oracle needs about 30
-# Where things may lie (x and y, in view of the camera and in reach with the tool down), and how much room is between them at least, beyond
-# what the open gripper needs. With more to lay out the region goes to the edge of the view.
+# Where things may lie (x and y, in view of the camera and in reach with the tool down), and how much room is between
+# them at least, beyond what the open gripper needs. With more to lay out the region goes to the edge of the view.
 _REGION_M = {
     1: ([0.22, -0.08], [0.37, 0.13], 0.015),
     2: ([0.20, -0.12], [0.37, 0.17], 0.015),
@@ -29,12 +33,14 @@ _REGION_M = {
 class PlaceTask:
     """The scene of one seed. `score()` counts the wanted objects that rest on their targets, let go of.
 
-    `objects` and `targets` are body ids in the order of `mqe_sim.objects.PAIRS`; `wanted` are the indices of those to be moved: all, or with
-    `stage` k the k-th alone, those before it standing on their targets already. The stages of one seed are one scene. Their order is always the
-    same, as people have habits; where anyone may be next, a policy with one mean learns to go between them.
+    `objects` and `targets` are body ids in the order of `mqe_sim.objects.PAIRS`. `wanted` are the indices of those to
+    be moved: all, or with `stage` this one alone. Then those in `done` stand on their targets already, by default all
+    before it: always one order, as people have habits. All stages of a seed belong to one scene.
     """
 
-    def __init__(self, world: World, seed: int, count: int = 1, stage: int | None = None) -> None:
+    def __init__(
+        self, world: World, seed: int, count: int = 1, stage: int | None = None, done: Sequence[int] | None = None
+    ) -> None:
         self.world, self.seed, self.pairs = world, seed, PAIRS[:count]
         rng = np.random.default_rng(seed)
         world.reset()
@@ -49,14 +55,11 @@ class PlaceTask:
         self.wanted = list(range(count))
         if stage is not None:
             self.wanted = [stage]
-            for index in range(stage):
+            for index in range(stage) if done is None else done:
                 self.put_on_target(index)
             self.start_joints = start_joints(world, np.random.default_rng([seed, 1 + stage]))
-        self.name, self.max_steps, self.max_score = (
-            f"place{count}",
-            _STEPS_PER_OBJECT * len(self.wanted),
-            float(len(self.wanted)),
-        )
+        self.name = f"place{count}"
+        self.max_steps, self.max_score = _STEPS_PER_OBJECT * len(self.wanted), float(len(self.wanted))
         self.language = " and ".join(
             f"put the {self.pairs[i][0].name} on the {self.pairs[i][1].name}" for i in self.wanted
         )
@@ -97,23 +100,32 @@ class PlaceTask:
         """For every object, wanted or not, whether it is on its target."""
         return tuple(self.placed(index) for index in range(len(self.pairs)))
 
-    def things_m(self) -> np.ndarray:
+    def open_stages(self) -> tuple[int, ...]:
+        """The objects that are not on their targets."""
+        return tuple(index for index, done in enumerate(self.stages()) if not done)
+
+    def only(self, stage: int) -> PlaceTask:
+        """This scene, for a script that wants object `stage` alone."""
+        task = copy.copy(self)
+        task.wanted = [stage]
+        return task
+
+    def things_m(self) -> Floats:
         """(6 · count,): positions of the objects, then of the targets."""
         return np.concatenate([self.world.position(body) for body in [*self.objects, *self.targets]])
 
     def settle(self) -> None:
         """Let the objects come to rest before judging; the arm keeps its last target."""
-        self.world.settle(
-            [*self.objects, *(body for (_, kind), body in zip(self.pairs, self.targets) if not kind.painted)]
-        )
+        standing = [body for (_, target), body in zip(self.pairs, self.targets) if not target.painted]
+        self.world.settle([*self.objects, *standing])
 
 
-def scattered(rng: np.random.Generator, radii_m: np.ndarray, low_m, high_m) -> np.ndarray:
+def scattered(rng: np.random.Generator, radii_m: Floats, low_m: Sequence[float], high_m: Sequence[float]) -> Floats:
     """(n, 2) metres in a box: centres of discs of `radii_m` (n,) that do not overlap, dropped one after the other.
 
     Where one finds no room, all are dropped anew.
     """
-    points = np.empty((0, 2))
+    points: Floats = np.empty((0, 2))
     tries = 0
     while len(points) < len(radii_m):
         point = rng.uniform(low_m, high_m)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.robot.arrays import Floats
+from mqe_core.robot.kinematics import forward_kinematics
 from mqe_sim.objects import CUBE
 from mqe_sim.tasks.home import HOME_STATE, solve_joints, start_joints
 from mqe_sim.tasks.place import YAW_RAD
@@ -17,7 +18,7 @@ _AWAY_M = 0.06  # goals at least so far from the start
 
 
 class ReachTask:
-    """The scene of one seed; `goal_m` (3,) is where the hand should be. It has one stage, with `stage` or without."""
+    """The scene of one seed; `goal_m` (3,) is where the hand should be. The task is a single stage."""
 
     name, language = "reach", "move the hand"
     max_steps, max_score = 40, 1.0
@@ -48,7 +49,15 @@ class ReachTask:
         """Whether the hand is there."""
         return (bool(self.score()),)
 
-    def things_m(self) -> np.ndarray:
+    def open_stages(self) -> tuple[int, ...]:
+        """The only one, until the hand is there."""
+        return () if self.stages()[0] else (0,)
+
+    def only(self, stage: int) -> ReachTask:
+        """The task is a single stage."""
+        return self
+
+    def things_m(self) -> Floats:
         """(3,): position of the cube."""
         return self.world.position(self.cube)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parent))  # for written_bag
-
 
 def _picture(seed: int, height: int = 12, width: int = 16) -> np.ndarray:
     """(height, width, 3) uint8: coarse coloured blocks, different for each seed."""
     blocks = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(blocks).resize((width, height), Image.Resampling.BILINEAR))
+
+
+# Of each column, middle and half width of what an arm of this size does.
+STATES = np.array([[0.3, 0.0, 0.1, 0.0, 0.0, 0.0, 0.5], [0.1, 0.15, 0.05, 0.3, 0.3, 1.0, 0.5]])
+ACTIONS = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5], [0.03, 0.03, 0.03, 0.1, 0.1, 0.2, 0.5]])
+
+
+def _physical(rng: np.random.Generator, rows: int, middle_and_half: np.ndarray) -> np.ndarray:
+    """(rows, 7)."""
+    return middle_and_half[0] + rng.uniform(-1, 1, (rows, 7)) * middle_and_half[1]
 
 
 def _make_trajectory(
@@ -35,8 +42,8 @@ def _make_trajectory(
 ) -> SimpleNamespace:
     """Write a raw `traj<i>` folder; returns its states (T, 7), actions (T-1, 7), images {camera: T JPEGs}."""
     rng = np.random.default_rng(seed)
-    states = rng.normal(size=(num_frames, 7))
-    actions = rng.normal(size=(num_frames - 1, 7))
+    states = _physical(rng, num_frames, STATES)
+    actions = _physical(rng, num_frames - 1, ACTIONS)
     folder.mkdir(parents=True)
     frames: dict[int, list[bytes]] = {}
     for camera in cameras:
@@ -137,8 +144,8 @@ def _rlds_features(
     """The features of one episode as the published BridgeData files name them; 16-pixel images."""
     rng = np.random.default_rng(seed)
     features: dict[str, list] = {
-        "steps/action": rng.normal(size=num_steps * 7).astype(np.float32).tolist(),
-        "steps/observation/state": rng.normal(size=num_steps * 7).astype(np.float32).tolist(),
+        "steps/action": _physical(rng, num_steps, ACTIONS).astype(np.float32).ravel().tolist(),
+        "steps/observation/state": _physical(rng, num_steps, STATES).astype(np.float32).ravel().tolist(),
         "steps/language_instruction": [b"put the cup in the sink"] * num_steps,
         "steps/is_first": [1] + [0] * (num_steps - 1),
         "steps/is_last": [0] * num_steps,
@@ -161,3 +168,14 @@ def tfrecord_maker() -> SimpleNamespace:
     return SimpleNamespace(
         features=_rlds_features, example=_encode_example, record=_frame_record, jpeg=_jpeg, masked=_masked
     )
+
+
+@pytest.fixture
+def shard(tmp_path, tfrecord_maker):
+    """A shard of 5 episodes with 4 steps each: (file, start byte of each record, features of each)."""
+    from tests.data.written_shards import SHARD, write_shard  # on the path since this module was loaded
+
+    features = [tfrecord_maker.features(4, seed=i) for i in range(5)]
+    file = tmp_path / "src" / SHARD
+    starts = write_shard(file, [tfrecord_maker.record(tfrecord_maker.example(f)) for f in features])
+    return file, starts, features

@@ -1,18 +1,23 @@
-"""Promise: goals and policies of a recording are matched to the sessions they belong to, and where that is impossible nothing is guessed."""
+"""Promise: goals and policies of a recording are matched to the sessions they belong to, and where that is impossible
+nothing is guessed.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from written_bag import Bag, Speaker, picture
 
-from mqe_core.bundle import PolicyBundle
-from mqe_core.data.bag_messages import bag_files
-from mqe_core.data.bag_sessions import Sessions, recorded_decisions
-from mqe_core.runtime.policy import OnnxPolicy
-from mqe_core.spec import RobotSpec
+from mqe_core import ros_names
+from mqe_core.cli import main
+from mqe_core.data.readers.bag_messages import NewestImages, bag_files
+from mqe_core.data.readers.bag_sessions import Sessions, recorded_decisions
+from mqe_core.policy.bundle import PolicyBundle
+from mqe_core.robot.spec import RobotSpec
+from mqe_core.runtime.onnx_policy import OnnxPolicy
+from tests.data.written_bag import Bag, Speaker, picture
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def goals_of_commands(folder: Path) -> dict[str, list[list[int]]]:
     """By session and command: the seeds of the pictures that its goal may be."""
     files = bag_files(folder)
     told: dict[str, list[list[int]]] = {"one": [], "two": []}
-    for decision in recorded_decisions(files, Sessions(files)):
+    for decision in recorded_decisions(files, Sessions(files), NewestImages()):
         assert decision.image is not None
         told[decision.session].append(
             [next(seed for seed in range(9) if np.array_equal(picture(seed), goal)) for goal in decision.goals]
@@ -122,7 +127,7 @@ def test_a_goal_is_known_in_the_next_bag_too(bag: Bag, pair: list[Speaker], spec
     bag.writer.close()
     later = Bag(tmp_path / "bag-2", spec)
     later.time = shown  # the recorder repeats the newest goal as it came
-    later.image("/goal/image", picture(2))
+    later.image(ros_names.GOAL_IMAGE, picture(2))
     later.time = bag.time
     for speaker in pair:
         speaker.bag = later
@@ -167,3 +172,19 @@ def test_policies_that_say_the_same_are_not_guessed(spec: RobotSpec, make_bundle
     alternate(bag, pair, 5)
     bag.writer.close()
     assert Sessions(bag_files(tmp_path / "bag")).fingerprints() == {}
+
+
+def test_replay_counts_the_goals_that_the_policy_would_refuse(bag: Bag, make_bundle, tmp_path: Path, capsys) -> None:
+    """Each goal once, however many commands it got; what comes back within reach does not count."""
+    recorder, judge = make_bundle(), make_bundle(unreachable_steps=100.0)
+    speaker = Speaker(bag, "one", OnnxPolicy(PolicyBundle.open(recorder)))
+    for goal, name in ((picture(1), "own"), (picture(2) // 8, "other"), (picture(3), "own2"), (picture(4) // 8, "4")):
+        speaker.show(goal, name)
+        alternate(bag, [speaker], 2 if name == "4" else 12)
+    bag.writer.close()
+    for policy, refused in ((recorder, 0), (judge, 1)):
+        assert main(["replay", str(tmp_path / "bag"), "--policy", str(policy), "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["refused_goals"] == refused and said["sessions"][0]["refused_goals"] == refused
+    assert main(["replay", str(tmp_path / "bag"), "--policy", str(judge)]) == 0
+    assert "1 of its goals this policy refuses as unreachable" in capsys.readouterr().out

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mqe_core import images
-from mqe_core.data.bridge_raw import BridgeRawSource, find_collection_folders
 from mqe_core.data.importer import import_episodes, open_source
+from mqe_core.data.readers.bridge_raw import BridgeRawSource, find_collection_folders
 
 DATED = "bridge_data_v2/toykitchen1/put_cup/00/2023-01-02_03-04-05"
 OLD = "bridge_data_v1/berkeley/toysink/flip_pot/2021-07-22_23-59-59"

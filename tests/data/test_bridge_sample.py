@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mqe_core import images
-from mqe_core.data.episode_store import EpisodeStore
 from mqe_core.data.importer import import_episodes, open_source
+from mqe_core.data.store.episode_store import EpisodeStore
 
 SAMPLE = Path(os.environ.get("MQE_BRIDGE_SAMPLE") or Path(__file__).parents[2] / "../shared/data/bridge_rlds_sample")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mqe_core.commands import data
-from mqe_core.data.episode_store import EpisodeStore
+from mqe_core.data.store.episode_store import EpisodeStore
 
 
 def _run(*arguments: object) -> int:
@@ -116,7 +116,8 @@ def test_merged_stores_hold_the_episodes_of_both(make_trajectory, tmp_path):
 
 
 def test_real_and_simulated_episodes_are_not_merged(tmp_path):
-    from mqe_core.data.episode_store import Episode, EpisodeWriter
+    from mqe_core.data.episode import Episode
+    from mqe_core.data.store.episode_writer import EpisodeWriter
 
     for domain in ("real", "sim"):
         with EpisodeWriter(tmp_path / domain, image_size=8, domain=domain) as writer:

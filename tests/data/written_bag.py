@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,24 +10,28 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from mqe_core.geometry import rotation_to_quaternion
-from mqe_core.runtime.policy import OnnxPolicy
-from mqe_core.spec import RobotSpec
+from mqe_core import ros_names
+from mqe_core.robot.geometry import TOOL_DOWN, apply_action, euler_to_rotation, make_pose, rotation_to_quaternion
+from mqe_core.robot.spec import RobotSpec
+from mqe_core.runtime.onnx_policy import OnnxPolicy
 
 MESSAGES = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_interfaces" / "msg"
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 for _name in ("EndEffectorCommand", "ArmStatus", "PolicyStatus"):
     TYPES.register(get_types_from_msg((MESSAGES / f"{_name}.msg").read_text(), f"mqe_interfaces/msg/{_name}"))
+WRIST = "/wrist/image_raw"  # of a second camera, which the policy does not see
 TOPICS = {
-    "/camera/image_raw": "sensor_msgs/msg/Image",
-    "/goal/image": "sensor_msgs/msg/Image",
-    "/policy/command": "mqe_interfaces/msg/EndEffectorCommand",
-    "/policy/status": "mqe_interfaces/msg/PolicyStatus",
-    "/arm/ee_pose": "geometry_msgs/msg/PoseStamped",
-    "/arm/ee_target": "geometry_msgs/msg/PoseStamped",
-    "/joint_states": "sensor_msgs/msg/JointState",
-    "/arm/status": "mqe_interfaces/msg/ArmStatus",
-    "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+    ros_names.IMAGE: "sensor_msgs/msg/Image",
+    ros_names.COMPRESSED_IMAGE: "sensor_msgs/msg/CompressedImage",
+    ros_names.GOAL_IMAGE: "sensor_msgs/msg/Image",
+    ros_names.COMMAND: "mqe_interfaces/msg/EndEffectorCommand",
+    ros_names.POLICY_STATUS: "mqe_interfaces/msg/PolicyStatus",
+    ros_names.EE_POSE: "geometry_msgs/msg/PoseStamped",
+    ros_names.EE_TARGET: "geometry_msgs/msg/PoseStamped",
+    ros_names.JOINT_STATES: "sensor_msgs/msg/JointState",
+    ros_names.ARM_STATUS: "mqe_interfaces/msg/ArmStatus",
+    ros_names.DIAGNOSTICS: "diagnostic_msgs/msg/DiagnosticArray",
+    WRIST: "sensor_msgs/msg/Image",
 }
 
 
@@ -34,8 +39,10 @@ class Bag:
     """Writes what the graph would have written."""
 
     def __init__(self, folder: Path, spec: RobotSpec) -> None:
-        self._spec, self.time = spec, 100.0
+        self._spec, self.folder, self.time = spec, folder, 100.0
         self.encoding = "rgb8"  # of the images
+        self.names_images = True  # as commands of earlier versions did not
+        self.newest_crc32 = 0
         self.writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
         self.writer.open()
         self._connections = {
@@ -54,6 +61,8 @@ class Bag:
         )
 
     def write(self, topic: str, message) -> None:
+        if topic in (ros_names.IMAGE, ros_names.COMPRESSED_IMAGE, WRIST):
+            self.newest_crc32 = zlib.crc32(message.data)
         self.writer.write(self._connections[topic], int(1e9 * self.time), TYPES.serialize_cdr(message, TOPICS[topic]))
 
     def image(self, topic: str, pixels: np.ndarray) -> None:
@@ -82,7 +91,7 @@ class Bag:
         )
 
     def arm(self, measured: np.ndarray, target: np.ndarray, finger_m: float) -> None:
-        for topic, matrix in (("/arm/ee_pose", measured), ("/arm/ee_target", target)):
+        for topic, matrix in ((ros_names.EE_POSE, measured), (ros_names.EE_TARGET, target)):
             self.write(topic, self.make("geometry_msgs/msg/PoseStamped", header=self.header(), pose=self.pose(matrix)))
         fields = {
             "name": ["waist", "left_finger"],
@@ -90,17 +99,19 @@ class Bag:
             "velocity": np.array([]),
             "effort": np.array([]),
         }
-        self.write("/joint_states", self.make("sensor_msgs/msg/JointState", header=self.header(), **fields))
+        self.write(ros_names.JOINT_STATES, self.make("sensor_msgs/msg/JointState", header=self.header(), **fields))
 
     def command(
         self, sequence: int, gripper: float, session: str = "one", image_time: float | None = None, action=None
     ) -> None:
+        """Of the newest image, or of the one that was taken at `image_time`."""
         self.write(
-            "/policy/command",
+            ros_names.COMMAND,
             self.make(
                 "mqe_interfaces/msg/EndEffectorCommand",
                 header=self.header(),
                 observation_stamp=self.stamp(self.time if image_time is None else image_time),
+                image_crc32=self.newest_crc32 if self.names_images and image_time is None else 0,
                 session=session,
                 sequence=sequence,
                 target=self.pose(np.eye(4)),
@@ -118,7 +129,7 @@ class Bag:
         kind = TYPES.types["mqe_interfaces/msg/ArmStatus"]
         about = {"session": session, "sequence": sequence, "dry_run": dry_run}
         self.write(
-            "/arm/status",
+            ros_names.ARM_STATUS,
             kind(header=self.header(), state="ready", reason="", clipped=list(clipped), refused=refused, **about),
         )
 
@@ -126,7 +137,7 @@ class Bag:
         kind = TYPES.types["mqe_interfaces/msg/PolicyStatus"]
         fields = {"reason": "", "steps_to_goal": 1.0, "deadline_misses": 0}
         words = {"state": state, "goal": goal, "session": session, "sequence": sequence, "latency_ms": latency_ms}
-        self.write("/policy/status", kind(header=self.header(), **words, **fields))
+        self.write(ros_names.POLICY_STATUS, kind(header=self.header(), **words, **fields))
 
     def diagnostics(self, text: str, key: str = "domain", **others: str) -> None:
         values = [
@@ -141,9 +152,8 @@ class Bag:
             hardware_id="",
             values=values,
         )
-        self.write(
-            "/diagnostics", self.make("diagnostic_msgs/msg/DiagnosticArray", header=self.header(), status=[status])
-        )
+        kind = "diagnostic_msgs/msg/DiagnosticArray"
+        self.write(ros_names.DIAGNOSTICS, self.make(kind, header=self.header(), status=[status]))
 
 
 class Speaker:
@@ -155,13 +165,13 @@ class Speaker:
 
     def show(self, goal: np.ndarray, name: str) -> None:
         self._goal, self._name = goal, name
-        self.bag.image("/goal/image", goal)
+        self.bag.image(ros_names.GOAL_IMAGE, goal)
 
     def step(self, off: float = 0.0) -> None:
         """A command whose action is `off` from the policy's, and what is said every period."""
         self._sequence += 1
         image = self._rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
-        self.bag.image("/camera/image_raw", image)
+        self.bag.image(ros_names.IMAGE, image)
         self.bag.command(self._sequence, 1.0, self._session, action=self._policy.act(image, self._goal).action + off)
         self.speak()
         words = {"sequence": str(self._sequence), "latency_ms": f"{self._latency:.1f}"}
@@ -174,3 +184,24 @@ class Speaker:
 def picture(seed: int) -> np.ndarray:
     """(24, 32, 3) uint8, different for each seed."""
     return np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def walk(
+    bag: Bag, count: int, *, session: str = "one", first: int = 1, seed: int = 0
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], list[float]]:
+    """Record `count` commands along a wandering target: their images, measured poses, targets and grippers."""
+    rng = np.random.default_rng(seed)
+    target = make_pose(euler_to_rotation(np.array([0.0, 0.1, 0.0])) @ TOOL_DOWN, np.array([0.3, 0.0, 0.15]))
+    images, measured, targets, grippers = [], [], [], []
+    for k in range(count):
+        images.append(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        measured.append(target.copy())
+        measured[-1][:3, 3] += rng.normal(0, 0.005, 3)
+        targets.append(target)
+        grippers.append(float(k % 2))
+        bag.image(ros_names.IMAGE, images[-1])
+        bag.arm(measured[-1], target, 0.035 - 0.001 * k)
+        bag.command(first + k, grippers[-1], session)
+        target = apply_action(target, np.array([*rng.normal(0, 0.02, 3), *rng.normal(0, 0.1, 3), 1.0]), measured[-1])
+        bag.time += 0.2
+    return images, measured, targets, grippers

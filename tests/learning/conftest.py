@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from mqe_core.learning.trainer import RunConfig, keys_for, make_config
+from mqe_core.learning.agents import AGENTS
+from mqe_core.learning.run.run_config import RunConfig, keys_for, make_config
+from mqe_core.learning.run.train import train
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +30,44 @@ def tiny_config() -> Callable[..., RunConfig]:
 
     def make(**overrides: Any) -> RunConfig:
         values = {
-            "steps": 4, "batch_size": 8, "log_every": 1, "checkpoint_every": 2, "threads": 1, "device": "cpu",
-            "encoder": "strided_small", "hidden_dims": [16, 16], "latent_dim": 16, "components": 2,
-        }  # fmt: skip
+            "steps": 4,
+            "batch_size": 8,
+            "log_every": 1,
+            "checkpoint_every": 2,
+            "threads": 1,
+            "device": "cpu",
+            "encoder": "strided_small",
+            "hidden_dims": [16, 16],
+            "latent_dim": 16,
+            "components": 2,
+        }
         values |= overrides
         return make_config(keys_for(values.get("agent", "mqe"), values))
 
     return make
+
+
+@pytest.fixture()
+def writable_store(synthetic_store: Path, tmp_path: Path) -> Path:
+    """A copy for runs on features, which leave them in the store's folder."""
+    return Path(shutil.copytree(synthetic_store, tmp_path / "store"))
+
+
+@pytest.fixture()
+def encoder_run(synthetic_store: Path, tmp_path: Path, tiny_config: Callable[..., RunConfig]) -> Path:
+    """A run of cloning from pixels, whose encoder sees each image alone."""
+    keys = {"encoder": "patch", "actor_fusion": "late", "actor_goals_crossed": True, "landmark_weight": 1.0}
+    train(synthetic_store, tmp_path / "encoder", tiny_config(agent="gcbc", **keys), progress=False)
+    return tmp_path / "encoder"
+
+
+@pytest.fixture(params=sorted(AGENTS))
+def agent(request: pytest.FixtureRequest) -> str:
+    """Each algorithm."""
+    return request.param
+
+
+@pytest.fixture(params=["pixels", "state"])
+def observation(request: pytest.FixtureRequest) -> str:
+    """Each kind of observation that a store has itself."""
+    return request.param

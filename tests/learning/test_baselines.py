@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from mqe_core.learning.agents import AGENTS
-from mqe_core.learning.agents.gciql import expectile_loss
 from mqe_core.learning.agents.tra import alignment_loss
-from mqe_core.learning.batch import Batch
-from mqe_core.learning.goal_sampling import GoalMixture, TransitionIndex, TransitionSampler
-from mqe_core.learning.networks import FilmedEncoder, make_image_encoder
-from mqe_core.learning.observations import ObservationSpec
-from mqe_core.learning.trainer import RunConfig
+from mqe_core.learning.networks.layers import FilmedEncoder, make_image_encoder
+from mqe_core.learning.networks.values import expectile_loss
+from mqe_core.learning.rows.batch import Batch
+from mqe_core.learning.rows.goal_sampling import GoalMixture, TransitionIndex, TransitionSampler
+from mqe_core.learning.rows.observations import ObservationSpec
+from mqe_core.learning.run.run_config import RunConfig
 
 Config = Callable[..., RunConfig]
 ROWS, SIZE = 6, 16
@@ -35,7 +35,9 @@ def make_batch(kind: str, seed: int = 0) -> Batch:
 
     actions = 2 * torch.rand(ROWS, 7, generator=generator) - 1
     at_goal = torch.tensor([True, False, False, False, False, False])
-    return Batch(observations(), actions, observations(), torch.ones(ROWS), observations(), at_goal, observations())
+    names = ("observation", "next_observation", "value_goal", "actor_goal")
+    steps = dict.fromkeys(names, torch.ones(ROWS)) | {"value_goal": (~at_goal).float()}
+    return Batch({name: observations() for name in names}, steps, actions)
 
 
 def make_agent(config: RunConfig, kind: str = "pixels") -> nn.Module:
@@ -53,7 +55,7 @@ def moved(module: nn.Module) -> bool:
 @pytest.mark.parametrize("kind", ["pixels", "state"])
 def test_gcbc_is_the_likelihood_of_the_actions(tiny_config: Config, kind: str) -> None:
     agent, batch = make_agent(tiny_config(agent="gcbc"), kind), make_batch(kind)
-    mean = agent.actor(batch.observations, batch.actor_goals).mode
+    mean = agent.actor(batch.frames["observation"], batch.frames["actor_goal"]).mean
     expected = -torch.distributions.Normal(mean, 1.0).log_prob(batch.actions).sum(-1).mean()
     torch.testing.assert_close(agent.loss(batch)[0], expected)
 
@@ -68,16 +70,19 @@ def test_gciql_loss_is_the_sum_of_its_three_parts(tiny_config: Config, kind: str
         make_agent(tiny_config(agent="gciql", expectile=0.7, discount=0.8, alpha=2.0), kind),
         make_batch(kind),
     )
+    observations, value_goals, actor_goals = (
+        batch.frames[name] for name in ("observation", "value_goal", "actor_goal")
+    )
     with torch.no_grad():
         agent.target_q.values.head.bias.add_(0.5)  # a copy that differs from Q
-        q = agent.q(batch.observations, batch.value_goals, batch.actions)
-        value = agent.value(batch.observations, batch.value_goals)[0]
-        advantage = agent.target_q(batch.observations, batch.value_goals, batch.actions).amin(0) - value
+        q = agent.q(observations, value_goals, batch.actions)
+        value = agent.value(observations, value_goals)[0]
+        advantage = agent.target_q(observations, value_goals, batch.actions).amin(0) - value
         value_loss = torch.where(advantage < 0, 0.3, 0.7) * advantage**2
-        next_value = agent.value(batch.waypoints, batch.value_goals)[0]
-        backup = torch.where(batch.at_value_goal, 0.0, -1.0 + 0.8 * next_value)
-        mean = agent.actor(batch.observations, batch.actor_goals).mode
-        chosen = agent.q(batch.observations, batch.actor_goals, mean.clamp(-1, 1)).min(0).values
+        next_value = agent.value(batch.frames["next_observation"], value_goals)[0]
+        backup = torch.where(batch.steps["value_goal"] == 0, 0.0, -1.0 + 0.8 * next_value)
+        mean = agent.actor(observations, actor_goals).mean
+        chosen = agent.q(observations, actor_goals, mean.clamp(-1, 1)).min(0).values
         cloning = -torch.distributions.Normal(mean, 1.0).log_prob(batch.actions).sum(-1).mean()
         expected = value_loss.mean() + ((q[0] - backup) ** 2 + (q[1] - backup) ** 2).mean()
         expected += 2.0 * cloning - chosen.mean() / chosen.abs().mean()
@@ -88,9 +93,9 @@ def test_gciqls_actor_moves_no_critic_and_its_copy_follows_slowly(tiny_config: C
     """Other actor goals change the Q term and nothing of the critics' gradients."""
     batch = make_batch("pixels")
     gradients = []
-    for goals in (batch.actor_goals, batch.actor_goals.flip(0)):
+    for goals in (batch.frames["actor_goal"], batch.frames["actor_goal"].flip(0)):
         agent = make_agent(tiny_config(agent="gciql"))
-        agent.loss(replace(batch, actor_goals=goals))[0].backward()
+        agent.loss(replace(batch, frames={**batch.frames, "actor_goal": goals}))[0].backward()
         assert moved(agent.value) and moved(agent.q) and moved(agent.actor) and not moved(agent.target_q)
         gradients.append([parameter.grad for part in (agent.value, agent.q) for parameter in part.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients))
@@ -112,9 +117,10 @@ def test_gciql_learns_the_steps_along_a_chain(tiny_config: Config) -> None:
     for _ in range(600):
         rows = config.sampler().sample(transitions, rng, 32)
         batch = Batch(
-            states[rows.observation], torch.ones(32, 1), states[rows.waypoint], torch.ones(32), states[rows.value_goal],
-            torch.from_numpy(rows.value_goal == rows.observation), states[rows.actor_goal],
-        )  # fmt: skip
+            frames={name: states[rows.frames[name]] for name in agent.frames},
+            steps={name: torch.from_numpy(rows.steps_to(name)) for name in agent.frames},
+            actions=torch.ones(32, 1),
+        )
         optimiser.zero_grad()
         agent.loss(batch)[0].backward()
         optimiser.step()
@@ -132,7 +138,7 @@ def test_tra_alignment_is_symmetric_cross_entropy_over_the_batch() -> None:
         logits = phi[member] @ psi[member].T / math.sqrt(3)
         total -= sum(float(logits.log_softmax(1)[i, i] + logits.log_softmax(0)[i, i]) for i in range(5)) / 5
     loss, metrics = alignment_loss(phi, psi)
-    assert loss.item() == pytest.approx(total / 2 / (2 * 5), rel=1e-5)
+    assert loss.item() == pytest.approx(total / 2 / 5, rel=1e-5)  # both cross entropies, mean of two members, over B
     assert metrics["alignment"].item() == pytest.approx(total / 2 / 2, rel=1e-5)
     assert alignment_loss(10 * torch.eye(5)[None], 10 * torch.eye(5)[None])[1]["own_goal_accuracy"] == 1.0
 
@@ -155,7 +161,7 @@ def test_tras_policy_sees_the_goal_through_psi(tiny_config: Config) -> None:
 def test_film_begins_as_the_plain_encoder_and_scales_and_shifts_channels(name: str) -> None:
     encoder = make_image_encoder(name, 3, SIZE)
     filmed = FilmedEncoder(encoder, 4)
-    images, condition = make_batch("pixels").observations, torch.ones(ROWS, 4)
+    images, condition = make_batch("pixels").frames["observation"], torch.ones(ROWS, 4)
     with torch.no_grad():
         assert torch.equal(filmed(images, condition), encoder(images))
         for film in filmed.films:  # scale -1, shift 0: nothing of the image is left
@@ -166,10 +172,28 @@ def test_film_begins_as_the_plain_encoder_and_scales_and_shifts_channels(name: s
 
 def test_rows_of_one_step_methods_follow_their_mixture() -> None:
     transitions = TransitionIndex(np.array([True] * 9 + [False]), np.array([10]))
-    sampler = TransitionSampler(0.5, GoalMixture(0.25, 0.75, 0.0))
+    sampler = TransitionSampler(GoalMixture(0.25, 0.75, 0.0, discount=0.5))
     rows = sampler.sample(transitions, np.random.default_rng(0), 20_000)
-    assert (rows.waypoint == rows.observation + 1).all() and (rows.waypoint_steps == 1).all()
-    assert (rows.value_goal >= rows.observation).all() and rows.value_goal.max() == 8
-    early = rows.value_goal[rows.observation == 0]
+    assert (rows.steps_to("next_observation") == 1).all()
+    assert (rows.frames["value_goal"] >= rows.observation).all() and rows.frames["value_goal"].max() == 8
+    early = rows.frames["value_goal"][rows.observation == 0]
     assert np.mean(early == 0) == pytest.approx(0.25, abs=0.04)
     assert np.mean(early == 1) == pytest.approx(0.75 / 2, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        ({"agent": "hiql", "actor_goals_crossed": True}, "belong to one goal each"),
+        ({"agent": "nsacbc", "landmark_weight": 1.0}, "predicts no landmarks"),
+        ({"agent": "tra", "representation_dim": 0}, "from pixels give a number"),
+        ({"agent": "qrl", "ensemble": 2}, "ensemble must be 1"),
+        ({"agent": "qrl", "component_dim": 5}, "multiple of component_dim"),
+        ({"agent": "hiql", "subgoal_steps": 0}, "at least 1"),
+        ({"agent": "nsacbc", "backup_steps": 0}, "at least 1"),
+        ({"agent": "tmd", "latent_dim": 20, "components": 8}, "multiple of 16"),
+    ],
+)
+def test_what_an_agent_cannot_be_is_refused(tiny_config: Config, keys: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_agent(tiny_config(**keys))

@@ -7,8 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mqe_core.data.episode_store import Episode, EpisodeStore, EpisodeWriter
-from mqe_core.learning.calibration import MIN_EPISODES, calibrate, longest_stall, rank_correlation, roc_area, separate
+from mqe_core.data.episode import Episode
+from mqe_core.data.store.episode_store import EpisodeStore
+from mqe_core.data.store.episode_writer import EpisodeWriter
+from mqe_core.learning.export.calibration import (
+    MIN_EPISODES,
+    calibrate,
+    longest_stall,
+    rank_correlation,
+    separate,
+)
 
 LENGTH, SIZE = 20, 8
 
@@ -19,12 +27,6 @@ def test_rank_correlation_of_any_rising_function_is_one_and_ties_share_a_rank() 
     assert rank_correlation(x, -(x**3)) == pytest.approx(-1.0)
     assert rank_correlation(x, np.ones(10)) == 0.0
     assert rank_correlation(np.array([1.0, 2, 2, 3]), np.array([1.0, 2, 3, 4])) == pytest.approx(0.9486833)
-
-
-def test_roc_area_is_the_probability_of_the_right_order() -> None:
-    lower, higher = np.array([1.0, 2.0, 5.0]), np.array([2.0, 4.0])
-    pairs = [1.0 if a < b else 0.5 if a == b else 0.0 for a in lower for b in higher]
-    assert roc_area(lower, higher) == pytest.approx(np.mean(pairs))
 
 
 def test_the_threshold_has_the_least_error() -> None:
@@ -63,6 +65,8 @@ def test_a_perfect_critic_gets_perfect_figures(store: EpisodeStore) -> None:
     assert result.metrics["calibration/episodes"] == MIN_EPISODES
     assert 3.0 <= result.reached_steps < 8.0 and result.stall_commands == 1
     assert (result.metrics["calibration/reached_missed"], result.metrics["calibration/reached_false"]) == (0.0, 0.0)
+    assert result.metrics["calibration/scenes"] == MIN_EPISODES and result.unreachable_steps is None
+    assert result.why_not_refused == "10 held-out scenes are too few for a threshold, 299 are needed"
 
 
 def test_a_critic_that_does_not_tell_near_from_far_gets_figures_but_no_thresholds(store: EpisodeStore) -> None:

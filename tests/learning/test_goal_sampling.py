@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mqe_core.learning.goal_sampling import GoalIndices, GoalMixture, TransitionIndex, WaypointSampler
+from mqe_core.learning.rows.goal_sampling import GoalMixture, TransitionIndex, WaypointSampler
 
 ENDS = np.array([9, 11, 24])  # episodes of 9, 2 and 13 frames
 DRAWS = 200_000
@@ -56,7 +56,9 @@ def test_geometric_goals(transitions: TransitionIndex, t: int, discount: float) 
 
 @pytest.mark.parametrize("t", [0, 5, 6, 7, 9, 15])
 def test_uniform_goals(transitions: TransitionIndex, t: int) -> None:
-    """Both ends of [t + 1, final] have half the weight of what lies between; at the last valid frame the goal is the frame."""
+    """Both ends of [t + 1, final] have half the weight of what lies between; at the last valid frame the goal is the
+    frame.
+    """
     goals = transitions.uniform_goals(np.random.default_rng(2), np.full(DRAWS, t))
     first, last = min(t + 1, final(t)), final(t)
     law = np.zeros(last - t + 1)
@@ -69,8 +71,8 @@ def test_uniform_goals(transitions: TransitionIndex, t: int) -> None:
 
 
 def test_mixture_goals(transitions: TransitionIndex) -> None:
-    t, mixture = 15, GoalMixture(current=0.2, trajectory=0.5, random=0.3)
-    goals = transitions.mixed_goals(np.random.default_rng(3), np.full(DRAWS, t), mixture, discount=0.7)
+    t, mixture = 15, GoalMixture(current=0.2, trajectory=0.5, random=0.3, discount=0.7)
+    goals = transitions.mixed_goals(np.random.default_rng(3), np.full(DRAWS, t), mixture)
     law = np.zeros(ENDS[-1] - 1)
     law[transitions.indices] += 0.3 / len(transitions.indices)
     law[t : final(t) + 1] += 0.5 * geometric_law(final(t) - t, 0.7)
@@ -80,7 +82,7 @@ def test_mixture_goals(transitions: TransitionIndex) -> None:
 
 def test_a_mixture_of_current_goals_only_is_the_frame_itself(transitions: TransitionIndex) -> None:
     t = transitions.indices
-    goals = transitions.mixed_goals(np.random.default_rng(0), t, GoalMixture(1.0, 0.0, 0.0), discount=None)
+    goals = transitions.mixed_goals(np.random.default_rng(0), t, GoalMixture(1.0, 0.0, 0.0))
     np.testing.assert_array_equal(goals, t)
 
 
@@ -91,7 +93,9 @@ def test_a_mixture_must_sum_to_one() -> None:
 
 @pytest.mark.parametrize("next_state_sample", [0.0, 0.3, 1.0])
 def test_waypoints(transitions: TransitionIndex, next_state_sample: float) -> None:
-    """Given the goal offset K, k = min(Geom(1 - lambda), K), or 1 with probability p; the joint law, from first principles."""
+    """Given the goal offset K, k = min(Geom(1 - lambda), K), or 1 with probability p; the joint law, from first
+    principles.
+    """
     sampler = WaypointSampler(discount=0.8, lambda_=0.6, next_state_sample=next_state_sample)
     rows = sampler.sample(transitions, np.random.default_rng(4), 40 * DRAWS // 10)
     t = 15
@@ -99,18 +103,18 @@ def test_waypoints(transitions: TransitionIndex, next_state_sample: float) -> No
     steps_left = final(t) - t
     goal_law = geometric_law(steps_left, 0.8)
     for goal_steps in (1, 2, 5, steps_left):
-        waypoint_steps = rows.waypoint_steps[chosen & ((rows.value_goal - rows.observation) == goal_steps)]
+        waypoint_steps = rows.steps_to("waypoint")[chosen & (rows.steps_to("value_goal") == goal_steps)]
         law = np.zeros(goal_steps + 1)
         law += (1 - next_state_sample) * geometric_law(goal_steps, 0.6)
         law[1] += next_state_sample
         assert_law(waypoint_steps, law)
-    assert_law((rows.value_goal - rows.observation)[chosen], goal_law)
+    assert_law(rows.steps_to("value_goal")[chosen], goal_law)
 
 
 def test_waypoint_and_goal_draws_are_independent(transitions: TransitionIndex) -> None:
     """Among rows whose goal is at least 4 ahead, k in {1, 2, 3} has the law of an independent geometric draw."""
     rows = WaypointSampler(0.8, 0.6, 0.0).sample(transitions, np.random.default_rng(5), DRAWS)
-    steps = rows.waypoint_steps[(rows.value_goal - rows.observation) >= 4]
+    steps = rows.steps_to("waypoint")[rows.steps_to("value_goal") >= 4]
     for k in (1, 2, 3):
         assert np.mean(steps == k) == pytest.approx(0.4 * 0.6 ** (k - 1), abs=5 * np.sqrt(0.25 / len(steps)))
 
@@ -120,16 +124,16 @@ def test_nothing_crosses_an_episode_end(transitions: TransitionIndex) -> None:
     rows = WaypointSampler(0.95, 0.95, 0.2, mixture).sample(transitions, np.random.default_rng(6), DRAWS)
     episode = np.searchsorted(ENDS, rows.observation, side="right")
     for name in ("waypoint", "value_goal", "actor_goal"):
-        frames = getattr(rows, name)
+        frames = rows.frames[name]
         np.testing.assert_array_equal(np.searchsorted(ENDS, frames, side="right"), episode, err_msg=name)
         assert (frames >= rows.observation).all(), name
     for name in ("value_goal", "actor_goal"):
-        assert not np.isin(getattr(rows, name), ENDS - 1).any(), "an episode's last frame is never a goal"
+        assert not np.isin(rows.frames[name], ENDS - 1).any(), "an episode's last frame is never a goal"
     # It is a waypoint only as the next observation of the last transition.
-    at_last_frame = np.isin(rows.waypoint, ENDS - 1)
+    at_last_frame = np.isin(rows.frames["waypoint"], ENDS - 1)
     assert at_last_frame.any()
-    assert (rows.waypoint_steps[at_last_frame] == 1).all()
-    assert (rows.waypoint[~at_last_frame] <= rows.value_goal[~at_last_frame]).all()
+    assert (rows.steps_to("waypoint")[at_last_frame] == 1).all()
+    assert (rows.frames["waypoint"][~at_last_frame] <= rows.frames["value_goal"][~at_last_frame]).all()
 
 
 def test_episodes_without_valid_frames_are_left_out() -> None:
@@ -141,9 +145,9 @@ def test_episodes_without_valid_frames_are_left_out() -> None:
     rows = WaypointSampler(0.9, 0.9, 0.2, GoalMixture(0.0, 0.5, 0.5)).sample(
         transitions, np.random.default_rng(7), 5000
     )
-    for frames in (rows.observation, rows.waypoint, rows.value_goal, rows.actor_goal):
+    for frames in rows.frames.values():
         assert frames.min() >= 9
-    assert rows.value_goal.max() == 22
+    assert rows.frames["value_goal"].max() == 22
 
 
 @pytest.mark.parametrize(
@@ -185,8 +189,7 @@ def test_stopping_frames_meet_no_goal_of_a_later_episode() -> None:
     rng = np.random.default_rng(0)
     assert [set(transitions.scene_goals(rng, np.full(100, t))) for t in (0, 1, 2, 5)] == [{2, 6}, {2}, {2}, {6}]
     t, goals = np.array([0, 1, 4]), np.array([2, 2, 6])
-    rows = GoalIndices(t, t, np.zeros(3, np.int64), t, goals)
-    pairs = {(int(t[row]), int(goals[goal])) for row, goal in transitions.crossed_pairs(rows)}
+    pairs = {(int(t[row]), int(goals[goal])) for row, goal in transitions.crossed_pairs(t, goals)}
     assert pairs == {(0, 2), (0, 6), (1, 2), (4, 6)}
 
 
@@ -196,7 +199,7 @@ def test_a_mixture_with_scene_goals_has_its_shares() -> None:
     valid[ends - 1] = False
     transitions = TransitionIndex(valid, ends, scene_ends=np.array([8]))
     mixture = GoalMixture(current=0.2, trajectory=0.3, scene=0.5)
-    goals = transitions.mixed_goals(np.random.default_rng(0), np.full(DRAWS, 1), mixture, discount=None)
+    goals = transitions.mixed_goals(np.random.default_rng(0), np.full(DRAWS, 1), mixture)
     assert_law(goals, np.array([0, 0.2, 0.3 + 0.25, 0, 0, 0, 0.25]))
 
 
@@ -216,20 +219,22 @@ def test_a_batch_of_few_scenes_still_draws_every_frame_equally() -> None:
 
 
 def test_crossed_pairs_equal_the_obvious_version() -> None:
-    """Two scenes of two episodes: later goals of a row's own scene, each picture once, and its own goal whatever it is."""
+    """Two scenes of two episodes: later goals of a row's own scene, each picture once, and its own goal whatever it
+    is.
+    """
     ends = np.array([5, 9, 16, 20])
     valid = np.ones(20, dtype=bool)
     valid[ends - 1] = False
     transitions = TransitionIndex(valid, ends, scene_ends=np.array([9, 20]))
     mixture = GoalMixture(current=0.1, trajectory=0.3, random=0.1, scene=0.5)
     rows = WaypointSampler(0.9, 0.5, 0.2, mixture).sample(transitions, np.random.default_rng(0), 40)
-    pairs = transitions.crossed_pairs(rows)
+    pairs = transitions.crossed_pairs(rows.observation, rows.frames["actor_goal"])
     scene = [0 if frame < 9 else 1 for frame in range(20)]
     expected = set()
     for row, t in enumerate(rows.observation):
-        for goal in set(rows.actor_goal.tolist()):
-            if goal == rows.actor_goal[row] or (scene[goal] == scene[t] and goal > t):
+        for goal in set(rows.frames["actor_goal"].tolist()):
+            if goal == rows.frames["actor_goal"][row] or (scene[goal] == scene[t] and goal > t):
                 expected.add((row, int(goal)))
-    assert {(int(row), int(rows.actor_goal[goal])) for row, goal in pairs} == expected
+    assert {(int(row), int(rows.frames["actor_goal"][goal])) for row, goal in pairs} == expected
     assert len(pairs) == len(expected), "each picture once"
-    assert len({int(column) for column in pairs[:, 1]}) == len(set(rows.actor_goal.tolist()))
+    assert len({int(column) for column in pairs[:, 1]}) == len(set(rows.frames["actor_goal"].tolist()))

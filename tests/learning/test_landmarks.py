@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mqe_core.data.episode_store import Episode, EpisodeStore, EpisodeWriter
-from mqe_core.learning.landmarks import WIDTH, landmarks
+from mqe_core.data.episode import Episode
+from mqe_core.data.store.episode_store import EpisodeStore
+from mqe_core.data.store.episode_writer import EpisodeWriter
+from mqe_core.learning.rows.landmarks import WIDTH, landmarks
 
 GRIPPERS = ([1, 1, 0, 0, 1, 1, 1], [1, 1, 1], [0, 1])  # commands; an episode has one frame more
 

@@ -1,4 +1,6 @@
-"""The sampler and the critic loss together learn a distance that a greedy policy can follow; one-step waypoints do not."""
+"""The sampler and the critic loss together learn a distance that a greedy policy can follow; one-step waypoints do
+not.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import pytest
 import torch
 
 from mqe_core.learning.agents.mqe import critic_loss
-from mqe_core.learning.goal_sampling import TransitionIndex, WaypointSampler
 from mqe_core.learning.quasimetric import mrn_distance_matrix
+from mqe_core.learning.rows.goal_sampling import TransitionIndex, WaypointSampler
 
 SIDE, ACTIONS, DISCOUNT = 5, 4, 0.95
 MOVES = [(0, 1), (1, 0), (0, -1), (-1, 0)]
@@ -59,9 +61,9 @@ def learn(next_state_sample: float) -> tuple[float, float]:
         loss, _ = critic_loss(
             phi[:, cells[rows.observation] * ACTIONS + actions[rows.observation]],
             psi[:, cells[rows.observation]],
-            psi[:, cells[rows.waypoint]],
-            psi[:, cells[rows.value_goal]],
-            torch.from_numpy(rows.waypoint_steps).float(),
+            psi[:, cells[rows.frames["waypoint"]]],
+            psi[:, cells[rows.frames["value_goal"]]],
+            torch.from_numpy(rows.steps_to("waypoint")).float(),
             components=4,
             discount=DISCOUNT,
             linex_clip=5.0,

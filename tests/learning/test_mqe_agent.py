@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mqe_core.learning import networks
-from mqe_core.learning.actor import ActionDistribution, ActorConfig, actor_loss
 from mqe_core.learning.agents.mqe import MQEAgent
-from mqe_core.learning.batch import Batch
-from mqe_core.learning.convolutions import SameMaxPool
-from mqe_core.learning.networks import EnsembleMLP, make_image_encoder
-from mqe_core.learning.observations import ObservationSpec
+from mqe_core.learning.networks import layers as networks
+from mqe_core.learning.networks.actor import ActionDistribution, ActorConfig
+from mqe_core.learning.networks.actor_losses import actor_loss
+from mqe_core.learning.networks.convolutions import SameMaxPool
+from mqe_core.learning.networks.layers import EnsembleMLP, make_image_encoder
 from mqe_core.learning.quasimetric import mrn_distance
-from mqe_core.learning.trainer import RunConfig
+from mqe_core.learning.rows.batch import Batch
+from mqe_core.learning.rows.observations import ObservationSpec
+from mqe_core.learning.run.run_config import RunConfig
 
 ROWS, SIZE = 6, 16
 
@@ -30,8 +31,8 @@ def make_batch(seed: int = 0) -> Batch:
         return torch.randint(0, 256, (ROWS, SIZE, SIZE, 3), generator=generator, dtype=torch.uint8)
 
     actions = 2 * torch.rand(ROWS, 7, generator=generator) - 1
-    steps = torch.randint(1, 9, (ROWS,), generator=generator).float()
-    return Batch(images(), actions, images(), steps, images(), torch.zeros(ROWS, dtype=torch.bool), images())
+    steps = {name: torch.randint(1, 9, (ROWS,), generator=generator).float() for name in MQEAgent.frames}
+    return Batch({name: images() for name in MQEAgent.frames}, steps, actions)
 
 
 def make_agent(config: RunConfig, seed: int = 0) -> MQEAgent:
@@ -65,7 +66,7 @@ def test_with_the_q_term_off_the_actor_clones_behaviour(tiny_config: Callable[..
     batch = make_batch()
     loss, metrics = agent.loss(batch)
     assert "actor/q_mean" not in metrics
-    mean = agent.actor(batch.observations, batch.actor_goals).mode
+    mean = agent.actor(batch.frames["observation"], batch.frames["actor_goal"]).mean
     expected = -2.0 * torch.distributions.Normal(mean, 1.0).log_prob(batch.actions).sum(-1).mean()
     actor_parameters = list(agent.actor.parameters())
     ours = torch.autograd.grad(loss, actor_parameters)
@@ -84,12 +85,12 @@ def test_q_is_the_worst_member_at_the_clipped_action(tiny_config: Callable[..., 
     loss, metrics = agent.loss(batch)
     components = agent.config.components
     q = []
-    mean = agent.actor(batch.observations, batch.actor_goals).mode
+    mean = agent.actor(batch.frames["observation"], batch.frames["actor_goal"]).mean
     for row in range(ROWS):
         action = mean[row].clamp(-1, 1)
-        state = agent.critic_encoder(batch.observations[row : row + 1]).detach()
+        state = agent.critic_encoder(batch.frames["observation"][row : row + 1]).detach()
         phi = agent.phi(torch.cat([state, action[None]], dim=-1))[:, 0]
-        psi = agent.psi(agent.critic_encoder(batch.actor_goals[row : row + 1]))[:, 0].detach()
+        psi = agent.psi(agent.critic_encoder(batch.frames["actor_goal"][row : row + 1]))[:, 0].detach()
         q.append(torch.stack([-mrn_distance(phi[e], psi[e], components) for e in range(agent.config.ensemble)]).min())
     q = torch.stack(q)
     assert metrics["actor/q_mean"].item() == pytest.approx(q.mean().item(), rel=1e-4)
@@ -102,12 +103,8 @@ def test_q_is_the_worst_member_at_the_clipped_action(tiny_config: Callable[..., 
 
 def test_actor_loss_by_hand() -> None:
     mean, actions = torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 1.0]])
-    config, one = (
-        ActorConfig(alpha=3.0),
-        {name: value[:1] for name, value in vars(make_batch()).items() if value is not None},
-    )
-    batch = Batch(**{**one, "actions": actions})
-    chosen = ActionDistribution(torch.zeros(1, 1), mean[:, None], 1.0)
+    config, batch = ActorConfig(alpha=3.0), Batch({"observation": actions}, {"observation": torch.zeros(1)}, actions)
+    chosen = ActionDistribution(mean)
     loss, metrics = actor_loss(config, chosen, batch, torch.tensor([-2.0]), q_weight=0.5)
     bc = 0.5 * (0.25 + 1.0) + math.log(2 * math.pi)
     assert metrics["bc_loss"].item() == pytest.approx(bc)
@@ -119,19 +116,21 @@ def test_the_critic_sees_waypoints_and_value_goals(tiny_config: Callable[..., Ru
     agent = make_agent(tiny_config(q_weight=0.0))
     batch = make_batch()
     base = agent.loss(batch)[0].item()
-    assert agent.loss(replace(batch, waypoints=make_batch(1).waypoints))[0].item() != base
-    assert agent.loss(replace(batch, value_goals=make_batch(1).value_goals))[0].item() != base
+    for name in ("waypoint", "value_goal"):
+        other = replace(batch, frames={**batch.frames, name: make_batch(1).frames[name]})
+        assert agent.loss(other)[0].item() != base, name
 
 
 def test_steps_to_goal_is_the_ensemble_mean_in_control_steps(tiny_config: Callable[..., RunConfig]) -> None:
     agent = make_agent(tiny_config(discount=0.9)).eval()
-    batch = make_batch()
+    frames = make_batch().frames
+    observations, goals = frames["observation"], frames["value_goal"]
     with torch.no_grad():
-        action, steps = agent.policy_module()(batch.observations, batch.value_goals)
-        psi_s, psi_goal = (agent.psi(agent.critic_encoder(x)) for x in (batch.observations, batch.value_goals))
+        action, steps = agent.policy_module()(observations, goals)
+        psi_s, psi_goal = (agent.psi(agent.critic_encoder(x)) for x in (observations, goals))
         members = [mrn_distance(psi_s[e], psi_goal[e], agent.config.components) for e in range(2)]
     torch.testing.assert_close(steps, (members[0] + members[1]) / 2 / -math.log(0.9))
-    torch.testing.assert_close(action, agent.actor(batch.observations, batch.value_goals).mode.clamp(-1, 1))
+    torch.testing.assert_close(action, agent.actor(observations, goals).mean.clamp(-1, 1))
 
 
 def test_ensemble_members_are_independent_plain_networks() -> None:
@@ -179,7 +178,7 @@ def test_bfloat16_encoders_change_training_only_and_only_where_the_processor_has
 ) -> None:
     monkeypatch.setattr(networks, "has_bfloat16", lambda device: supported)
     exact, fast = make_agent(tiny_config()), make_agent(tiny_config(encoder_bfloat16=True))
-    images = make_batch().observations
+    images = make_batch().frames["observation"]
     with torch.no_grad():
         assert fast.train().critic_encoder(images).dtype == torch.float32
         assert torch.equal(fast.critic_encoder(images), exact.critic_encoder(images)) is not supported

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mqe_core.learning.agents.mqe import critic_loss
-from mqe_core.learning.networks import EnsembleMLP
+from mqe_core.learning.networks.layers import EnsembleMLP
 from mqe_core.learning.quasimetric import mrn_distance, mrn_distance_matrix
 
 SCALES = [1e-4, 1e-2, 1.0, 1e2, 1e4]
@@ -28,7 +28,9 @@ def slow_distance(x: Tensor, y: Tensor, components: int) -> float:
 
 
 def mixed_points(seed: int, count: int, dtype: torch.dtype) -> Tensor:
-    """phi and psi outputs of small networks, duplicates and near-duplicates, points equal in one half only: ``(count', 32)``."""
+    """phi and psi outputs of small networks, duplicates and near-duplicates, points equal in one half only: ``(count',
+    32)``.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -52,6 +54,14 @@ def test_both_forms_equal_the_definition(components: int) -> None:
     expected = torch.tensor([[[slow_distance(a, b, components) for b in y[e]] for a in x[e]] for e in range(2)])
     torch.testing.assert_close(mrn_distance_matrix(x, y, components), expected, rtol=1e-6, atol=0)
     torch.testing.assert_close(mrn_distance(x[:, :, None], y[:, None], components), expected, rtol=1e-6, atol=0)
+
+
+def test_smoothing_is_added_below_the_root_in_both_forms() -> None:
+    x = torch.zeros(1, 3, 8)
+    x[0, :, 7] = torch.tensor([0.0, 1.0, 2.0])
+    expected = ((x[0, :, None, 7] - x[0, None, :, 7]) ** 2 + 1e-6).sqrt() / math.sqrt(8)
+    torch.testing.assert_close(mrn_distance_matrix(x, x, 1, 1e-6)[0], expected)
+    torch.testing.assert_close(mrn_distance(x[0, :, None], x[0], 1, 1e-6), expected)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -96,7 +106,9 @@ def test_quasimetric_properties_hold_for_random_points(
 
 
 def test_distance_depends_on_direction() -> None:
-    """Moving a first-half coordinate up costs from the higher point to the lower one only (the first argument is where you are)."""
+    """Moving a first-half coordinate up costs from the higher point to the lower one only (the first argument is where
+    you are).
+    """
     low, high = torch.zeros(8), torch.zeros(8)
     high[0] = 3.0
     assert mrn_distance(low, high, 1).item() == 0.0
@@ -124,7 +136,9 @@ def test_gradients_are_finite(scale: float, equal: bool) -> None:
 
 
 def test_large_latents_keep_small_distances() -> None:
-    """At latent scale 100 a distance of about one control step is still right to 1e-4 (the Gram form is off by half a step)."""
+    """At latent scale 100 a distance of about one control step is still right to 1e-4 (the Gram form is off by half a
+    step).
+    """
     generator = torch.Generator().manual_seed(0)
     x = 100.0 * torch.randn(1, 32, 512, generator=generator)
     y = x + 0.01 * torch.randn(1, 32, 512, generator=generator)

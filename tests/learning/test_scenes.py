@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from mqe_core.data.episode_store import Episode, EpisodeStore, EpisodeWriter
-from mqe_core.learning.scenes import stopping_frames
-from mqe_core.learning.trainer import Trainer
+from mqe_core.data.episode import Episode
+from mqe_core.data.store.episode_store import EpisodeStore
+from mqe_core.data.store.episode_writer import EpisodeWriter
+from mqe_core.learning.rows.scenes import stopping_frames
+from mqe_core.learning.rows.training_data import TrainingData
 
 
 def test_stopping_frames_are_those_after_which_the_hand_stays_near(tmp_path: Path) -> None:
@@ -31,7 +34,7 @@ def test_stopping_frames_are_those_after_which_the_hand_stays_near(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("radius_m", "expected"), [(0.0, {3, 8}), (0.05, {3})])
-def test_a_trainer_s_rows_at_rest_meet_the_goals_that_the_radius_leaves(
+def test_rows_at_rest_meet_the_goals_that_the_radius_leaves(
     tmp_path: Path, tiny_config, radius_m: float, expected: set[int]
 ) -> None:
     """Two episodes of one scene, the hand at one place all the time; frames 3 and 8 are the last valid ones."""
@@ -47,12 +50,12 @@ def test_a_trainer_s_rows_at_rest_meet_the_goals_that_the_radius_leaves(
         "actor_goals_crossed": True,
     }
     config = tiny_config(observation="state", validation_fraction=0.0, **keys)
-    trainer = Trainer(EpisodeStore.open(tmp_path / "store"), config, progress=False)
-    rows = trainer.sampler.sample(trainer.transitions, np.random.default_rng(0), 200)
+    data = TrainingData(EpisodeStore.open(tmp_path / "store"), config, torch.device("cpu"))
+    rows = data.sampler.sample(data.transitions, np.random.default_rng(0), 200)
     first = rows.observation < 4
-    assert set(rows.actor_goal[first]) == expected
-    pairs = trainer.transitions.crossed_pairs(rows)
-    assert {int(rows.actor_goal[goal]) for row, goal in pairs if first[row]} == expected
+    assert set(rows.frames["actor_goal"][first]) == expected
+    pairs = data.transitions.crossed_pairs(rows.observation, rows.frames["actor_goal"])
+    assert {int(rows.frames["actor_goal"][goal]) for row, goal in pairs if first[row]} == expected
 
 
 def test_a_radius_that_would_do_nothing_or_is_none_is_refused(tiny_config) -> None:

@@ -1,7 +1,9 @@
-"""MQE's operators on small decision processes: where the losses' fixed point is exact, what it promises, and what it needs.
+"""MQE's operators on small decision processes: where the losses' fixed point is exact, what it promises, and what it
+needs.
 
 The exact operators are iterated from the behaviour policy's distances until nothing changes:
-backup   d((s,a), g) <- -log E[discount^k exp(-d(w, g))], k one step with probability p, else Geom(1 - lambda), stopped at g
+backup   d((s,a), g) <- -log E[discount^k exp(-d(w, g))], k one step with probability p, else Geom(1 - lambda), stopped
+at g
 invariance   d(s, g) <- min_a d((s,a), g), d(g, g) = 0
 relaxation   the closure of d over states and state-actions under the triangle inequality
 A quasimetric has the relaxation built in, and the minimum of the implemented losses is shown to be the first two.
@@ -74,7 +76,9 @@ def closure(states_to_goal: np.ndarray, pairs_to_goal: np.ndarray) -> tuple[np.n
 
 
 def solve(transition, behaviour, p: float, lambda_: float, relax: bool = True, stop_at_goal: bool = True):
-    """The fixed point ``d(s, g) (S, S), d((s,a), g) (S, A, S)`` of the operators, started at the behaviour's distances."""
+    """The fixed point ``d(s, g) (S, S), d((s,a), g) (S, A, S)`` of the operators, started at the behaviour's
+    distances.
+    """
     states = -np.log(hitting_values(transition, behaviour))
     for _ in range(2000):
         pairs = -np.log(backup(transition, behaviour, np.exp(-states), p, lambda_, stop_at_goal))
@@ -161,7 +165,9 @@ def test_waypoints_must_stop_at_the_goal() -> None:
 
 
 def test_the_backup_loss_is_stationary_exactly_at_the_operator() -> None:
-    """At -log E[discount^k exp(-d')] the expected gradient of the implemented loss is zero; at the mean target it is not."""
+    """At -log E[discount^k exp(-d')] the expected gradient of the implemented loss is zero; at the mean target it is
+    not.
+    """
     rng = np.random.default_rng(0)
     steps = torch.from_numpy(rng.integers(1, 20, size=40).astype(np.float64))
     target = torch.from_numpy(rng.uniform(0.0, 2.0, size=(1, 40, 1)))

@@ -7,16 +7,19 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from mqe_core.images import encode_png
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.spec import load_robot_spec
+from mqe_core.ros_domain import domain_of
+from tests.ros.ros_helpers import Client, write_constant_policy
+from tests.ros.ros_workspace import enter
 
-sys.path.insert(0, str(Path(__file__).parent))  # for ros_helpers and ros_workspace
-from ros_helpers import Client, write_constant_policy
-from ros_workspace import enter
+if TYPE_CHECKING:
+    from mqe_bringup.supervisor import Supervisor
 
 DRIVERS = {"usb_cam": "usb_cam_node_exe", "realsense2_camera": "realsense2_camera_node"}
 INSTALL = Path(__file__).parents[2] / "ros2_ws" / "install"
@@ -27,11 +30,11 @@ if (INSTALL / "setup.bash").is_file():
         "1"  # a wrong type in a message is an error here, not a surprise at the other end
     )
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_DOMAIN_ID"] = str(10 + os.getpid() % 90)
+    os.environ["ROS_DOMAIN_ID"] = str(domain_of(os.getpid()))
     if importlib.util.find_spec("mqe_ros") is None:
         enter(INSTALL)
     os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(
-        INSTALL / "mqe_bringup" / "share" / "mqe_bringup" / "config" / "fastdds.xml"
+        INSTALL / "mqe_ros" / "share" / "mqe_ros" / "config" / "fastdds.xml"
     )
 
 
@@ -93,7 +96,8 @@ def real_arguments(make_bundle, tmp_path_factory: pytest.TempPathFactory) -> dic
     goal = tmp_path_factory.mktemp("goal") / "cup.png"
     goal.write_bytes(encode_png(np.random.default_rng(0).integers(60, 120, (24, 32, 3), dtype=np.uint8)))
     goal.with_suffix(".yaml").write_text(
-        f"camera: {load_robot_spec().camera.name}\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\n"
+        f"camera: {load_robot_spec().camera.name}\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.2, "
+        "0, 0.2, 0, 0, 0, 1]\n"
     )
     return {
         "backend": "mock",
@@ -118,3 +122,42 @@ def client(ros: None) -> Iterator[Client]:
     client = Client()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="module")
+def running(
+    constant_policy: Path, synthetic_store: Path, user_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Supervisor]:
+    """The mock graph, without a goal; it ends cleanly."""
+    from mqe_bringup.graph import build_graph
+    from mqe_bringup.supervisor import Supervisor
+
+    graph = build_graph({"backend": "mock", "policy": str(constant_policy), "camera": str(synthetic_store)})
+    supervisor = Supervisor(graph.environment, log_folder=tmp_path_factory.mktemp("logs"))
+    supervisor.start(graph.processes)
+    yield supervisor
+    codes = supervisor.stop()
+    assert codes == {"arm_node": 0, "camera_node": 0, "policy_node": 0}, {
+        name: supervisor.log_tail(name) for name in codes
+    }
+
+
+@pytest.fixture
+def arm(running: Supervisor, client: Client) -> Client:
+    """A client that hears every node; the arm takes commands."""
+    for name in ("/arm/status", "/arm/ee_target", "/policy/status", "/camera/image_raw"):
+        client.wait(lambda name=name: running.ended() or client.newest(name), f"the first message on {name}")
+    assert running.ended() is None
+    client.call("/arm/resume")
+    return client
+
+
+@pytest.fixture
+def homed(arm: Client) -> Client:
+    """… and has moved to the neutral joints' pose."""
+    from mqe_interfaces.msg import ArmStatus
+
+    assert arm.call("/arm/home").success
+    arm.wait(lambda: arm.newest("/arm/status").reason == "homing", "homing")
+    arm.wait(lambda: arm.newest("/arm/status").state == ArmStatus.READY, "the end of homing")
+    return arm

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ros_workspace import enter
+from tests.ros.ros_workspace import enter
 
 HERE = Path(__file__).parent / "interbotix"
 INSTALL = HERE.parents[2] / "build" / "interbotix" / "install"  # made by `make test-setup`

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mqe_core.bundle import BundleContract, write_bundle
+from mqe_core.policy.bundle import write_bundle
+from mqe_core.policy.contract import BundleContract
 
 IMAGE_SIZE = 16
 STEP_M = 0.002  # the constant policy's way along x in each command
@@ -90,14 +91,14 @@ class Client:
         """Listen for a while; for showing that something does not happen."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self._executor.spin_once(timeout_sec=0.05)
+            self.listen()
 
     def wait(self, done: Callable[[], object], what: str):
         """Listen until `done()` is true and return its value."""
         end = time.monotonic() + PATIENCE_S
         while not (value := done()):
             assert time.monotonic() < end, f"{what} did not happen within {PATIENCE_S} s"
-            self._executor.spin_once(timeout_sec=0.05)
+            self.listen()
         return value
 
     def call(self, service: str):
@@ -112,10 +113,13 @@ class Client:
         self.wait(client.service_is_ready, f"service {service}")
         return self.answer(lambda: client.call_async(request), f"an answer from {service}")
 
-    def answer(self, ask: Callable[[], object], what: str, **options: bool):
+    def answer(self, ask: Callable[[], object], what: str):
         from mqe_ros.asking import answer
 
-        return answer(ask, lambda: self._executor.spin_once(timeout_sec=0.05), PATIENCE_S, what, **options)
+        return answer(ask, self.listen, PATIENCE_S, what)
+
+    def listen(self) -> None:
+        self._executor.spin_once(timeout_sec=0.05)
 
     def connect(self, kind: type, service: str):
         """The client of a service of any type, one for all calls."""
@@ -128,38 +132,60 @@ class Client:
         self.node.destroy_node()
 
 
+def diagnosed(client: Client, lifecycle: str, node: str = "policy_node"):
+    """A managed node's next diagnosis in that state of its lifecycle."""
+    client.spin(0.1)  # what has arrived while this client did not listen is an older one
+    client.heard["/diagnostics"].clear()
+
+    def said():
+        for message in client.heard["/diagnostics"]:
+            for status in message.status:
+                if status.name == f"{node}: control" and figures(status)["lifecycle"] == lifecycle:
+                    return status
+        return None
+
+    return client.wait(said, f"the diagnosis {lifecycle}")
+
+
+def figures(status) -> dict[str, str]:
+    """The values of a diagnosis, by key."""
+    return {pair.key: pair.value for pair in status.values}
+
+
 class Goal:
     """One request to /reach_goal."""
 
     def __init__(self, client: Client, request: object) -> None:
-        from rclpy.action import ActionClient
-
-        from mqe_interfaces.action import ReachGoal
+        from mqe_ros.goal_client import GoalClient
 
         self.client = client
-        self.action = ActionClient(client.node, ReachGoal, "/reach_goal")
-        client.wait(self.action.server_is_ready, "the action server's discovery")
-
-        def ask() -> object:
-            self.feedback = feedback = []  # of this asking only: an earlier one's goal may be in force for a moment
-            return self.action.send_goal_async(
-                request, feedback_callback=lambda message: feedback.append(message.feedback)
-            )
-
-        self.handle = client.answer(ask, "the answer to a goal", only_newest=True)
-        assert self.handle.accepted
-        self._asked = [self.handle.get_result_async()]  # at once: a node that ends answers nobody who asks later
+        self.feedback: list[object] = []
+        goals = GoalClient(client.node, client.listen)
+        client.wait(goals.is_there, "the action server's discovery")
+        self._sent = goals.send(request, PATIENCE_S, self.feedback.append)
 
     def moving(self) -> None:
         self.client.wait(lambda: self.feedback and self.feedback[-1].steps >= 2, "a motion")
 
     def result(self):
-        return self.client.answer(
-            lambda: self._asked.pop() if self._asked else self.handle.get_result_async(), "the end of a goal"
-        ).result
+        return self._sent.result(PATIENCE_S)
 
     def cancel(self) -> None:
-        self.client.answer(self.handle.cancel_goal_async, "the answer to a cancellation")
+        self._sent.cancel(PATIENCE_S)
+
+
+def reach(client: Client, timeout_s: float = 60.0) -> Goal:
+    """Ask for the goal `corner` of the user's folder."""
+    from mqe_interfaces.action import ReachGoal
+
+    return Goal(client, ReachGoal.Goal(goal_file="corner", timeout_s=timeout_s))
+
+
+def target(client: Client) -> np.ndarray:
+    """(4, 4), really commanded last."""
+    from mqe_ros import convert
+
+    return convert.pose_to_matrix(client.newest("/arm/ee_target").pose)
 
 
 class Lifecycle:
@@ -169,8 +195,8 @@ class Lifecycle:
         from lifecycle_msgs.srv import ChangeState
 
         self._client, self._node = client, node
-        # A transition cannot be asked for twice. Endpoints become known in the order of their making, so an answer to a later one
-        # shows that those of this one will arrive as well.
+        # A transition cannot be asked for twice. Endpoints become known in the order of their making, so an answer to a
+        # later one shows that those of this one will arrive as well.
         self._change = client.connect(ChangeState, f"{node}/change_state")
         _ = self.state
 

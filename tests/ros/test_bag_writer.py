@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -98,3 +101,62 @@ def test_a_disk_that_is_full_at_the_end_is_said_too(tmp_path: Path) -> None:
 def test_a_size_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 1 byte"):
         BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=0)
+
+
+def delete(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def delete_file(folder: Path) -> None:
+    (folder / f"{folder.name}.mcap").unlink()
+
+
+def rename(folder: Path) -> None:
+    folder.rename(folder.with_name("moved"))
+
+
+def replace(folder: Path) -> None:
+    delete_file(folder)
+    (folder / f"{folder.name}.mcap").write_bytes(b"another")
+
+
+def test_a_bag_that_is_emptied_while_it_is_written_is_noticed_once_more_is_written(tmp_path: Path) -> None:
+    bags, file = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=10**9), tmp_path / "bag" / "bag.mcap"
+    for lost in (False, True):
+        before = file.stat().st_size
+        while file.stat().st_size <= before:
+            bags.write("/a", 0, message(0) + bytes(2**20))
+        bags.check()
+        assert bool(bags.failure) == lost
+        os.truncate(file, 0)
+    assert bags.failure.endswith("bag.mcap was emptied or overwritten; what it held is lost")
+    bags.close()
+
+
+@pytest.mark.parametrize("lose", [delete, delete_file, rename, replace])
+def test_a_bag_that_is_lost_while_it_is_written_is_noticed(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=10**9)
+    bags.write("/a", 0, message(0))
+    bags.check()
+    assert not bags.failure
+    lose(tmp_path / "bag")
+    bags.check()
+    assert bags.failure.startswith("recording stopped: ") and "bag.mcap was deleted, moved or replaced" in bags.failure
+    bags.write("/a", 1, message(1))
+    bags.check()
+    bags.close()
+    assert bags.counts["/a"] == 1
+
+
+def test_a_bag_after_the_first_is_watched_too(tmp_path: Path) -> None:
+    bags = BagWriter(tmp_path / "bag", TOPICS, TYPES, max_bytes=100)
+    for k in range(2):
+        bags.write("/a", k, message(k))
+    bags.check()
+    assert not bags.failure
+    delete(tmp_path / "bag")  # the first one is closed
+    bags.check()
+    assert not bags.failure
+    delete(tmp_path / "bag-2")
+    bags.check()
+    assert "bag-2.mcap" in bags.failure

@@ -1,12 +1,13 @@
-"""Promise: camera:=usb_cam and camera:=realsense start the existing driver, asked for what the robot file's camera is; its
-images reach policy and recorder, also where it offers best effort only; a driver that is missing stops the start with
-the remedy.
+"""Promise: camera:=usb_cam and camera:=realsense start the existing driver, asked for what the robot file's camera is;
+its images reach policy and recorder, also where it offers best effort only; a driver that is missing stops the start
+with the remedy.
 
 The drivers are fakes, found by ament as the real ones would be.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,13 +18,14 @@ import pytest
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 
 from ament_index_python.packages import get_package_prefix
-from ros_helpers import PATIENCE_S, Client
 
 from mqe_bringup.graph import build_graph
 from mqe_bringup.process import Process, node
 from mqe_bringup.supervisor import Supervisor
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.spec import load_robot_spec
+from mqe_core.runtime.robot import MonotonicClock
 from mqe_ros import convert, topics
+from tests.ros.ros_helpers import PATIENCE_S, Client
 
 CAMERA = load_robot_spec().camera
 
@@ -96,8 +98,10 @@ def test_usb_cam_drives_the_graph_and_its_images_are_recorded(
     arguments = {**real_arguments, "camera": f"usb_cam:{video_device}", "record": str(tmp_path / "bag")}
     up = subprocess.Popen(
         [sys.executable, "-m", "mqe_core.cli", "up", *(f"{name}:={value}" for name, value in arguments.items())],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         client.wait(lambda: up.poll() is not None or len(client.heard["/policy/command"]) > 10, "ten commands")
     finally:
@@ -142,3 +146,15 @@ def test_a_recording_without_images_says_so(client: Client, tmp_path: Path) -> N
     finally:
         assert supervisor.stop() == {"record_node": 0}
     assert "no image on /camera/image_raw" in supervisor.log_tail("record_node")
+
+
+@pytest.mark.parametrize("device", ["pipe", "folder", "/dev/zero", "99999999999999999999", "nowhere"])
+def test_a_device_that_is_no_camera_is_refused_before_it_is_read(device: str, tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    from mqe_ros.opencv_camera import OpenCvCamera
+
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / device
+    with pytest.raises((ValueError, RuntimeError), match="is neither a video device nor a file|cannot be opened"):
+        OpenCvCamera(load_robot_spec(), clock=MonotonicClock(), device=str(path) if path.exists() else device)

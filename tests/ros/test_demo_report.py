@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 
@@ -17,6 +18,8 @@ from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from mqe_bringup import demo
+from mqe_bringup.picture import SPEED, moving_picture, write_pictures
 from mqe_bringup.report import read_recording, write_report
 from mqe_core.runtime.robot import Command
 from mqe_interfaces.msg import ArmStatus, PolicyStatus
@@ -63,11 +66,12 @@ def write_bag(folder: Path, commands: int, steps_to_goal: float | None) -> None:
             command = Command(
                 pose=np.eye(4), gripper=float(k < 5), stamp=0.0, session="s", sequence=k + 1, frame_id="base"
             )
+            seen = convert.Observation(stamp(t - 0.06), 0)
             distance = None if steps_to_goal is None else steps_to_goal - k
             write(
                 topics.COMMAND,
                 t,
-                convert.command_to_message(command, np.zeros(7), distance, stamp(t), stamp(t - 0.06)),
+                convert.command_to_message(command, np.zeros(7), distance, stamp(t), seen),
             )
             write(topics.POLICY_STATUS, t, PolicyStatus(state=PolicyStatus.RUNNING, deadline_misses=2))
             write(
@@ -132,6 +136,17 @@ def test_a_bag_without_commands_is_an_error(tmp_path: Path) -> None:
         write_report(tmp_path, [], OUTCOME)
 
 
+def test_the_moving_picture_shows_the_drive_beside_its_goal(tmp_path: Path) -> None:
+    write_bag(tmp_path / "bag", commands=10, steps_to_goal=12.0)
+    pictures, shown_ms = moving_picture(read_recording(tmp_path / "bag"))
+    # The drive takes 1.8 s from its first command to its last frame; the first and the last picture stay longer.
+    assert sum(shown_ms[1:-1]) == pytest.approx(1000 * 1.8 / SPEED, abs=200) and min(shown_ms[0], shown_ms[-1]) > 500
+    left, right = (np.asarray(pictures[-1])[:200, columns] for columns in (slice(100, 200), slice(-200, -100)))
+    assert abs(float(left.mean()) - 190) < 5 and abs(float(right.mean()) - 200) < 5
+    moving, curve = write_pictures(tmp_path, tmp_path / "assets")
+    assert Image.open(moving).n_frames == len(pictures) and Image.open(curve).width > 500
+
+
 @pytest.mark.slow
 def test_the_demo_drives_records_and_reports(constant_policy: Path, tmp_path: Path) -> None:
     out = tmp_path / "demo"
@@ -147,9 +162,21 @@ def test_the_demo_drives_records_and_reports(constant_policy: Path, tmp_path: Pa
         str(out),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stderr
-    # This policy only goes straight on.
+    assert done.returncode == 3, done.stderr  # this policy only goes straight on
     assert done.stdout.strip().splitlines()[-1].startswith("demo: no success, score 0 of 2")
     assert {"video.mp4", "steps_to_goal.png", "report.html", "bag", "drawer_place.png"} <= {
         path.name for path in out.iterdir()
     }
+
+
+def test_demo_and_pictures_leave_alone_what_stands_there(tmp_path: Path, synthetic_store: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "demo.webp").write_text("precious")
+    for out in (taken, synthetic_store, synthetic_store / "inside", taken / "demo.webp"):
+        with pytest.raises(ValueError, match="left alone|lies inside"):
+            demo.run(None, "", out)
+    for out in (taken, synthetic_store):
+        with pytest.raises(ValueError, match="left alone|lies inside"):
+            write_pictures(tmp_path / "no demo", out)
+    assert [path.name for path in taken.iterdir()] == ["demo.webp"]

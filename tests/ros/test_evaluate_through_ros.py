@@ -1,4 +1,6 @@
-"""Promise: the evaluation through ROS sums up what its scenes scored, in the form that `mqe compare` reads, and continues where it stopped."""
+"""Promise: the evaluation through ROS sums up what its scenes scored, in the form that `mqe compare` reads, and
+continues where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ import pytest
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 
 from mqe_bringup import evaluate
-from mqe_core.commands.compare import compare
-from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
+from mqe_core.closed_loop.comparison import compare
+from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_scenes_are_summed_up_and_not_driven_twice(
         4 / 3,
         2.0,
     )
-    assert compare([out], [out])["difference"] == 0.0
+    assert compare([out], [out]).difference == 0.0
     call(monkeypatch, policy, "--task", "place2", "--episodes", "7", "--workers", "2", "--seed", "4", "--out", str(out))
     assert sorted(driven) == [FIRST_EVALUATION_SEED + 4 + i for i in range(7)]
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
-from mqe_core.progress import REACHED, Progress
+from mqe_core.policy.goal_progress import REACHED, Progress
 from mqe_interfaces.action import ReachGoal
 from mqe_ros.goal_run import GoalRun
 

@@ -11,7 +11,7 @@ pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mqe_core.spec import RobotSpec, load_robot_spec
+from mqe_core.robot.spec import RobotSpec, load_robot_spec
 from mqe_ros.gripper_loop import GripperLoop
 
 SPEC = load_robot_spec()

@@ -18,22 +18,22 @@ from ament_index_python.packages import get_package_share_directory
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
-from ros_helpers import Client
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import Marker, MarkerArray
 
 from mqe_bringup.process import node
 from mqe_bringup.supervisor import Supervisor
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.robot.kinematics import forward_kinematics
+from mqe_core.robot.safety_rules import WORKSPACE
+from mqe_core.robot.spec import load_robot_spec
 from mqe_core.runtime.robot import Command
-from mqe_core.runtime.safety_rules import WORKSPACE
-from mqe_core.spec import load_robot_spec
 from mqe_interfaces.msg import EndEffectorCommand
 from mqe_ros import convert, topics
 from mqe_ros.markers import AHEAD_S, CLIPPED, KEPT_S, REFUSED, SENT, IntendedPath
+from tests.ros.ros_helpers import Client
 
 SPEC = load_robot_spec()
-REST = forward_kinematics(SPEC, SPEC.neutral_joints)
+REST = forward_kinematics(SPEC, SPEC.neutral_rad)
 STEP = np.array([0.01, 0.0, -0.005])
 
 

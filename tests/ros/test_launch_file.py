@@ -15,7 +15,8 @@ if importlib.util.find_spec("launch_ros") is None:
     pytest.skip("launch_ros is not on the package index; it comes with a ROS installation", allow_module_level=True)
 
 from ament_index_python.packages import get_package_share_directory
-from ros_helpers import PATIENCE_S, Client
+
+from tests.ros.ros_helpers import PATIENCE_S, Client
 
 # What `ros2 launch` does, without needing its command line.
 RUN = """

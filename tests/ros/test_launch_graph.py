@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 
-from mqe_bringup import graph
-from mqe_bringup.graph import build_graph, parse_arguments
+from mqe_bringup import backends, graph
+from mqe_bringup.arguments import parse_arguments
+from mqe_bringup.graph import build_graph
+from mqe_bringup.process import Process
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def sim(constant_policy: Path, user_folder: Path) -> dict[str, str]:
     return {"policy": str(constant_policy), "goal": "corner"}
 
 
-def by_name(built: graph.Graph) -> dict[str, graph.Process]:
+def by_name(built: graph.Graph) -> dict[str, Process]:
     return {process.name: process for process in built.processes}
 
 
@@ -56,7 +59,7 @@ def test_a_scene_without_a_goal_waits_for_one(sim: dict[str, str]) -> None:
 
 def test_a_goal_that_is_not_begun_at_once_says_what_begins_it(sim: dict[str, str]) -> None:
     assert any(
-        "shown only; the arm waits for mqe goal send" in line
+        "shown; the arm drives there once it is sent: mqe goal send" in line
         for line in build_graph({**sim, "autostart": "false"}).banner
     )
 
@@ -134,28 +137,28 @@ def test_auto_takes_the_hardware_only_where_backend_driver_and_device_are(
         def __init__(self, name: str) -> None:
             self.name = name
 
-    assert graph._choose_backend("auto")[0] == "sim"
-    monkeypatch.setattr(graph, "entry_points", lambda group: [Entry("mock"), Entry("sim"), Entry("hardware")])
-    monkeypatch.setattr(graph, "DRIVER_MODULE", "json")
-    monkeypatch.setattr(graph, "SERIAL_DEVICE", Path("/dev/nowhere"))
-    assert graph._choose_backend("auto") == (
+    assert backends.choose_backend("auto")[0] == "sim"
+    monkeypatch.setattr(backends, "entry_points", lambda group: [Entry("mock"), Entry("sim"), Entry("hardware")])
+    monkeypatch.setattr(backends, "DRIVER_MODULE", "json")
+    monkeypatch.setattr(backends, "SERIAL_DEVICE", Path("/dev/nowhere"))
+    assert backends.choose_backend("auto") == (
         "sim",
         "auto: the arm's serial device /dev/nowhere does not exist",
     )
-    monkeypatch.setattr(graph, "SERIAL_DEVICE", Path("/dev/null"))
-    assert graph._choose_backend("auto")[0] == graph._choose_backend("hardware")[0] == "hardware"
-    monkeypatch.setattr(graph, "DRIVER_MODULE", "no_such_module")
-    assert graph._choose_backend("auto") == ("sim", "auto: the arm's driver no_such_module is not installed")
+    monkeypatch.setattr(backends, "SERIAL_DEVICE", Path("/dev/null"))
+    assert backends.choose_backend("auto")[0] == backends.choose_backend("hardware")[0] == "hardware"
+    monkeypatch.setattr(backends, "DRIVER_MODULE", "no_such_module")
+    assert backends.choose_backend("auto") == ("sim", "auto: the arm's driver no_such_module is not installed")
     with pytest.raises(
         ValueError, match=r"no_such_module is not installed\. Next: \(1\) install .*docs/hardware.md, Installing\. "
     ):
-        graph._choose_backend("hardware")
-    monkeypatch.setattr(graph, "SERIAL_DEVICE", Path("/dev/nowhere"))
+        backends.choose_backend("hardware")
+    monkeypatch.setattr(backends, "SERIAL_DEVICE", Path("/dev/nowhere"))
     with pytest.raises(
         ValueError,
-        match=r"not installed, and .* does not exist\. Next: \(1\) .*; \(2\) power the arm.*docs/hardware.md, Wiring\. ",
+        match=r"not installed, and .* does not exist\. Next: \(1\) .*; \(2\) power the arm.*docs/hardware.md, Wiring",
     ):
-        graph._choose_backend("hardware")
+        backends.choose_backend("hardware")
 
 
 def test_the_users_configured_policy_comes_before_the_shipped_one(
@@ -178,12 +181,13 @@ def test_arguments_are_name_value_pairs() -> None:
     for wrong in ("goal", "gaol:=x"):
         with pytest.raises(ValueError, match="known, each as name:=value"):
             parse_arguments([wrong])
+    for wrong in ("tsk:=place", "task=place", "task"):
+        with pytest.raises(ValueError, match=f"unknown argument '{wrong}'; did you mean task:=.; known"):
+            parse_arguments([wrong])
 
 
 def test_a_text_parameter_stays_a_text_on_the_command_line() -> None:
-    process = graph.Process(
-        "n", "m", package="p", executable="e", parameters={"device": "0", "dry_run": True, "rate": 2.5}
-    )
+    process = Process("n", "m", package="p", executable="e", parameters={"device": "0", "dry_run": True, "rate": 2.5})
     assert process.command[:3] == [sys.executable, "-m", "m"]
     given = dict(text.split(":=", 1) for text in process.command if ":=" in text and not text.startswith("__"))
     assert {name: json.loads(value) for name, value in given.items()} == {
@@ -193,20 +197,21 @@ def test_a_text_parameter_stays_a_text_on_the_command_line() -> None:
     }
 
 
-def test_reached_steps_overrides_the_bundles_and_is_a_number() -> None:
+@pytest.mark.parametrize("name", ["reached_steps", "unreachable_steps"])
+def test_these_thresholds_override_the_bundles_and_are_numbers(name: str) -> None:
     def policy_parameters(**arguments: str) -> dict:
         graph = build_graph({"backend": "sim", "goal": "place.png", **arguments})
         return next(process.parameters for process in graph.processes if process.name == "policy_node")
 
-    assert "reached_steps" not in policy_parameters()
-    assert policy_parameters(reached_steps="0")["reached_steps"] == 0.0
+    assert name not in policy_parameters()
+    assert policy_parameters(**{name: "0"})[name] == 0.0
     for wrong in ("-1", "soon", "nan", "inf"):
-        with pytest.raises(ValueError, match="reached_steps must be a number from 0"):
-            policy_parameters(reached_steps=wrong)
+        with pytest.raises(ValueError, match=f"{name} must be a number from 0"):
+            policy_parameters(**{name: wrong})
 
 
 def test_stall_commands_and_self_activate_reach_the_policy_node(user_folder: Path) -> None:
-    def policy_parameters(**arguments: str) -> dict:
+    def policy_parameters(**arguments: str) -> Mapping[str, bool | int | float | str]:
         return by_name(build_graph({"backend": "sim", "goal": "place.png", **arguments}))["policy_node"].parameters
 
     assert "stall_commands" not in policy_parameters() and policy_parameters()["self_activate"] is True
@@ -217,10 +222,21 @@ def test_stall_commands_and_self_activate_reach_the_policy_node(user_folder: Pat
             policy_parameters(stall_commands=wrong)
 
 
+def test_a_given_slot_reaches_the_policy_node(user_folder: Path) -> None:
+    def policy_parameters(**arguments: str) -> Mapping[str, bool | int | float | str]:
+        return by_name(build_graph({"backend": "sim", "goal": "place.png", **arguments}))["policy_node"].parameters
+
+    assert "slot_s" not in policy_parameters()
+    assert [policy_parameters(slot_s=given)["slot_s"] for given in ("0", "0.15")] == [0.0, 0.15]
+    for wrong in ("-0.1", "0.2", "nan", "soon"):
+        with pytest.raises(ValueError, match=r"slot_s must be a number from 0 and below the control period of 0\.2 s"):
+            policy_parameters(slot_s=wrong)
+
+
 def test_a_real_arm_needs_the_height_of_its_table(
     make_bundle, user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graph, "missing_for_hardware", list)
+    monkeypatch.setattr(backends, "missing_for_hardware", list)
     arguments = {"backend": "hardware", "policy": str(make_bundle(domain="real")), "camera": "none"}
     with pytest.raises(ValueError, match="table_height_m: METRES"):
         build_graph(arguments)

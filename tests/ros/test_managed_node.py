@@ -1,4 +1,6 @@
-"""Promise: whatever a transition breaks on, a managed node lets go of what it made, is in a standard state, and knows why."""
+"""Promise: whatever a transition breaks on, a managed node lets go of what it made, is in a standard state, and knows
+why.
+"""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
-from mqe_core.geometry import euler_to_rotation, make_pose
-from mqe_core.images import encode_png
+from mqe_core.images import encode_jpeg, encode_png
+from mqe_core.robot.geometry import euler_to_rotation, make_pose
 from mqe_core.runtime.robot import Command
 from mqe_ros import convert
 
@@ -94,7 +94,9 @@ def test_a_compressed_image_is_decoded() -> None:
 def test_a_command_survives_but_for_its_stamp_which_is_the_receivers() -> None:
     pose = make_pose(euler_to_rotation(np.array([0.1, 0.2, 0.3])), np.array([0.3, 0.0, 0.1]))
     command = Command(pose=pose, gripper=0.25, stamp=1.0, session="a", sequence=7, frame_id="base")
-    message = convert.command_to_message(command, np.arange(7, dtype=np.float32), None, Time(sec=2), Time(sec=1))
+    observation = convert.Observation(Time(sec=1), 2**32 - 1)
+    message = convert.command_to_message(command, np.arange(7, dtype=np.float32), None, Time(sec=2), observation)
+    assert (message.observation_stamp, message.image_crc32) == (Time(sec=1), 2**32 - 1)
     assert message.action.tolist() == list(range(7)) and np.isnan(message.steps_to_goal)
     received = convert.message_to_command(message, 99.0)
     np.testing.assert_allclose(received.pose, pose, atol=1e-12)
@@ -105,3 +107,21 @@ def test_a_command_survives_but_for_its_stamp_which_is_the_receivers() -> None:
         7,
         "base",
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (encode_png(np.zeros((3000, 3000, 3), np.uint8)), "3000x3000 pixels; at most 4000000"),
+        (encode_jpeg(np.zeros((48, 64, 3), np.uint8)) + b"\xff\xda" * 30, "more than 20 scans"),
+        (encode_png(np.zeros((48, 64, 3), np.uint8))[:33] + b"\0\0\0\0abCd\0\0\0\0" * 9000, "more than 4096 parts"),
+        (b"\xff\xd8" + b"\xff\xef\0\2" * 9000, "more than 4096 parts"),
+        (b"\xff\xd8" + b"\xff" * 9000, "more than 4096 parts"),
+        (bytes(17_000_000), "17000000 bytes, at most"),
+        (b"", "not a readable"),
+    ],
+    ids=["pixels", "scans", "chunks", "segments", "filling", "bytes", "empty"],
+)
+def test_a_compressed_image_that_is_much_work_is_refused_before_it_is_decoded(data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        convert.compressed_to_array(CompressedImage(data=data))

@@ -15,18 +15,19 @@ import pytest
 
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
+import rclpy.node
 from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_helpers import STEPS_TO_GOAL, Client, Goal
 from sensor_msgs.msg import Image
 
-from mqe_bringup.graph import Process
+from mqe_bringup.process import node
 from mqe_bringup.supervisor import Supervisor
-from mqe_core.kinematics import forward_kinematics
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.kinematics import forward_kinematics
+from mqe_core.robot.spec import load_robot_spec
 from mqe_interfaces.action import ReachGoal
 from mqe_interfaces.msg import PolicyStatus
 from mqe_ros import convert, topics
+from tests.ros.ros_helpers import STEPS_TO_GOAL, Client, Goal, diagnosed
 
 SPEC = load_robot_spec()
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -35,12 +36,16 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 class World:
     """Camera and arm, publishing what they are told to at each wait."""
 
-    def __init__(self, client: Client, image_qos: QoSProfile) -> None:
-        self.client = client
+    def __init__(
+        self, client: Client, image_qos: QoSProfile, node: rclpy.node.Node | None = None, poses: bool = True
+    ) -> None:
+        self.client, self._node = client, node or client.node
         self.image: Image | None = None
         self.arm = False
-        self._image = client.node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, image_qos)
-        self._poses = [client.node.create_publisher(t.type, t.name, t.qos) for t in (topics.EE_POSE, topics.EE_TARGET)]
+        self.pose, self.frame = forward_kinematics(SPEC, SPEC.neutral_rad), SPEC.base_frame
+        self._image = self._node.create_publisher(topics.IMAGE.type, topics.IMAGE.name, image_qos)
+        arm = (topics.EE_POSE, topics.EE_TARGET) if poses else ()
+        self._poses = [self._node.create_publisher(t.type, t.name, t.qos) for t in arm]
         client.node.create_timer(0.05, self._publish)
 
     def until(self, state: str, reason: str) -> None:
@@ -50,6 +55,10 @@ class World:
 
         self.client.wait(said, f"policy status {state}, {reason!r}")
 
+    def stop_camera(self) -> None:
+        self.image = None
+        self._node.destroy_publisher(self._image)
+
     def _publish(self) -> None:
         now = self.client.node.get_clock().now().to_msg()
         if self.image is not None:
@@ -57,9 +66,7 @@ class World:
             self._image.publish(self.image)
         if self.arm:
             for publisher in self._poses:
-                publisher.publish(
-                    convert.stamped_pose(forward_kinematics(SPEC, SPEC.neutral_joints), now, SPEC.base_frame)
-                )
+                publisher.publish(convert.stamped_pose(self.pose, now, self.frame))
 
 
 @pytest.fixture
@@ -69,17 +76,7 @@ def policy(constant_policy: Path, user_folder: Path, tmp_path: Path, request: py
     parameters = {"policy": str(constant_policy), "camera_domain": "sim", "goal": goal}
     parameters.update(getattr(request, "param", {}))
     supervisor = Supervisor({}, log_folder=tmp_path)
-    supervisor.start(
-        [
-            Process(
-                "policy_node",
-                "mqe_ros.policy_node",
-                package="mqe_ros",
-                executable="policy_node",
-                parameters=parameters,
-            )
-        ]
-    )
+    supervisor.start([node("policy_node", parameters)])
     yield
     assert supervisor.stop() == {"policy_node": 0}, supervisor.log_tail("policy_node")
 
@@ -129,6 +126,54 @@ def test_a_best_effort_publisher_beside_a_reliable_one_changes_nothing(policy: N
     client.spin(1.0)
     assert reliabilities() == [ReliabilityPolicy.RELIABLE]
     client.node.destroy_publisher(beside)
+
+
+def test_a_second_publisher_of_an_input_is_named_and_nothing_is_commanded_while_it_is_there(
+    policy: None, client: Client
+) -> None:
+    world = World(client, topics.IMAGE.qos)
+    world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
+    world.until(PolicyStatus.RUNNING, "")
+    for topic in (topics.IMAGE, topics.EE_POSE, topics.EE_TARGET):
+        intruder = rclpy.create_node("intruder")
+        publisher = intruder.create_publisher(topic.type, topic.name, topic.qos)
+        said = f"2 publishers of {topic.name}: /intruder, /test_client; stop all but one"
+        world.until(PolicyStatus.WAITING, said)
+        publisher.publish(topic.type())
+        client.heard["/policy/command"].clear()
+        status = diagnosed(client, "active")
+        assert status.level == status.WARN and said in status.message
+        assert client.heard["/policy/command"] == []
+        intruder.destroy_node()
+        world.until(PolicyStatus.RUNNING, "")
+    # One of the same name is no restart where both go on, and nothing is wrong with a camera that is started again.
+    twin = rclpy.create_node("test_client")
+    beside = World(client, topics.IMAGE.qos, twin, poses=False)
+    beside.image = convert.array_to_image(PIXELS[::3, ::4], Time(), "camera")
+    world.until(PolicyStatus.WAITING, "2 publishers of /camera/image_raw: /test_client, /test_client")
+    world.stop_camera()
+    world.until(PolicyStatus.RUNNING, "")
+    twin.destroy_node()
+
+
+def test_a_pose_that_the_arm_cannot_have_is_not_acted_on(policy: None, client: Client) -> None:
+    world = World(client, topics.IMAGE.qos)
+    world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
+    world.until(PolicyStatus.RUNNING, "")
+    world.pose = world.pose.copy()
+    world.pose[0, 3] += 5.0
+    world.until(PolicyStatus.WAITING, "m from the arm's base, and the arm reaches")
+    world.pose[0, 3] -= 5.0
+    world.until(PolicyStatus.RUNNING, "")
+    world.frame = "map"
+    world.until(PolicyStatus.WAITING, "/arm/ee_pose is in the frame 'map'")
+    client.heard["/policy/command"].clear()
+    client.spin(0.5)
+    assert client.heard["/policy/command"] == []
+    world.frame = SPEC.base_frame
+    world.until(PolicyStatus.RUNNING, "")
+    world.image = convert.array_to_image(PIXELS[::3, ::4], Time(), "camera")
+    world.until(PolicyStatus.WAITING, "wrong_shape: /camera/image_raw has changed from 32x24 to 8x8 pixels")
 
 
 def test_a_goal_that_waits_for_images_can_be_replaced_cancelled_and_timed_out(

@@ -1,5 +1,5 @@
-"""Promise: policy_node follows the standard lifecycle: it acts while active only, lets go of everything at cleanup, configures again, and a
-configuration that fails says why and leaves it unconfigured.
+"""Promise: policy_node follows the standard lifecycle: it acts while active only, lets go of everything at cleanup,
+configures again, and a configuration that fails says why and leaves it unconfigured.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setu
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.srv import GetAvailableTransitions
-from ros_helpers import Client, Goal, Lifecycle, write_constant_policy
 
 from mqe_bringup.graph import build_graph
 from mqe_bringup.supervisor import Supervisor
 from mqe_interfaces.action import ReachGoal
 from mqe_interfaces.msg import ArmStatus, PolicyStatus
+from tests.ros.ros_helpers import Client, Lifecycle, diagnosed, reach, write_constant_policy
 
 PUBLISHED = ("/policy/command", "/policy/status", "/goal/image")
 
@@ -57,27 +57,6 @@ def unconfigured(graph: Supervisor, client: Client) -> Iterator[Lifecycle]:
         lifecycle.change("cleanup")
 
 
-def reach(client: Client, timeout_s: float = 60.0) -> Goal:
-    return Goal(client, ReachGoal.Goal(goal_file="corner", timeout_s=timeout_s))
-
-
-def diagnosed(client: Client, state: str) -> DiagnosticStatus:
-    """The policy node's diagnosis once it says that it is in this state."""
-    client.heard["/diagnostics"].clear()
-
-    def said() -> DiagnosticStatus | None:
-        for message in client.heard["/diagnostics"]:
-            for status in message.status:
-                if (
-                    status.name == "policy_node: control"
-                    and {v.key: v.value for v in status.values}["lifecycle"] == state
-                ):
-                    return status
-        return None
-
-    return client.wait(said, f"the diagnosis {state}")
-
-
 def test_it_acts_only_while_it_is_active(unconfigured: Lifecycle, client: Client) -> None:
     node = unconfigured
     assert diagnosed(client, "unconfigured").level == DiagnosticStatus.WARN
@@ -86,6 +65,7 @@ def test_it_acts_only_while_it_is_active(unconfigured: Lifecycle, client: Client
     assert node.change("configure") and node.state == "inactive"
     for result in (unconfigured_answer, reach(client).result()):
         assert result.outcome == ReachGoal.Result.FAILED and "/policy_node is not active" in result.reason
+    assert "configure, then" in unconfigured_answer.reason
     assert client.heard["/policy/status"] == []
     assert node.change("activate") and node.state == "active"
     assert diagnosed(client, "active").level == DiagnosticStatus.OK

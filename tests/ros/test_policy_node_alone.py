@@ -1,5 +1,5 @@
-"""Promise: the policy node's process ends with the reason where it cannot begin, and goes through its lifecycle as often as it is asked to
-without a leak.
+"""Promise: the policy node's process ends with the reason where it cannot begin, and goes through its lifecycle as
+often as it is asked to without a leak.
 
 The policy node alone, without camera and arm.
 """
@@ -18,10 +18,9 @@ import pytest
 
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
-from ros_helpers import PATIENCE_S, Client, Goal, Lifecycle
-
-from mqe_bringup.graph import Process
+from mqe_bringup.process import node
 from mqe_interfaces.action import ReachGoal
+from tests.ros.ros_helpers import PATIENCE_S, Client, Goal, Lifecycle
 
 GOAL = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_bringup" / "goals" / "drawer_place.png"  # 36 KiB as pixels
 
@@ -30,9 +29,7 @@ class Node:
     """The policy node's process."""
 
     def __init__(self, log: Path, **parameters: object) -> None:
-        process = Process(
-            "policy_node", "mqe_ros.policy_node", package="mqe_ros", executable="policy_node", parameters=parameters
-        )
+        process = node("policy_node", parameters)
         self._log = log
         with log.open("wb") as file:  # a pipe that nobody reads fills up, and the node waits
             self._process = subprocess.Popen(process.command, stderr=file)
@@ -86,18 +83,22 @@ def test_a_node_that_is_shut_down_lets_go_and_ends_cleanly(
         lifecycle = Lifecycle(client)
         assert lifecycle.change("shutdown") and lifecycle.state == "finalized"
         client.wait(lambda: not client.node.count_publishers("/policy/status"), "the end of the publishers")
+        result = Goal(client, ReachGoal.Goal(goal_file=str(GOAL), timeout_s=5.0)).result()
+        assert result.outcome == ReachGoal.Result.FAILED and "start it again" in result.reason  # activating is refused
     finally:
         code, said = node.end()
     assert code == 0, said
 
 
+@pytest.mark.parametrize("begun", [True, False], ids=["in force", "still read"])
 def test_after_a_signal_a_client_hears_how_its_goal_ended(
-    constant_policy: Path, client: Client, tmp_path: Path
+    begun: bool, constant_policy: Path, client: Client, tmp_path: Path
 ) -> None:
     node = Node(tmp_path / "log", policy=str(constant_policy), camera_domain="sim")
     try:
         goal = Goal(client, ReachGoal.Goal(goal_file=str(GOAL), timeout_s=60.0))
-        client.wait(lambda: goal.feedback, "the goal's begin")
+        if begun:
+            client.wait(lambda: goal.feedback, "the goal's begin")
         node.interrupt()
         result = goal.result()
     finally:

@@ -17,7 +17,7 @@ pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make 
 
 from mqe_bringup.graph import build_graph
 from mqe_bringup.supervisor import Supervisor
-from mqe_core.runtime.remote import RemotePolicy
+from mqe_core.runtime.remote.remote_policy import RemotePolicy
 from mqe_interfaces.msg import ArmStatus, PolicyStatus
 
 
@@ -97,4 +97,4 @@ def test_a_missing_server_and_two_policies_are_refused_before_anything_starts(
     with pytest.raises(FileNotFoundError, match="--make-keys"):
         build_graph({"policy_server": "tcp://127.0.0.1:9", "goal": "corner"})
     with pytest.raises(ValueError, match="expected tcp://HOST:PORT"):
-        build_graph({"policy_server": "gpu-box:5557", "server_keys": "none", "goal": "corner"})
+        build_graph({"policy_server": "http://gpu-box:5557", "server_keys": "none", "goal": "corner"})

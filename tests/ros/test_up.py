@@ -16,16 +16,15 @@ import pytest
 
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 
-from ros_helpers import PATIENCE_S, STEP_M, Client
-
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.spec import load_robot_spec
 from mqe_ros import convert
+from tests.ros.ros_helpers import PATIENCE_S, STEP_M, Client
 
 WORKSPACE_VARIABLES = ("AMENT_PREFIX_PATH", "COLCON_PREFIX_PATH", "CMAKE_PREFIX_PATH", "PYTHONPATH")
 
 
-def start(*arguments: str) -> subprocess.Popen:
-    """`mqe up` from an environment in which nothing was sourced."""
+def start(*arguments: str, foreground: bool = False) -> subprocess.Popen:
+    """`mqe up` from an environment in which nothing was sourced; `foreground`: a group of its own, as a shell makes."""
     environment = {name: value for name, value in os.environ.items() if name not in WORKSPACE_VARIABLES}
     return subprocess.Popen(
         [sys.executable, "-m", "mqe_core.cli", "up", *arguments],
@@ -33,6 +32,7 @@ def start(*arguments: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=foreground,
     )
 
 
@@ -67,6 +67,21 @@ def mock(constant_policy: Path, synthetic_store: Path, user_folder: Path, client
     if up.poll() is None:
         up.kill()
         up.wait()
+
+
+@pytest.mark.parametrize("delay_s", [0.2, 0.5, 0.9, 1.4, 2.0, 2.6, 3.2])
+def test_ctrl_c_while_it_starts_is_no_traceback(
+    delay_s: float, constant_policy: Path, synthetic_store: Path, user_folder: Path
+) -> None:
+    """As a terminal sends it: to every process of the foreground."""
+    up = start(
+        "backend:=mock", f"policy:={constant_policy}", f"camera:={synthetic_store}", "goal:=corner", foreground=True
+    )
+    time.sleep(delay_s)
+    os.killpg(up.pid, signal.SIGINT)
+    said = "".join(up.communicate(timeout=PATIENCE_S))
+    assert up.returncode in (0, 130), said
+    assert "Traceback" not in said and "KeyboardInterrupt" not in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mqe_core.geometry import make_pose
+from mqe_core.robot.geometry import make_pose
+from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import Command, RobotState
-from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.spec import RobotSpec
+from mqe_core.runtime.safety.safe_robot import SafeRobot
 
 
 class FakeClock:

@@ -1,7 +1,9 @@
-"""The contract of every robot behind the safety filter, as tests over a fixture `rig`; each home of backends gives them its own.
+"""The contract of every robot behind the safety filter, as tests over a fixture `rig`; each home of backends gives them
+its own.
 
-No backend is exempt from a clause. One keeps the clause of the target in part only: bridge_data_robot's server composes steps on a target
-that it does not tell, so what the state reports there is this side's account of it; how far the two drift apart is in test_bridge_server.py.
+No backend is exempt from a clause. One keeps the clause of the target in part only. bridge_data_robot's server composes
+steps on a target that it does not tell, so what the state reports there is this side's account of it. How far the two
+drift apart is in bridge/test_bridge_robot.py.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mqe_core.geometry import euler_to_rotation, make_pose
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.robot.geometry import euler_to_rotation, make_pose
+from mqe_core.robot.kinematics import forward_kinematics
+from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.robot import Clock, Command, Robot, RobotState
-from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.spec import RobotSpec
+from mqe_core.runtime.safety.safe_robot import SafeRobot
 
 LAG_M = 0.015  # how near the arm must be to its target a second after the last command
 ARRIVAL_S, GRIPPER_S = 1.0, 1.5
@@ -44,7 +46,9 @@ class Rig:
         return state
 
     def send(self, move=(0.0, 0.0, 0.0), gripper: float = 1.0, turn=(0.0, 0.0, 0.0), **fields) -> Command:
-        """Send a step relative to the target, one control period after the last; `turn`: roll, pitch and yaw about the base's axes."""
+        """Send a step relative to the target, one control period after the last; `turn`: roll, pitch and yaw about the
+        base's axes.
+        """
         self.wait(self.spec.control.period_s)
         self._sequence += 1
         target = self.robot.observe().target_pose

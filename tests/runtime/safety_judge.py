@@ -1,6 +1,8 @@
-"""The judge of what was sent to a robot: PyBullet's kinematics and contacts of the sim's URDF, and the limits of the robot file.
+"""The judge of what was sent to a robot: PyBullet's kinematics and contacts of the sim's URDF, and the limits of the
+robot file.
 
-It shares no code with the safety filter: forward kinematics, rotations, contacts, joint names and limits are PyBullet's.
+It shares no code with the safety filter: forward kinematics, rotations, contacts, joint names and limits are
+PyBullet's.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pybullet
 
-from mqe_core.spec import RobotSpec
+from mqe_core.robot.spec import RobotSpec
 
 TOLERANCE = 5e-6  # m and rad
 _TOUCH_M = 1e-4  # contacts of Bullet that are no deeper are none
-_PARTS = np.arange(1, 9) / 8  # where the way between two waypoints is looked at; not where the filter looks
+_PARTS = np.arange(1, 9) / 8  # of the way to a target: where it is looked at; not where the filter looks
 _HAND = ("gripper", "gripper_bar", "left_finger", "right_finger")
 _LINKS = ("upper_arm", "upper_forearm", "lower_forearm", "wrist")
 _ASLEEP_RAD = 0.3  # as near to the sleep joints the arm rests on itself
@@ -27,8 +29,8 @@ _UNFOLDING_M, _UNFOLDED_M = (
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The arm at some joints: position (3,) and quaternion of the end effector, and how deep hand and links are in the table and the arm in
-    itself, metres ≤ 0.
+    """The arm at some joints: position (3,) and quaternion of the end effector, and how deep hand and links are in the
+    table and the arm in itself, metres ≤ 0.
     """
 
     position: np.ndarray
@@ -75,7 +77,7 @@ class Judge:
                         self._arm, self._arm, part[a], part[b], int((a, b) in meet), **client
                     )
 
-        self.resting_m = self.look(spec.sleep_joints).self_m
+        self.resting_m = self.look(spec.sleep_rad).self_m
 
     def look(self, joints: np.ndarray) -> View:
         client = {"physicsClientId": self._client}
@@ -94,7 +96,9 @@ class Judge:
         return View(np.array(tool[4]), tool[5], hand, links, itself)
 
     def step(self, walk: Walk, joints: np.ndarray, pose: np.ndarray, now: float, measured: np.ndarray) -> None:
-        """Judge the command that was sent at `now` after those in `walk`, with the way to it; note it there. `measured` are the arm's joints then."""
+        """Judge the command that was sent at `now` after those in `walk`, with the way to it; note it there. `measured`
+        are the arm's joints then.
+        """
         spec, control, start = self.spec, self.spec.control, walk.view
         assert np.isfinite(joints).all() and np.isfinite(pose).all()
         assert (joints >= self.lower).all() and (joints <= self.upper).all(), "joint position"
@@ -112,21 +116,23 @@ class Judge:
         assert (joints - walk.joints <= np.maximum(before + change, 0) + 1e-8).all(), "joint acceleration"
         assert (joints - walk.joints >= np.minimum(before - change, 0) - 1e-8).all(), "joint acceleration"
         box = spec.workspace
-        beyond = np.maximum(box.low - start.position, start.position - box.high).clip(min=0)
+        beyond = np.maximum(box.low_m - start.position, start.position - box.high_m).clip(min=0)
         floor = walk.floor_m
-        # What is found beyond a limit, or as near to it as waypoints are not sent, may stay there, but not go farther than the filter can see.
+        # What is found beyond a limit, or as near to it as targets are not sent, may stay there, but not go farther
+        # than the filter can see.
         half = 0.5 * min(box.path_clearance_m, box.table_clearance_m)
-        bow = np.where((start.position < box.low + half) | (start.position > box.high - half), half, 0.0)
+        bow = np.where((start.position < box.low_m + half) | (start.position > box.high_m - half), half, 0.0)
         for part in _PARTS:
             between = walk.joints + part * (joints - walk.joints)
             here = self.look(between)
-            outside = np.maximum(box.low - here.position, here.position - box.high)
+            outside = np.maximum(box.low_m - here.position, here.position - box.high_m)
             assert (outside <= beyond + (bow if part < 1 else 0.0) + TOLERANCE).all(), "workspace"
             dip = half if floor < 0.0 and part < 1 else 0.0  # of a hand that was found in the table
             assert here.hand_m >= floor - dip - TOLERANCE, "hand in the table"
             assert here.links_m >= start.links_m - TOLERANCE, "arm in the table"
             if not self.is_asleep(between):
-                # Until an arm that rested on itself has unfolded, the filter goes by the distance of capsules, which are not these boxes.
+                # Until an arm that rested on itself has unfolded, the filter goes by the distance of capsules, which
+                # are not these boxes.
                 assert here.self_m >= (self.resting_m - _UNFOLDING_M if walk.folded else 0.0), "self-collision"
         np.testing.assert_allclose(pose[:3, 3], here.position, atol=TOLERANCE)
         turned = np.array(pybullet.getMatrixFromQuaternion(here.quaternion)).reshape(3, 3)
@@ -150,7 +156,7 @@ class Judge:
 
     def is_asleep(self, joints: np.ndarray) -> bool:
         """Whether the arm is folded up: there it rests on itself."""
-        return bool((np.abs(joints - self.spec.sleep_joints)[1:] < _ASLEEP_RAD).all())
+        return bool((np.abs(joints - self.spec.sleep_rad)[1:] < _ASLEEP_RAD).all())
 
     def _gap(self, joints: np.ndarray) -> float:
         """Metres between the two nearest parts that can meet, at most `_UNFOLDED_M`."""
@@ -170,7 +176,7 @@ class Judge:
 
 
 class Walk:
-    """What has been sent so far: the last waypoint, when, and what was found beyond a limit before the first."""
+    """What has been sent so far: the last target, when, and what was found beyond a limit before the first."""
 
     def __init__(self, judge: Judge, joints: np.ndarray) -> None:
         self.joints, self.time, self.view = np.array(joints), -np.inf, judge.look(joints)

@@ -1,8 +1,9 @@
 """Walks: commands of every kind, sent through a SafeRobot and judged one by one.
 
-A step is a dict. `kind`: relative (`move` metres and `turn` rotation vector, from the last target), absolute (`move` from the middle of the
-box), action (`action`, Bridge's), or hostile (`poison`: value, row, column of the pose). `gripper`, `wait` in seconds before it; where present
-`blocked` (something keeps the arm from moving), `hold` (hold and resume before it), `fields` (of the command, in place of the honest ones).
+A step is a dict. `kind`: relative (`move` metres and `turn` rotation vector, from the last target), absolute (`move`
+from the middle of the box), action (`action`, Bridge's), or hostile (`poison`: value, row, column of the pose).
+`gripper`, `wait` in seconds before it; where present `blocked` (something keeps the arm from moving), `hold` (hold and
+resume before it), `fields` (of the command, in place of the honest ones).
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from dataclasses import replace
 
 import numpy as np
 import pybullet
-from safety_judge import Judge, Walk
 
-from mqe_core.geometry import apply_action
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.robot.geometry import apply_action
+from mqe_core.robot.kinematics import forward_kinematics
+from mqe_core.robot.safety_rules import CLIP_RULES, REFUSE_RULES
+from mqe_core.robot.spec import RobotSpec, load_robot_spec
 from mqe_core.runtime.loopback import LoopbackRobot
 from mqe_core.runtime.robot import Command, RobotState
-from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.runtime.safety_rules import CLIP_RULES, REFUSE_RULES
-from mqe_core.spec import RobotSpec, load_robot_spec
+from mqe_core.runtime.safety.safe_robot import SafeRobot
+from tests.runtime.safety_judge import Judge, Walk
 
 PERIOD_S = 0.2
 
@@ -46,8 +47,8 @@ def rotation_of(vector: np.ndarray) -> np.ndarray:
 
 def start_joints(spec: RobotSpec, name: str) -> np.ndarray:
     return {
-        "neutral": spec.neutral_joints,
-        "sleep": spec.sleep_joints,
+        "neutral": spec.neutral_rad,
+        "sleep": spec.sleep_rad,
         "down": np.array([0.0, 0.02201, 0.18310, 0.0, 1.36568, 0.0]),
         "stretched": np.array([0.3, 0.9, -1.0, 0.0, 0.6, 0.0]),  # near the arm's reach
         "low elbow": np.array([0.0, 1.711, -1.928, 0.0, -1.719, 0.0]),  # its upper arm 6 mm above the table
@@ -55,7 +56,9 @@ def start_joints(spec: RobotSpec, name: str) -> np.ndarray:
 
 
 class TroubledRobot(LoopbackRobot):
-    """An arm that something keeps from moving while `blocked` is set, and whose shoulder sags by `sag_rad` below its target."""
+    """An arm that something keeps from moving while `blocked` is set, and whose shoulder sags by `sag_rad` below its
+    target.
+    """
 
     blocked, sag_rad = False, 0.0
 
@@ -76,8 +79,8 @@ class TroubledRobot(LoopbackRobot):
 def check_walk(
     judge: Judge, start: str | np.ndarray, steps: list[dict], spec: RobotSpec | None = None, sag_rad: float = 0.0
 ) -> tuple[int, Counter[str]]:
-    """Send the walk and judge every command sent; returns how many were sent and how often each rule spoke. A sagging arm starts where it is
-    commanded to be, and sags from its first command on.
+    """Send the walk and judge every command sent; returns how many were sent and how often each rule spoke. A sagging
+    arm starts where it is commanded to be, and sags from its first command on.
     """
     spec, clock = spec or load_robot_spec(), Clock()
     joints = start_joints(spec, start) if isinstance(start, str) else start
@@ -144,7 +147,9 @@ def random_steps(rng: np.random.Generator, count: int, translation: float, rotat
 
 
 def towards_the_base(count: int) -> list[dict]:
-    """A walk, inside the workspace box, that pulls the hand back and down and tips it up, until the arm meets its own base."""
+    """A walk, inside the workspace box, that pulls the hand back and down and tips it up, until the arm meets its own
+    base.
+    """
     steps = random_steps(np.random.default_rng(3), count, 0.01, 0.05)
     for step in steps:
         step["move"], step["turn"] = step["move"] + [-0.03, 0.0, -0.02], step["turn"] + [0.0, -0.15, 0.0]

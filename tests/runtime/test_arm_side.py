@@ -7,12 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mqe_core.geometry import euler_to_rotation, make_pose, state_to_pose
-from mqe_core.kinematics import forward_kinematics, inverse_kinematics
-from mqe_core.runtime.arm_side import _CLEARANCE_M, FAULT, HELD, MOVING, READY, ArmSide
+from mqe_core.robot.geometry import euler_to_rotation, make_pose, state_to_pose
+from mqe_core.robot.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.robot.safety_rules import FAULT, HELD
+from mqe_core.runtime.arm_side import MOVING, READY, ArmSide
 from mqe_core.runtime.loopback import LoopbackRobot
+from mqe_core.runtime.own_motion import CLEARANCE_M
 from mqe_core.runtime.robot import MotorHealth
-from mqe_core.runtime.safe_robot import SafeRobot
+from mqe_core.runtime.safety.safe_robot import SafeRobot
 
 
 @pytest.fixture
@@ -53,8 +55,8 @@ def test_a_command_that_was_received_too_long_ago_is_refused(side, command, cloc
 def test_a_report_tells_the_outcome_once(side, command, clock) -> None:
     sent = step(side, command, clock, move=(0.12, 0, 0))
     report = side.tick()
-    assert report.command is sent and report.clipped == ("translation_step",) and "translation_step" in report.reason
-    assert side.tick().command is None
+    assert report.answer is sent and report.clipped == ("translation_step",) and "translation_step" in report.reason
+    assert side.tick().answer is None
 
 
 def test_a_refused_command_says_why_and_the_next_good_one_moves_on(side, command, clock) -> None:
@@ -68,8 +70,8 @@ def test_held_ignores_commands_until_resume(side, command, clock, robot) -> None
     step(side, command, clock)
     side.hold()
     target = robot.observe().target_pose
-    result = step(side, command, clock)
-    assert result.refused == HELD and side.tick().state == HELD
+    sent = step(side, command, clock)
+    assert sent.refused == HELD and side.tick().state == HELD
     np.testing.assert_array_equal(robot.observe().target_pose, target)
     assert "held target" in side.resume() and side.state == READY
     assert step(side, command, clock).refused is None
@@ -156,11 +158,11 @@ def test_homing_goes_up_first_and_ends_at_neutral(side, command, clock, robot, s
         if not side.moves_itself:
             break
     assert side.state == READY
-    neutral = forward_kinematics(spec, spec.neutral_joints)
+    neutral = forward_kinematics(spec, spec.neutral_rad)
     np.testing.assert_allclose(robot.observe().target_pose, neutral, atol=2e-3)
     moved = np.abs(np.diff(positions, axis=0)).max(1)
     assert moved.max() <= spec.control.max_translation_step_m + 1e-6
-    rising = np.array(heights) < _CLEARANCE_M - 1e-3
+    rising = np.array(heights) < CLEARANCE_M - 1e-3
     assert rising.any()
     sideways = np.linalg.norm(np.array(positions)[:, :2] - positions[0][:2], axis=1)
     assert (sideways[rising] < 1e-3).all()  # while below the clearance height it only rises
@@ -181,8 +183,8 @@ def test_after_homing_the_arm_does_not_set_off_by_commands_that_came_all_the_whi
 def test_homing_arrives_from_anywhere_in_the_workspace(clock, spec) -> None:
     rng = np.random.default_rng(0)
     for _ in range(40):
-        state = [*rng.uniform(spec.workspace.low, spec.workspace.high), *rng.normal(0.0, 0.1, 3)]
-        joints = inverse_kinematics(spec, state_to_pose(state), spec.neutral_joints)
+        state = [*rng.uniform(spec.workspace.low_m, spec.workspace.high_m), *rng.normal(0.0, 0.1, 3)]
+        joints = inverse_kinematics(spec, state_to_pose(state), spec.neutral_rad)
         if joints is None:
             continue
         side = ArmSide(SafeRobot(LoopbackRobot(spec, clock=clock, start_joints=joints), spec, clock), clock)
@@ -204,7 +206,7 @@ def test_parking_ends_asleep_from_anywhere_in_the_workspace(clock, spec) -> None
     while starts < 20:
         rotation = euler_to_rotation(rng.uniform(-0.5, 0.5, 3)) @ down
         start = inverse_kinematics(
-            spec, make_pose(rotation, rng.uniform(spec.workspace.low, spec.workspace.high)), spec.neutral_joints
+            spec, make_pose(rotation, rng.uniform(spec.workspace.low_m, spec.workspace.high_m)), spec.neutral_rad
         )
         if start is None or abs(start[0]) > 1.5:  # or a pose that reaches over its own shoulder
             continue
@@ -218,7 +220,7 @@ def test_parking_ends_asleep_from_anywhere_in_the_workspace(clock, spec) -> None
             if not side.moves_itself:
                 break
         assert side.state == READY, (start, side.reason)
-        np.testing.assert_allclose(robot.observe().joints, spec.sleep_joints, atol=5e-3)
+        np.testing.assert_allclose(robot.observe().joints, spec.sleep_rad, atol=5e-3)
 
 
 def test_every_motion_of_its_own_ends(clock, spec) -> None:

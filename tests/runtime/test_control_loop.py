@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mqe_core.bundle import PolicyBundle
-from mqe_core.runtime import frame_watch, policy_side
+from mqe_core.policy.bundle import PolicyBundle
+from mqe_core.runtime import policy_reasons
 from mqe_core.runtime.control_loop import ControlLoop, StepResult
-from mqe_core.runtime.policy import OnnxPolicy
+from mqe_core.runtime.onnx_policy import OnnxPolicy
 from mqe_core.runtime.policy_side import PolicyOutput, PolicySide, StickyGripper
 from mqe_core.runtime.robot import Frame
 
@@ -87,9 +87,9 @@ def collect(loop: ControlLoop, steps: int) -> list[StepResult]:
 def test_each_step_moves_the_target_by_the_action(loop, robot) -> None:
     start = robot.observe().target_pose[:3, 3].copy()
     results = collect(loop, 5)
-    positions = np.array([r.command.pose[:3, 3] for r in results])
+    positions = np.array([r.answer.pose[:3, 3] for r in results])
     np.testing.assert_allclose(positions - start, [[0.01 * k, 0, 0] for k in range(1, 6)], atol=1e-6)
-    assert [r.held for r in results] == [None] * 5 and [r.step for r in results] == list(range(5))
+    assert [r.kept_because for r in results] == [None] * 5 and [r.step for r in results] == list(range(5))
 
 
 def test_deadlines_are_absolute(loop, policy, clock) -> None:
@@ -109,7 +109,7 @@ def test_a_missed_deadline_is_counted_and_skipped_not_caught_up(loop, policy, cl
     offsets = [r.deadline - results[0].deadline for r in results]
     np.testing.assert_allclose(offsets, [0.0, 0.2, 0.8, 1.0, 1.2], atol=1e-9)
     assert loop.deadline_misses == 1
-    assert [r.held for r in results] == [None, policy_side.LATE, None, None, None]
+    assert [r.kept_because for r in results] == [None, policy_reasons.LATE, None, None, None]
 
 
 def test_a_step_as_long_as_the_period_is_no_miss(loop, policy) -> None:
@@ -123,29 +123,29 @@ def test_no_frame_means_no_inference_and_a_held_arm(loop, camera, policy, robot)
     target, calls = robot.observe().target_pose, policy.calls
     camera.frame = False
     results = collect(loop, 3)
-    assert [r.held for r in results] == [policy_side.NO_FRAME] * 3 and policy.calls == calls
-    assert all(r.frame is None and r.command is None for r in results)
+    assert [r.kept_because for r in results] == [policy_reasons.NO_FRAME] * 3 and policy.calls == calls
+    assert all(r.frame is None and r.answer is None for r in results)
     np.testing.assert_array_equal(robot.observe().target_pose, target)
     camera.frame = True
-    assert collect(loop, 1)[0].held is None  # and it goes on by itself
+    assert collect(loop, 1)[0].kept_because is None  # and it goes on by itself
 
 
 def test_a_frozen_camera_holds_the_arm(loop, camera, robot) -> None:
     camera.age = 0.36
     target = robot.observe().target_pose
-    assert collect(loop, 1)[0].held == frame_watch.STALE_FRAME
+    assert collect(loop, 1)[0].kept_because == policy_reasons.STALE_FRAME
     np.testing.assert_array_equal(robot.observe().target_pose, target)
 
 
 def test_without_a_goal_nothing_moves(loop, side, policy) -> None:
     side.clear_goal()
-    assert collect(loop, 2)[1].held == policy_side.NO_GOAL and policy.calls == 0
+    assert collect(loop, 2)[1].kept_because == policy_reasons.NO_GOAL and policy.calls == 0
 
 
 def test_an_action_that_is_not_finite_holds_the_arm(loop, policy, robot) -> None:
     policy.action = np.array([0.01, np.nan, 0, 0, 0, 0, 1], dtype=np.float32)
     target = robot.observe().target_pose
-    assert collect(loop, 1)[0].held == policy_side.NOT_FINITE
+    assert collect(loop, 1)[0].kept_because == policy_reasons.NOT_FINITE_ACTION
     np.testing.assert_array_equal(robot.observe().target_pose, target)
 
 
@@ -153,9 +153,9 @@ def test_the_log_has_what_was_sent_not_what_was_asked(loop, policy, robot) -> No
     policy.action = np.array([0.12, 0, 0, 0, 0, 0, 1], dtype=np.float32)
     before = robot.observe().target_pose[0, 3]
     result = collect(loop, 1)[0]
-    assert result.command.clipped == ("translation_step",)
-    assert result.command.pose[0, 3] - before == pytest.approx(0.05, abs=1e-6)
-    assert result.decision.command.pose[0, 3] - before == pytest.approx(0.12, abs=1e-6)
+    assert result.answer.clipped == ("translation_step",)
+    assert result.answer.pose[0, 3] - before == pytest.approx(0.05, abs=1e-6)
+    assert result.decision.asked.pose[0, 3] - before == pytest.approx(0.12, abs=1e-6)
     assert result.decision.output.action[0] == np.float32(0.12)
 
 
@@ -163,7 +163,10 @@ def test_a_refused_command_is_reported_with_its_rule(loop, policy) -> None:
     policy.seconds = 0.0
     policy.action = np.array([0.05, 0, 0.05, 0, 0, 0, 1], dtype=np.float32)  # towards the corner that cannot be reached
     results = collect(loop, 12)
-    assert results[-1].held in ("unreachable", "joint_limits") and results[-1].command.refused == results[-1].held
+    assert (
+        results[-1].kept_because in ("unreachable", "joint_limits")
+        and results[-1].answer.refused == results[-1].kept_because
+    )
 
 
 def test_frames_of_another_domain_stop_the_run_and_hold(loop, camera, robot, monkeypatch) -> None:
@@ -208,7 +211,7 @@ def test_rotation_turns_about_the_measured_position(side, spec, robot, mock, pol
     target, measured = robot.observe().target_pose, robot.observe().pose.copy()
     measured[:3, 3] -= [0.02, 0.01, 0.0]  # the arm lags behind
     policy.action = np.array([0.01, 0, 0, 0, 0, 0.2, 1], dtype=np.float32)
-    command = side.compute(Frame(policy.clock.now(), IMAGE, "sim"), measured, target).command
+    command = side.compute(Frame(policy.clock.now(), IMAGE, "sim"), measured, target).asked
     c, s = np.cos(0.2), np.sin(0.2)
     turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     np.testing.assert_allclose(command.pose[:3, :3], turn @ target[:3, :3], atol=1e-6)
@@ -220,7 +223,7 @@ def test_rotation_turns_about_the_measured_position(side, spec, robot, mock, pol
 def test_commands_count_up_within_a_session_of_their_own(side, policy, spec, clock, robot) -> None:
     state = robot.observe()
     frame = Frame(clock.now(), IMAGE, "sim")
-    sequences = [side.compute(frame, state.pose, state.target_pose).command.sequence for _ in range(3)]
+    sequences = [side.compute(frame, state.pose, state.target_pose).asked.sequence for _ in range(3)]
     assert sequences == [1, 2, 3]
     other = PolicySide(policy, spec, clock, gripper=StickyGripper(0.5, 1))
     assert other.session != side.session
@@ -239,10 +242,10 @@ def test_gripper_follows_bridges_sticky_rule() -> None:
 def test_a_new_goal_begins_with_the_gripper_rule_open(side, policy, robot, clock) -> None:
     state, frame = robot.observe(), Frame(clock.now(), IMAGE, "sim")
     policy.action = np.array([0, 0, 0, 0, 0, 0, 0.2], dtype=np.float32)
-    assert side.compute(frame, state.pose, state.target_pose).command.gripper == 0.0
+    assert side.compute(frame, state.pose, state.target_pose).asked.gripper == 0.0
     side.set_goal(IMAGE + 1, "sim")
     policy.action = np.array([0, 0, 0, 0, 0, 0, 0.8], dtype=np.float32)
-    assert side.compute(frame, state.pose, state.target_pose).command.gripper == 1.0
+    assert side.compute(frame, state.pose, state.target_pose).asked.gripper == 1.0
 
 
 def test_a_bundle_drives_the_mock(robot, camera, clock, spec, make_bundle: Callable[..., Path]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mqe_core.runtime.frame_watch import FROZEN_FRAME, NO_PICTURE, STALE_FRAME, WRONG_SHAPE, FrameWatch
+from mqe_core.robot.spec import RobotSpec
+from mqe_core.runtime.frame_watch import FrameWatch
+from mqe_core.runtime.policy_reasons import FROZEN_FRAME, NO_PICTURE, STALE_FRAME, WRONG_SHAPE
 from mqe_core.runtime.robot import Frame
-from mqe_core.spec import RobotSpec
 
 HAND = np.array([0.2, 0.0, 0.1])
 PERIOD = 0.2

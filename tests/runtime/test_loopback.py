@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mqe_core.replay import episode_frames, replay_camera, store_domain
+from mqe_core.closed_loop.stored_camera import episode_frames, replay_camera, store_domain
 from mqe_core.runtime.loopback import ReplayCamera
 from mqe_core.runtime.robot import Command
 

@@ -1,13 +1,13 @@
-"""A million random, adversarial and recorded commands: no sent one breaks a limit, at its waypoint or on the way to it.
+"""A million random, adversarial and recorded commands: no sent one breaks a limit, at its target or on the way.
 
-Every command is judged, by the whole of `Judge.step`: limits, PyBullet's kinematics, and its contacts at eight points of the way. Nothing is
-sampled. The shards are independent of each other, so two halves run side by side: `-k "shard0 or shard1"` and so on.
+Every command is judged, by the whole of `Judge.step`: limits, PyBullet's kinematics, and its contacts at eight points
+of the way. Nothing is sampled. The shards are independent of each other, so two halves run side by side: `-k "shard0 or
+shard1"` and so on.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,16 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mqe_core.geometry import state_to_pose
-from mqe_core.kinematics import inverse_kinematics
-from mqe_core.runtime import safety_rules as safety
-from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot import safety_rules as safety
+from mqe_core.robot.geometry import state_to_pose
+from mqe_core.robot.kinematics import inverse_kinematics
+from mqe_core.robot.spec import load_robot_spec
+from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 
 pytest.importorskip("pybullet")
-sys.path.insert(0, str(Path(__file__).parent))
-from safety_judge import Judge  # noqa: E402
-from safety_walks import PERIOD_S, check_walk, random_steps  # noqa: E402
+from tests.runtime.safety_judge import Judge
+from tests.runtime.safety_walks import PERIOD_S, check_walk, random_steps
 
 COMMANDS, SHARDS = 1_000_000, 40
 _WALK = 500  # commands of one walk, from its own start
@@ -41,14 +40,14 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
 
 def demonstrations(tasks: tuple[str, ...], seeds: int) -> list[np.ndarray]:
     """Actions (T, 7) of scripted demonstrations in the sim, recorded here and now."""
-    from mqe_sim.collect import UnreachableError, run_oracle
+    from mqe_sim.demonstration import UnreachableError, run_oracle
     from mqe_sim.world import World
 
     world, recorded = World(load_robot_spec()), []
     for task in tasks:
         for seed in range(seeds):
             try:
-                recorded.append(run_oracle(world, task, seed, size=None)["actions"])
+                recorded.append(run_oracle(world, task, seed, size=None).actions)
             except UnreachableError:
                 continue
     world.close()
@@ -64,12 +63,12 @@ def recordings() -> list[np.ndarray]:
 
 def policys_own(scenes: int) -> list[np.ndarray]:
     """Actions of the shipped policy, as it asked for them, in held-out scenes of the sim."""
-    from mqe_core.bundle import PolicyBundle
+    from mqe_core.policy.bundle import PolicyBundle
+    from mqe_core.runtime.backends import make_scene
     from mqe_core.runtime.control_loop import ControlLoop
-    from mqe_core.runtime.policy import OnnxPolicy
+    from mqe_core.runtime.onnx_policy import OnnxPolicy
     from mqe_core.runtime.policy_side import PolicySide
-    from mqe_core.runtime.robot import make_scene
-    from mqe_core.runtime.safe_robot import SafeRobot
+    from mqe_core.runtime.safety.safe_robot import SafeRobot
 
     spec, recorded = load_robot_spec(), []
     bundle = PolicyBundle.open(Path(__file__).parents[2] / "ros2_ws/src/mqe_bringup/policies/widowx_sim.onnx", spec)
@@ -102,7 +101,9 @@ def random_walk(rng: np.random.Generator, length: int) -> list[dict]:
 
 
 def recorded_walk(rng: np.random.Generator, length: int, recordings: list[np.ndarray]) -> list[dict]:
-    """Recordings one after the other, unchanged, as a stream that may be late, doubled in rate, held, or of an arm that is blocked."""
+    """Recordings one after the other, unchanged, as a stream that may be late, doubled in rate, held, or of an arm that
+    is blocked.
+    """
     steps: list[dict] = []
     while len(steps) < length:
         blocked = rng.random() < 0.2
@@ -121,7 +122,9 @@ def recorded_walk(rng: np.random.Generator, length: int, recordings: list[np.nda
 
 
 def adversarial_walk(rng: np.random.Generator, length: int) -> list[dict]:
-    """One way to do harm, kept up: into walls, table, obstacles or the arm itself, to and fro, too fast, or in bad form."""
+    """One way to do harm, kept up: into walls, table, obstacles or the arm itself, to and fro, too fast, or in bad
+    form.
+    """
     steps = random_steps(rng, length, 0.02, 0.08)
     push = rng.uniform(-0.06, 0.06, 3)
     twist = rng.uniform(-0.3, 0.3, 3)
@@ -196,10 +199,12 @@ def test_every_kind_of_command_is_judged(judge: Judge) -> None:
     not _SAMPLE.is_dir(), reason=f"no BridgeData sample at {_SAMPLE}; name its folder in MQE_BRIDGE_SAMPLE"
 )
 def test_recorded_bridge_data_breaks_no_limit(judge: Judge) -> None:
-    """Every episode from where it began; the arm that recorded it moved within these limits, so most is sent as it is."""
+    """Every episode from where it began; the arm that recorded it moved within these limits, so most is sent as it
+    is.
+    """
     spec, commands, sent, rules = load_robot_spec(), 0, 0, Counter()
     for state, actions in bridge_episodes():
-        joints = inverse_kinematics(spec, state_to_pose(state), spec.neutral_joints)
+        joints = inverse_kinematics(spec, state_to_pose(state), spec.neutral_rad)
         assert joints is not None
         steps = [
             {"kind": "action", "action": action, "gripper": float(action[6]), "wait": PERIOD_S} for action in actions

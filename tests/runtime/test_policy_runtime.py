@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mqe_core.bundle import PolicyBundle
 from mqe_core.images import squash_resize
-from mqe_core.runtime.policy import OnnxPolicy
+from mqe_core.policy.bundle import PolicyBundle
+from mqe_core.runtime.onnx_policy import OnnxPolicy
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,12 @@ def test_a_goal_is_resized_once_and_changes_are_noticed(policy, monkeypatch) -> 
     import mqe_core.runtime.policy_images as module
 
     calls = []
-    monkeypatch.setattr(
-        module, "squash_resize", lambda image, size: calls.append(image.shape) or squash_resize(image, size)
-    )
+
+    def counted(image, size):
+        calls.append(image.shape)
+        return squash_resize(image, size)
+
+    monkeypatch.setattr(module, "squash_resize", counted)
     observation, goal = picture(0, 60, 80), picture(1, 66, 88)
     first = policy.act(observation, goal).steps_to_goal
     policy.act(observation, goal.copy())

@@ -1,25 +1,24 @@
-"""One contract for every robot behind the safety filter (robot_contract.py), for those that need no ROS: the mock, the sim in this process
-and in another one, and an arm behind bridge_data_robot's server. The hardware's is in tests/ros/interbotix/test_hardware_contract.py.
+"""One contract for every robot behind the safety filter (robot_contract.py), for those that need no ROS: the mock, the
+sim in this process and in another one, and an arm behind bridge_data_robot's server. The hardware's is in
+tests/ros/interbotix/test_hardware_contract.py.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mqe_core.runtime.bridge_server import BridgeServer, BridgeServerCamera, BridgeServerRobot
-from mqe_core.runtime.robot import Camera, Clock, MonotonicClock, Scene, make_camera, make_robot, make_scene
-from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.spec import RobotSpec
-
-sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("robot_contract")
-from fake_bridge_server import FakeBridgeServer  # noqa: E402
-from robot_contract import Rig, RobotContract  # noqa: E402
+from mqe_core.robot.spec import RobotSpec
+from mqe_core.runtime.backends import make_camera, make_robot, make_scene
+from mqe_core.runtime.bridge.bridge_robot import BridgeServerCamera, BridgeServerRobot
+from mqe_core.runtime.bridge.bridge_server import BridgeServer
+from mqe_core.runtime.robot import Camera, Clock, MonotonicClock
+from mqe_core.runtime.safety.safe_robot import SafeRobot
+from mqe_core.runtime.scene import Scene
+from tests.runtime.bridge.fake_bridge_server import FakeBridgeServer
+from tests.runtime.robot_contract import Rig, RobotContract
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def served_scene(spec: RobotSpec) -> Iterator[Scene]:
 @pytest.fixture
 def bridge_server(spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> Iterator[BridgeServer]:
     """A connection to a server whose arm follows its target in real time."""
-    monkeypatch.setattr("mqe_core.runtime.bridge_server._REST_S", 0.02)  # the fake is at its start pose at once
+    monkeypatch.setattr("mqe_core.runtime.bridge.bridge_server._REST_S", 0.02)  # the fake is at its start pose at once
     fake = FakeBridgeServer(follows=True)
     server = BridgeServer("127.0.0.1", fake.port, clock=MonotonicClock())
     server.initialise(spec)
@@ -90,6 +89,8 @@ def test_make_robot_always_wraps_and_names_what_is_installed(spec: RobotSpec, cl
     assert isinstance(make_robot("mock", spec, clock=clock), SafeRobot)
     with pytest.raises(ValueError, match="installed: .*mock"):
         make_robot("moc", spec, clock=clock)
+    with pytest.raises(ValueError, match="'mock' of mqe.robots cannot be made with these options: .*'address'"):
+        make_robot("mock", spec, clock=clock, address="ipc:///somewhere")
 
 
 @pytest.fixture(params=["mock", "sim", "bridge server"])

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from mqe_core.cli import main
+from mqe_core.closed_loop.rigs import RIGS, check_arguments
+from mqe_core.closed_loop.stored_camera import episode_frames
 from mqe_core.commands.run import add_arguments
 from mqe_core.images import encode_png
-from mqe_core.replay import episode_frames
-from mqe_core.rigs import RIGS, check_arguments
-from mqe_core.runtime.bridge_server import CAMERA_TOPIC, PORT
+from mqe_core.runtime.bridge.bridge_server import CAMERA_TOPIC, PORT
 
 
 def write_goal(folder: Path, domain: str, **keys) -> Path:
@@ -54,9 +54,9 @@ def test_the_mock_runs_at_the_control_rate_and_records(make_bundle, synthetic_st
     assert len(lines) == 3 and "steps to goal" in lines[0]  # a line per second and the summary
     assert lines[-1].startswith("mock, episode 0: 10 steps")
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["steps"] == 10 and summary["held"] == {} and summary["score"] is None
+    assert summary["steps"] == 10 and summary["kept_because"] == {} and summary["score"] is None
     rows = list(csv.DictReader((out / "steps.csv").open()))
-    assert len(rows) == 10 and rows[0]["held"] == ""
+    assert len(rows) == 10 and rows[0]["kept_because"] == ""
     advance = float(rows[9]["target_x"]) - float(rows[0]["target_x"])
     assert advance == pytest.approx(9 * float(rows[0]["action_dx"]), abs=1e-3)
     assert len(list((out / "frames").glob("*.jpg"))) == 10 and (out / "goal.png").is_file()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mqe_core.spec import RobotSpec, load_robot_spec
+from mqe_core.robot.spec import RobotSpec, load_robot_spec
 
 pytest.importorskip("pybullet")
-sys.path.insert(0, str(Path(__file__).parent))
-from safety_judge import Judge  # noqa: E402
-from safety_walks import (  # noqa: E402
+from tests.runtime.safety_judge import Judge
+from tests.runtime.safety_walks import (
     PERIOD_S,
     against_an_obstacle,
     along_the_walls,
@@ -84,7 +81,7 @@ def test_an_arm_that_is_led_into_itself_stops_before(judge: Judge) -> None:
 def test_the_judge_objects_where_self_collision_is_not_looked_for(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mqe_core.runtime.path_check.PathCheck._meets_itself", lambda *_: False)
+    monkeypatch.setattr("mqe_core.runtime.safety.path_check.PathCheck._meets_itself", lambda *_: False)
     with pytest.raises(AssertionError, match="self-collision"):
         check_walk(judge, "down", towards_the_base(60))
 
@@ -103,7 +100,7 @@ def test_a_sagging_arm_is_not_walked_down_by_hold_and_resume(judge: Judge) -> No
 
 
 def test_the_judge_objects_where_the_target_runs_away(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mqe_core.runtime.target_limits.TargetLimits.ahead", lambda *_: (np.inf, np.inf))
+    monkeypatch.setattr("mqe_core.runtime.safety.target_limits.TargetLimits.ahead", lambda *_: (np.inf, np.inf))
     with pytest.raises(AssertionError, match="wind-up"):
         check_walk(judge, "down", against_an_obstacle(200))
 
@@ -116,7 +113,8 @@ def test_the_judge_objects_where_only_the_hand_is_kept_off_the_table(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "mqe_core.runtime.table.LinkClearance.__call__", lambda _, frames: np.ones((*frames.shape[:-3], 1))
+        "mqe_core.runtime.safety.table_clearance.LinkClearance.__call__",
+        lambda _, frames: np.ones((*frames.shape[:-3], 1)),
     )
     with pytest.raises(AssertionError, match="arm in the table"):
         check_walk(judge, "low elbow", pressing_down(40))
@@ -126,10 +124,10 @@ def test_a_way_along_the_walls_stays_inside_them(judge: Judge) -> None:
     assert "workspace" in check_walk(judge, "down", along_the_walls(200))[1]
 
 
-def test_the_judge_objects_where_the_box_is_looked_at_at_waypoints_only(
+def test_the_judge_objects_where_the_box_is_looked_at_only_at_the_targets(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mqe_core.runtime.path_check.PathCheck._leaves_the_box", lambda *_: False)
+    monkeypatch.setattr("mqe_core.runtime.safety.path_check.PathCheck._leaves_the_box", lambda *_: False)
     with pytest.raises(AssertionError, match="workspace"):
         for start in ("down", "stretched"):
             check_walk(judge, start, along_the_walls(400))

@@ -1,14 +1,17 @@
-"""A gripper that is closed in steps on something hard stops at the limit of its force; one that is closed at once has its motor's."""
+"""A gripper that is closed in steps on something hard stops at the limit of its force; one that is closed at once has
+its motor's.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mqe_core.geometry import TOOL_DOWN, make_pose
-from mqe_core.kinematics import inverse_kinematics
-from mqe_core.runtime.robot import Command, make_scene
-from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.geometry import TOOL_DOWN, make_pose
+from mqe_core.robot.kinematics import inverse_kinematics
+from mqe_core.robot.spec import load_robot_spec
+from mqe_core.runtime.backends import make_scene
+from mqe_core.runtime.robot import Command
+from mqe_core.runtime.safety.safe_robot import SafeRobot
 
 SPEC = load_robot_spec()
 

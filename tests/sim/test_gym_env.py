@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
+from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 from mqe_sim.gym_env import WidowXEnv
 from mqe_sim.tasks import TASKS
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.spec import load_robot_spec
+from mqe_sim.client import Client
 from mqe_sim.scene import make_scene
-from mqe_sim.server import Client
 
 SPEC = load_robot_spec()
 
@@ -85,7 +85,7 @@ def test_addresses_off_this_machine_are_refused():
 
 
 def test_no_server_is_said_plainly(monkeypatch):
-    monkeypatch.setattr("mqe_sim.server._REPLY_TIMEOUT_MS", 200)
+    monkeypatch.setattr("mqe_sim.client._REPLY_TIMEOUT_MS", 200)
     with pytest.raises(RuntimeError, match="no simulation answers"):
         Client("ipc:///tmp/mqe-sim-nobody")
 
@@ -123,7 +123,8 @@ def test_the_server_ends_with_a_killed_parent(tmp_path):
     address = f"ipc://{tmp_path / 'world'}"
     start = (
         "import subprocess, sys, time; "
-        f"p = subprocess.Popen([sys.executable, '-m', 'mqe_sim.server', '--address', {address!r}, '--end-with-parent']); "
+        f"p = subprocess.Popen([sys.executable, '-m', 'mqe_sim.server', '--address', {address!r}, "
+        "'--end-with-parent']); "
         "print(p.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True)

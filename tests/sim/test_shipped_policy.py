@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from mqe_core.bundle import PolicyBundle
-from mqe_core.evaluate import evaluate
-from mqe_core.goals import read_goal
-from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
-from mqe_core.spec import load_robot_spec
+from mqe_core.closed_loop.evaluate import EvaluationSettings, evaluate
+from mqe_core.policy.bundle import PolicyBundle
+from mqe_core.policy.goals import read_goal
+from mqe_core.robot.spec import load_robot_spec
+from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 
 BRINGUP = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_bringup"
 POLICY = BRINGUP / "policies" / "widowx_sim.onnx"
@@ -18,12 +18,12 @@ POLICY = BRINGUP / "policies" / "widowx_sim.onnx"
 
 def test_it_places_the_cube_in_most_of_a_few_held_out_scenes():
     # docs/results.md says of how many; a policy that has learned nothing places none.
-    outcome = evaluate(POLICY, load_robot_spec(), "place1", 6, 300, progress=False)
+    outcome = evaluate(POLICY, load_robot_spec(), EvaluationSettings("place1", 6, 300), progress=False)
     assert sum(episode.success for episode in outcome.outcomes) >= 4
 
 
 def test_it_opens_the_drawer_and_puts_the_object_in():
-    outcome = evaluate(POLICY, load_robot_spec(), "drawer_place", 3, 300, progress=False)
+    outcome = evaluate(POLICY, load_robot_spec(), EvaluationSettings("drawer_place", 3, 300), progress=False)
     assert sum(episode.score for episode in outcome.outcomes) >= 4  # of 6: at least one scene with both
 
 
@@ -45,5 +45,5 @@ def test_the_shipped_goals_show_held_out_scenes(name: str, task: str):
 @pytest.mark.parametrize(("task", "least"), [("place1", 88), ("drawer_place", 180)])
 def test_it_does_as_well_on_100_scenes_as_the_results_say(task: str, least: int):
     """Another processor's rounding changes single episodes."""
-    outcome = evaluate(POLICY, load_robot_spec(), task, 100, 0, workers=2, progress=False)
+    outcome = evaluate(POLICY, load_robot_spec(), EvaluationSettings(task, 100), workers=2, progress=False)
     assert sum(episode.score for episode in outcome.outcomes) >= least

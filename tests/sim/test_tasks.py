@@ -1,13 +1,19 @@
-"""Every task: a start at rest with room to work in, a solved scene that scores in full, and nothing that scores without being done."""
+"""Every task: a start at rest with room to work in, a solved scene that scores in full, and nothing that scores without
+being done.
+"""
 
 from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.spec import load_robot_spec
 from mqe_sim.objects import PAIRS
-from mqe_sim.tasks import TASKS, make_task
+from mqe_sim.tasks import STAGES, TASKS, make_task, shuffled_stages
 from mqe_sim.tasks.home import HOME_STATE, solve_joints
 from mqe_sim.tasks.place import PlaceTask, scattered
 from mqe_sim.world import World
@@ -18,6 +24,20 @@ def world():
     world = World(load_robot_spec())
     yield world
     world.close()
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_every_order_is_drawn_where_the_physics_allow_it(name):
+    """Objects come in any order, each as often; a drawer is opened before the cube goes in."""
+    orders = Counter(shuffled_stages(name, seed) for seed in range(2400))
+    stages = tuple(range(STAGES[name]))
+    if name.startswith("place"):
+        share = 2400 / math.factorial(len(stages))
+        assert orders.keys() == set(itertools.permutations(stages))
+        assert all(0.5 * share < count < 1.5 * share for count in orders.values())
+    else:
+        assert orders.keys() == {stages}
+    assert shuffled_stages(name, 7) == shuffled_stages(name, 7)
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mqe_core.spec import load_robot_spec
-from mqe_sim.collect import collect, run_oracle
+from mqe_core.robot.spec import load_robot_spec
+from mqe_sim.collect import CollectionSettings
+from mqe_sim.demonstration import run_oracle
 from mqe_sim.objects import CUBE
 from mqe_sim.scene import SimScene
 from mqe_sim.tasks import make_task
@@ -35,7 +36,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path) -> None:
     with pytest.raises(ValueError, match="unknown randomisation 'colors'; known: colours, light"):
         Variation(["colors"])
     with pytest.raises(ValueError, match="unknown randomisation"):
-        collect("widowx250s", "place1", 1, tmp_path, randomise=["fog"])
+        CollectionSettings("place1", randomise=("fog",))
 
 
 def test_every_name_draws_by_seed_and_alone(world: World) -> None:
@@ -45,7 +46,8 @@ def test_every_name_draws_by_seed_and_alone(world: World) -> None:
         varied = view(world, (name,))
         assert np.abs(varied - plain).mean() > 0.5, name
         assert np.array_equal(view(world, (name,)), varied), name
-    # With friction, mass and delays named too, the picture is the same but for what falls and slides while the scene settles: nothing.
+    # With friction, mass and delays named too, the picture is the same but for what falls and slides while the scene
+    # settles: nothing.
     assert np.array_equal(view(world, ("colours", "mass", "action_delay")), view(world, ("colours",)))
 
 
@@ -74,7 +76,9 @@ def test_a_delayed_command_reaches_the_motors_late(world: World) -> None:
 
 
 def test_a_late_camera_shows_what_was(world: World) -> None:
-    """Pictures asked for once per control period are as old as the scene's delay, and show the moment of their stamp."""
+    """Pictures asked for once per control period are as old as the scene's delay, and show the moment of their
+    stamp.
+    """
     make_task("reach", world, 1, randomise=["observation_delay"])
     delay, period, start = world.variation.observation_delay_s, world.spec.control.period_s, world.time_s
     world.look(32, 24)
@@ -100,7 +104,7 @@ def test_goal_and_frames_come_from_the_same_varied_camera() -> None:
 
 
 def test_the_oracle_copes_with_everything_at_once(world: World) -> None:
-    scores = [run_oracle(world, "place1", seed, size=None, randomise=NAMES)["score"] for seed in range(12)]
+    scores = [run_oracle(world, "place1", seed, size=None, randomise=NAMES).outcome.score for seed in range(12)]
     assert sum(scores) >= 10
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mqe_core.geometry import TOOL_DOWN, make_pose, rotation_angle
-from mqe_core.kinematics import forward_kinematics, inverse_kinematics
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.geometry import TOOL_DOWN, make_pose, rotation_angle
+from mqe_core.robot.kinematics import forward_kinematics, inverse_kinematics
+from mqe_core.robot.spec import load_robot_spec
 from mqe_sim.arm import PHYSICS_HZ
-from mqe_sim.collect import run_oracle
+from mqe_sim.demonstration import run_oracle
 from mqe_sim.scene import make_scene
 from mqe_sim.tasks import make_task
 from mqe_sim.urdf import Part
@@ -67,7 +67,7 @@ def test_the_yaw_of_a_box_is_known_up_to_quarter_turns(world, turn, seen):
 
 
 def test_the_motors_stay_within_the_spec_s_velocity(world):
-    target = SPEC.neutral_joints + [1.5, 0.5, -0.5, 1.0, -1.0, 1.0]
+    target = SPEC.neutral_rad + [1.5, 0.5, -0.5, 1.0, -1.0, 1.0]
     world.arm.command(target, 1.0)
     fastest = np.zeros(6)
     before = world.arm.joints()
@@ -82,7 +82,7 @@ def test_the_motors_stay_within_the_spec_s_velocity(world):
 
 def test_the_fingers_move_together_and_reach_both_ends(world):
     for value in (0.0, 1.0):
-        world.arm.command(SPEC.neutral_joints, value)
+        world.arm.command(SPEC.neutral_rad, value)
         world.advance_to(world.time_s + 1.5)
         assert world.arm.gripper() == pytest.approx(value, abs=0.05)
         left, right = (
@@ -154,9 +154,9 @@ def test_the_same_seed_gives_the_same_demonstration(world):
     run_oracle(other, "place1", 5, size=None)  # a used world must not remember
     second = run_oracle(other, "place1", 3, size=(64, 48))
     other.close()
-    np.testing.assert_array_equal(first["actions"], second["actions"])
-    np.testing.assert_array_equal(first["full_state"], second["full_state"])
-    np.testing.assert_array_equal(np.array(first["images"]), np.array(second["images"]))
+    np.testing.assert_array_equal(first.actions, second.actions)
+    np.testing.assert_array_equal(first.full_state, second.full_state)
+    np.testing.assert_array_equal(np.array(first.images), np.array(second.images))
 
 
 def test_scenes_on_the_simulation_s_clock_run_faster_than_real_time_and_keep_their_time():

@@ -1,11 +1,15 @@
 """Multistep Quasimetric Estimation (MQE): losses, networks, update and configuration, top to bottom.
 
-A quasimetric d measures how far a goal lies ahead: ``d((s,a), g) = d(phi(s,a), psi(g))`` and ``d(s, g) = d(psi(s), psi(g))``, in
-nats; one control step costs ``-log(discount)``. Two losses fit it to offline episodes: the multistep backup pulls d((s,a), g)
-towards k steps plus d(w, g) at a waypoint w, k steps ahead, and action invariance pulls d(s, (s,a)) towards zero. The actor
-maximises ``-d((s, actor(s,g)), g)`` and stays close to the data.
+A quasimetric d measures how far a goal lies ahead: ``d((s,a), g) = d(phi(s,a), psi(g))`` and ``d(s, g) = d(psi(s),
+psi(g))``, in nats; one control step costs ``-log(discount)``. What is minimised is ``backup + invariance + actor``: the
+multistep backup pulls d((s,a), g) towards k steps plus d(w, g) at a waypoint w, k steps ahead; action invariance pulls
+d(s, (s,a)) towards zero; the actor raises ``-d((s, actor(s,g)), g)`` and stays close to the data (DDPG+BC). With
+``actor: flow`` it is cloned alone, and d((s,a), g) chooses one of its candidates (networks/flow.py, choice.py).
 
-This follows the newer official release. docs/algorithm.md maps each equation to a function here and lists every difference.
+After "Scaling Goal-conditioned Reinforcement Learning with Multistep Quasimetric Distances" (arXiv 2511.07730), as the
+newer official release has it. Departures: the loss is evaluated in a form that keeps its digits, d(x, x) is exactly 0,
+and the one-step waypoint is drawn by the sampler. docs/algorithm.md maps each equation to a function here and lists
+every difference, also between paper and release; the paper's ablations are options.
 """
 
 from __future__ import annotations
@@ -15,24 +19,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
-from mqe_core.learning.actor import (
-    ActorConfig,
-    Agent,
-    GoalActor,
-    Metrics,
-    StateStatistics,
-    actor_loss,
-    frozen_parameters,
-    named,
-)
-from mqe_core.learning.batch import Batch
-from mqe_core.learning.config import key, require_within
-from mqe_core.learning.goal_sampling import WaypointSampler
-from mqe_core.learning.networks import EnsembleMLP, make_encoder
-from mqe_core.learning.observations import ObservationSpec
-from mqe_core.learning.quasimetric import mrn_distance, mrn_distance_matrix
+from mqe_core.learning.networks.actor import Agent, Metrics, frozen, named
+from mqe_core.learning.networks.actor_losses import actor_loss
+from mqe_core.learning.networks.choice import Choice, choose
+from mqe_core.learning.networks.critic_contrast import ContrastConfig, Origin, contrast_loss
+from mqe_core.learning.networks.flow import ChoiceConfig, FlowActor, make_actor
+from mqe_core.learning.networks.heads import MRN, Head
+from mqe_core.learning.networks.layers import EnsembleMLP, make_encoder
+from mqe_core.learning.networks.values import expectile_loss
+from mqe_core.learning.pairs.all_pairs import mean_backup_loss, statistics
+from mqe_core.learning.rows.batch import Batch
+from mqe_core.learning.rows.goal_sampling import WAYPOINTS, WaypointSampler
+from mqe_core.learning.rows.observations import ObservationSpec, Statistics
+from mqe_core.learning.run.config import key, require_within
 
 
 def backup_loss_pairs(
@@ -40,10 +40,10 @@ def backup_loss_pairs(
 ) -> Tensor:
     """LINEX regression of every pair in the official value, ``(E, B, B), (E, B, B), (B,) -> (E, B, B)``.
 
-    ``discount^k * exp(distance - target) - distance``, whose minimum is at ``distance = target - k log(discount)``; where
-    ``distance - target`` exceeds ``linex_clip`` it is that difference instead, so a large overestimate has slope 1.
-    It is evaluated as ``expm1(u) - u`` plus terms that carry no gradient, with u the distance from that minimum: the same
-    value and gradient, without the loss of digits near the minimum.
+    ``discount^k * exp(distance - target) - distance``, whose minimum is at ``distance = target - k log(discount)``;
+    where ``distance - target`` exceeds ``linex_clip`` it is that difference instead, so a large overestimate has slope
+    1. It is evaluated as ``expm1(u) - u`` plus terms that carry no gradient, with u the distance from that minimum: the
+    same value and gradient, without the loss of digits near the minimum.
     """
     log_weight = (waypoint_steps * math.log(discount))[:, None]  # (B, 1), k log(discount)
     difference = distance - target
@@ -65,156 +65,231 @@ def critic_loss(
     linex_clip: float,
     diagonal_weight: float,
     invariance_weight: float = 1.0,
+    expectile: float = 0.0,
+    head: Head | None = None,
 ) -> tuple[Tensor, Metrics]:
     """Multistep backup plus action invariance; representations are ``(E, B, D)``, ``waypoint_steps`` is ``(B,)``.
 
-    Row i's waypoint meets the goals of all rows. Gradient reaches phi_sa, psi_s and psi_goal; none reaches psi_waypoint.
-    Returns the scalar loss and detached scalar metrics; ``backup_loss`` is the official value, whose minimum is not zero,
-    ``backup_excess`` the same measured from its minimum (zero when every pair is consistent).
+    Row i's waypoint meets the goals of all rows. Gradient reaches phi_sa, psi_s and psi_goal; none reaches
+    psi_waypoint. Returns the scalar loss and detached scalar metrics; ``backup_loss`` is the official value, whose
+    minimum is not zero, ``backup_excess`` the same measured from its minimum (zero when every pair is consistent).
+
+    ``expectile``: where not 0, :func:`expectile_pairs` takes the place of action invariance. ``head``: the quasimetric,
+    the official MRN of so many ``components`` where it is not given.
     """
-    distance = mrn_distance_matrix(phi_sa, psi_goal, components)  # (E, B, B), d((s_i, a_i), g_j)
+    head = head or MRN(components)
+    distance = head.matrix(phi_sa, psi_goal)  # (E, B, B), d((s_i, a_i), g_j)
     with torch.no_grad():
-        target = mrn_distance_matrix(psi_waypoint, psi_goal, components)  # d(w_i, g_j)
-    pairs = backup_loss_pairs(distance, target, waypoint_steps, discount, linex_clip)
-    diagonal = pairs.diagonal(dim1=1, dim2=2)  # (E, B): own goals
-    backup = (1.0 - diagonal_weight) * pairs.mean() + diagonal_weight * diagonal.mean()
+        target = head.matrix(psi_waypoint, psi_goal)  # d(w_i, g_j)
+    log_weight = waypoint_steps * math.log(discount)
+    # The mean of backup_loss_pairs and its gradient, in one pass.
+    backup, excess, clipped = mean_backup_loss(distance, target, log_weight, linex_clip, diagonal_weight)
+    if expectile:
+        linked = _over_pairs(expectile_pairs(head.matrix(psi_s, psi_goal), distance, expectile), diagonal_weight)
+        link = {"expectile_loss": linked.detach()}
+    else:
+        # State first, state-action second: the cost of committing to the data's own action.
+        linked = torch.expm1(-head(psi_s, phi_sa)).square().mean()
+        link = {"action_invariance_loss": linked.detach()}
 
-    # State first, state-action second: the cost of committing to the data's own action.
-    invariance = mrn_distance(psi_s, phi_sa, components)  # (E, B)
-    action_invariance = torch.expm1(-invariance).square().mean()
+    metrics = {
+        "backup_loss": backup.detach(),
+        "backup_excess": excess,
+        **link,
+        "clipped_fraction": clipped,
+        **_collapse_alarms(distance.detach(), psi_goal.detach()),
+    }
+    return backup + invariance_weight * linked, metrics
 
-    with torch.no_grad():
-        optimum = 1.0 - target + (waypoint_steps * math.log(discount))[:, None]  # the pair loss at its minimum
-        clipped = distance - target > linex_clip
-        excess = torch.where(clipped, pairs, pairs - optimum)
-        metrics = {
-            "backup_loss": backup.detach(),
-            "backup_excess": (1.0 - diagonal_weight) * excess.mean()
-            + diagonal_weight * excess.diagonal(dim1=1, dim2=2).mean(),
-            "action_invariance_loss": action_invariance.detach(),
-            "clipped_fraction": clipped.float().mean(),
-            **_collapse_alarms(distance, psi_goal),
-        }
-    return backup + invariance_weight * action_invariance, metrics
+
+def expectile_pairs(state_distance: Tensor, action_distance: Tensor, expectile: float) -> Tensor:
+    """V(s_i) of g_j regressed on the upper expectile of Q(s_i, a_i), of ``d(s_i, g_j), d((s_i, a_i), g_j)``, all ``(E,
+    B, B)``: ``|kappa - 1(Q < V)| (Q - V)^2`` with ``V = exp(-d)``, Q alike and without gradient.
+
+    It takes the place of action invariance in the paper's ablation, whose code is not published: this is our reading.
+    """
+    return expectile_loss((-action_distance.detach()).exp() - (-state_distance).exp(), expectile)
+
+
+def _over_pairs(pairs: Tensor, diagonal_weight: float) -> Tensor:
+    """The mean of ``(E, B, B)``, in which a row's own goal has a weight of its own."""
+    own = pairs.diagonal(dim1=1, dim2=2)  # (E, B)
+    return (1.0 - diagonal_weight) * pairs.mean() + diagonal_weight * own.mean()
 
 
 def _collapse_alarms(distance: Tensor, psi_goal: Tensor) -> Metrics:
-    """A constant representation has zero loss, so these are watched instead: ``distance (E, B, B)``, ``psi_goal (E, B, D)``."""
-    rows = distance.shape[1]
-    own = torch.arange(rows, device=distance.device)
-    others = distance[:, ~torch.eye(rows, dtype=torch.bool, device=distance.device)]
+    """A constant representation has zero loss, so these are watched instead: ``distance (E, B, B)``, ``psi_goal (E, B,
+    D)``.
+    """
+    own, others, deviation, nearest = statistics(distance)
     return {
-        "distance_own_goal": distance.diagonal(dim1=1, dim2=2).mean(),
-        "distance_mean": others.mean() if rows > 1 else distance.new_zeros(()),
-        "distance_std": others.std() if rows > 1 else distance.new_zeros(()),
-        "own_goal_accuracy": (distance.argmin(2) == own).float().mean(),
-        "psi_spread": psi_goal.std(1, correction=0).mean(),
+        "distance_own_goal": own,
+        "distance_mean": others,
+        "distance_std": deviation,
+        "own_goal_accuracy": nearest,
+        "psi_spread": (psi_goal - psi_goal.mean(1, keepdim=True)).square().mean(1).sqrt().mean(),
     }
 
 
 class MQEAgent(Agent):
     """The networks of MQE and the loss of one batch."""
 
+    frames = ("observation", "waypoint", "value_goal", "actor_goal")
+
     def __init__(
         self,
         config: MQEConfig,
         observation: ObservationSpec,
         action_dim: int,
-        state_statistics: StateStatistics = None,
+        statistics: Statistics | None = None,
     ) -> None:
         super().__init__()
         self.config, self.discount = config, config.discount
+        self.candidates = config.choices
+        self.head = config.make_head()
         # phi and psi share one encoder, trained by the critic loss alone; the actor has its own.
-        self.critic_encoder = make_encoder(config.encoder, observation, state_statistics, config.encoder_bfloat16)
+        self.critic_encoder = make_encoder(config.encoder, observation, statistics, config.encoder_bfloat16)
         features = self.critic_encoder.out_features
-        widths, members, latent = config.hidden_dims, config.ensemble, config.latent_dim
-        self.phi = EnsembleMLP(members, features + action_dim, widths, latent)
-        self.psi = EnsembleMLP(members, features, widths, latent)
-        self.actor = GoalActor(config, observation, action_dim, state_statistics)
+        widths, members, latent = config.critic_widths, config.ensemble, config.latent_dim
+        self.phi = EnsembleMLP(members, features + action_dim, widths, latent, config.critic_layer_norm)
+        self.psi = EnsembleMLP(members, features, widths, latent, config.critic_layer_norm)
+        self.actor = make_actor(config, observation, action_dim, statistics)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The sum that one optimiser step descends, and scalar metrics named ``critic/...`` and ``actor/...``."""
         config = self.config
         rows = len(batch.actions)
+        observations, actor_goals = batch.frames["observation"], batch.frames["actor_goal"]
         # One pass with gradient (observations, value goals) and one without (waypoints, actor goals).
-        with_gradient = self.critic_encoder(torch.cat([batch.observations, batch.value_goals]))
+        with_gradient = self.critic_encoder(torch.cat([observations, batch.frames["value_goal"]]))
         with torch.no_grad():
-            without_gradient = self.critic_encoder(torch.cat([batch.waypoints, batch.actor_goals]))
+            without_gradient = self.critic_encoder(torch.cat([batch.frames["waypoint"], actor_goals]))
             psi_waypoint, psi_actor_goal = self.psi(without_gradient).split(rows, dim=1)
         observation_features = with_gradient[:rows]
         psi_s, psi_goal = self.psi(with_gradient).split(rows, dim=1)
-        phi_sa = self.phi(torch.cat([observation_features, batch.actions], dim=-1))
+        phi_sa = self.phi(torch.cat([observation_features, config.judged(batch.actions)], dim=-1))
         critic, critic_metrics = critic_loss(
             phi_sa,
             psi_s,
             psi_waypoint,
             psi_goal,
-            batch.waypoint_steps,
+            batch.steps["waypoint"],
             components=config.components,
             discount=config.discount,
             linex_clip=config.linex_clip,
             diagonal_weight=config.diagonal_weight,
             invariance_weight=config.invariance_weight,
+            expectile=config.expectile,
+            head=self.head,
         )
+        if config.contrasts:
+            contrast, contrast_metrics = contrast_loss(
+                config, self.head, self.phi, observation_features, batch.actions, phi_sa, psi_s, psi_goal,
+                Origin.of(batch),
+            )  # fmt: skip
+            critic, critic_metrics = critic + contrast, {**critic_metrics, **contrast_metrics}
 
-        chosen = self.actor(batch.observations, batch.actor_goals, batch.actor_pairs)
+        if isinstance(self.actor, FlowActor):
+            actor, actor_metrics = self.actor.loss(batch)
+            return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
+        chosen = self.actor(observations, actor_goals, batch.actor_pairs)
         q = None
         if config.q_weight > 0.0:
             row, column = batch.rows_and_goals
-            q = self._action_value(
-                observation_features.detach()[row], chosen.mode.clamp(-1.0, 1.0), psi_actor_goal[:, column]
-            )
-        actor, actor_metrics = actor_loss(config, chosen, batch, q, config.q_weight)
+            q = self._action_value(observation_features.detach()[row], self.tried(chosen), psi_actor_goal[:, column])
+        actor, actor_metrics = actor_loss(config, chosen, batch, q, config.q_weight, config.normalise_q)
         return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
 
     def _action_value(self, observation_features: Tensor, actions: Tensor, psi_goal: Tensor) -> Tensor:
         """``min_e -d(phi_e(s, a), psi_e(g))``, ``(B,)``; gradient reaches the actions only."""
-        phi = functional_call(
-            self.phi, frozen_parameters(self.phi), (torch.cat([observation_features, actions], dim=-1),)
-        )
-        return -mrn_distance(phi, psi_goal, self.config.components).amax(0)
+        phi = frozen(self.phi, torch.cat([observation_features, actions], dim=-1))
+        return -frozen(self.head, phi, psi_goal).amax(0)
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         """Clipped mean action, and ``d(psi(s), psi(g)) / -log(discount)`` averaged over the ensemble: control steps."""
-        action = self.actor(observation, goal).mode.clamp(-1.0, 1.0)
+        if isinstance(self.actor, FlowActor):
+            choice = self.chosen(observation, goal)
+            return choice.action, choice.steps_to_goal
+        action = self.actor(observation, goal).mean.clamp(-1.0, 1.0)
         psi_s, psi_goal = self.psi(self.critic_encoder(observation)), self.psi(self.critic_encoder(goal))
-        distance = mrn_distance(psi_s, psi_goal, self.config.components).mean(0)
-        return action, distance / -math.log(self.config.discount)
+        return action, self.head(psi_s, psi_goal).mean(0) / -math.log(self.config.discount)
+
+    def chosen(self, observation: Tensor, goal: Tensor, last: Tensor | None = None) -> Choice:
+        """The candidate of the least ``max_e d(phi_e(s, a), psi_e(g))``; distances in control steps."""
+        assert isinstance(self.actor, FlowActor), "one mean is no choice"
+        candidates, step = self.actor.candidates(observation, goal), -math.log(self.config.discount)
+        features = self.critic_encoder(observation)
+        psi_s, psi_goal = self.psi(features), self.psi(self.critic_encoder(goal))
+        phi = self.phi.of_candidates(features, candidates)  # (E, B, N, D)
+        distances = self.head(phi, psi_goal[:, :, None]).amax(0) / step
+        steps = self.head(psi_s, psi_goal).mean(0) / step
+        return choose(candidates, distances, last, self.config.choice_margin, steps)
 
 
 @dataclass(frozen=True)
-class MQEConfig(ActorConfig):
+class MQEConfig(ChoiceConfig, ContrastConfig):
     """Official defaults (state-based tasks); presets for other uses are in docs/algorithm.md."""
 
-    discount: float = key(0.995, "gamma: value goals lie Geom(1 - gamma) steps ahead, and a step costs -log(gamma)")
-    lambda_: float = key(0.95, "waypoints lie Geom(1 - lambda) steps ahead, never past the value goal")
-    next_state_sample: float = key(0.2, "p: probability that the waypoint is the next observation")
+    discount: float = key(
+        0.995, "gamma: value goals lie Geom(1 - gamma) steps ahead, and a step costs -log(gamma)", group="critic"
+    )
+    lambda_: float = key(0.95, "waypoints lie Geom(1 - lambda) steps ahead, never past the value goal", group="goals")
+    next_state_sample: float = key(0.2, "p: probability that the waypoint is the next observation", group="goals")
+    waypoint: str = key(
+        "geometric",
+        "how far ahead it lies else (ablations): geometric; uniform, of 1 to waypoint_steps; fixed, waypoint_steps",
+        choices=WAYPOINTS,
+        group="goals",
+    )
+    waypoint_steps: int = key(0, "steps of uniform and fixed waypoints; 0: uniform up to the value goal", group="goals")
     q_weight: float = key(
-        1.0, "weight of the Q term of the actor; 0 leaves behaviour cloning alone (the critic still trains)"
+        1.0,
+        "weight of the Q term of the actor; 0 leaves behaviour cloning alone (the critic still trains)",
+        group="policy",
     )
-    linex_clip: float = key(5.0, "t: beyond this overestimate (nats) the backup loss is linear")
+    normalise_q: bool = key(True, "divide the Q term by the mean absolute q of the batch (as official)", group="policy")
+    linex_clip: float = key(5.0, "t: beyond this overestimate (nats) the backup loss is linear", group="critic")
     diagonal_weight: float = key(
-        0.5, "w: weight of each row's own goal against all pairs (0.2-0.4 locomotion, 0.5-1 manipulation)"
+        0.5,
+        "w: weight of each row's own goal against all pairs (0.2-0.4 locomotion, 0.5-1 manipulation)",
+        group="critic",
     )
-    invariance_weight: float = key(1.0, "weight of the action-invariance loss (an ablation; the paper knows 1 and 0)")
-    latent_dim: int = key(512, "D: numbers in a representation")
-    components: int = key(8, "K: chunks of the representation, each with a max half and an l2 half")
-    ensemble: int = key(2, "E: independent critics")
+    invariance_weight: float = key(
+        1.0, "weight of the action-invariance loss (an ablation; the paper knows 1 and 0)", group="critic"
+    )
+    expectile: float = key(
+        0.0,
+        "kappa: in place of action invariance V is this expectile of Q (ablation); 0: invariance",
+        group="critic",
+    )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        require_within(self, ("discount", "lambda_"), open_interval=True)
-        require_within(self, ("next_state_sample", "diagonal_weight"), open_interval=False)
-        for name in ("q_weight", "invariance_weight"):
-            if getattr(self, name) < 0.0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.alpha == 0.0 and self.q_weight == 0.0:
-            raise ValueError("alpha and q_weight are both 0: the actor would learn nothing")
-        if self.latent_dim % (2 * self.components) != 0:
+        if self.head == "mrn" and self.latent_dim % (2 * max(self.components, 1)):
             raise ValueError(
                 f"latent_dim ({self.latent_dim}) must be a multiple of 2 * components ({2 * self.components})"
             )
+        super().__post_init__()
+        require_within(self, ("lambda_",), open_interval=True)
+        require_within(self, ("next_state_sample", "diagonal_weight"), open_interval=False)
+        for name in ("q_weight", "invariance_weight", "waypoint_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0.0 <= self.expectile < 1.0:
+            raise ValueError(f"expectile must lie in [0, 1), got {self.expectile}")
+        if self.waypoint == "fixed" and self.waypoint_steps == 0:
+            raise ValueError("waypoint: fixed needs waypoint_steps, how far ahead it lies")
+        if self.waypoint == "geometric" and self.waypoint_steps:
+            raise ValueError("waypoint_steps is of waypoint: uniform and fixed; those that are geometric have lambda_")
+        if self.alpha == 0.0 and self.q_weight == 0.0:
+            raise ValueError("alpha and q_weight are both 0: the actor would learn nothing")
 
     def sampler(self) -> WaypointSampler:
         """The goal sampler with this configuration's gamma, lambda and p."""
-        return WaypointSampler(self.discount, self.lambda_, self.next_state_sample, self.actor_goals())
+        return WaypointSampler(
+            self.discount,
+            self.lambda_,
+            self.next_state_sample,
+            self.actor_goals(),
+            self.waypoint,
+            self.waypoint_steps,
+        )

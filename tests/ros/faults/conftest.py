@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import tests.ros.interbotix_driver  # noqa: F401  (makes the driver's messages importable)
+
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
-sys.path.insert(0, str(Path(__file__).parent))
-import interbotix_driver  # noqa: E402, F401  (makes the driver's messages importable)
 
 pytest.importorskip("interbotix_xs_msgs", reason="the tests' messages are not built: make test-setup")
-from fault_rig import Rig  # noqa: E402
-from ros_helpers import Client  # noqa: E402
+from tests.ros.faults.fault_rig import Rig
+from tests.ros.ros_helpers import Client
 
 TABLES = Path(__file__).parents[3] / "build"
 _rows: list[tuple[str, str, str, str]] = []

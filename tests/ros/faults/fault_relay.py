@@ -1,8 +1,9 @@
 """A bad line between policy and arm: /relay/in to /policy/command, python fault_relay.py [--ros-args …]
 
-A text on /fault_relay/mode changes it: ok, drop_10, drop_50, drop_all, delay (each 300 ms late), reorder (each pair swapped), duplicate
-(each twice, 120 ms apart), replay (an old one again after each). What it did to the line since then is published as JSON
-on /fault_relay/counts after each command: the mode, commands heard and sent, and of those sent how many late, swapped or again.
+A text on /fault_relay/mode changes it: ok, drop_10, drop_50, drop_all, delay (each 300 ms late), reorder (each pair
+swapped), duplicate (each twice, 120 ms apart), replay (an old one again after each). What it did to the line since then
+is published as JSON on /fault_relay/counts after each command: the mode, commands heard and sent, and of those sent how
+many late, swapped or again.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from std_msgs.msg import String
 
 from mqe_interfaces.msg import EndEffectorCommand
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from fake_process import run  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[3]))  # it runs as a process of its own
+from tests.ros.fake_process import run  # noqa: E402
 
 DELAY_S, AGAIN_S = 0.3, 0.12
 OLD = 10  # commands

@@ -16,81 +16,24 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import onnx
-from interbotix_driver import FakeDriver
-from onnx import TensorProto, helper, numpy_helper
-from ros_helpers import IMAGE_SIZE, Client
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from mqe_bringup.process import node
-from mqe_core.bundle import BundleContract, write_bundle
-from mqe_core.images import encode_png
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.spec import load_robot_spec
 from mqe_interfaces.msg import ArmStatus
+from tests.ros.faults.swinging_policy import write_goal, write_swinging_policy
+from tests.ros.interbotix_driver import FakeDriver
+from tests.ros.ros_helpers import Client
 
 SPEC = load_robot_spec()
 PERIOD_S = SPEC.control.period_s
 HOLD_S = 2 * PERIOD_S  # within which the arm has to hold, once something fails
-STEP_M = 0.004  # of the policy, in each command
 PATIENCE_S = 30.0  # with processes that start on a busy machine
 SETTLED_S = 1.0  # without a new joint command for so long, the arm holds
 JUMP_STEPS = 4  # so many of the policy's usual steps at once are a jump
 _MOVED_RAD = 1e-7
 HERE = Path(__file__).parent
-
-
-def write_swinging_policy(path: Path) -> None:
-    """A bundle for real images: along x by the picture's red minus its blue, and NaN where it is nearly black."""
-
-    def constant(name: str, value: object, kind: type) -> onnx.TensorProto:
-        return numpy_helper.from_array(np.array(value, dtype=kind), name)
-
-    images = [
-        helper.make_tensor_value_info(n, TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, 3])
-        for n in ("observation", "goal")
-    ]
-    nodes = [
-        helper.make_node("Cast", ["observation"], ["seen"], to=TensorProto.FLOAT),
-        helper.make_node("Cast", ["goal"], ["wanted"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["seen", "pixels"], ["colours"], keepdims=0),
-        helper.make_node("ReduceMean", ["wanted", "pixels"], ["goal_colours"], keepdims=0),
-        helper.make_node("MatMul", ["colours", "along_x"], ["motion"]),
-        helper.make_node("ReduceMean", ["colours", "channel"], ["level"], keepdims=1),
-        helper.make_node("Sub", ["level", "darkest"], ["light"]),
-        helper.make_node("Log", ["light"], ["finite_or_nan"]),
-        helper.make_node("Mul", ["finite_or_nan", "nothing"], ["zero_or_nan"]),
-        helper.make_node("Add", ["motion", "zero_or_nan"], ["moving"]),
-        helper.make_node("Add", ["moving", "open"], ["action"]),
-        helper.make_node("ReduceSum", ["goal_colours", "channel"], ["steps_to_goal"], keepdims=0),
-    ]
-    along_x = np.zeros((3, 7), np.float32)
-    along_x[0, 0], along_x[2, 0] = STEP_M / 140, -STEP_M / 140
-    weights = [
-        constant("pixels", [1, 2], np.int64), constant("channel", [1], np.int64), constant("along_x", along_x, np.float32),
-        constant("darkest", 8.0, np.float32), constant("nothing", 0.0, np.float32), constant("open", [[0, 0, 0, 0, 0, 0, 1]], np.float32),
-    ]  # fmt: skip
-    outputs = [
-        helper.make_tensor_value_info("action", TensorProto.FLOAT, ["batch", 7]),
-        helper.make_tensor_value_info("steps_to_goal", TensorProto.FLOAT, ["batch"]),
-    ]
-    graph = helper.make_graph(nodes, "swinging", images, outputs, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    contract = BundleContract(
-        robot=SPEC.name, agent="swinging", domain="real", image_size=IMAGE_SIZE, control_hz=SPEC.control.control_hz,
-        action_low=(-0.05,) * 3 + (-0.25,) * 3 + (0.0,), action_high=(0.05,) * 3 + (0.25,) * 3 + (1.0,),
-        discount=0.98, data_fingerprint="none", commit="none",
-    )  # fmt: skip
-    write_bundle(model, contract, path)
-
-
-def write_goal(path: Path) -> None:
-    """A goal of the real camera."""
-    picture = np.random.default_rng(5).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    path.write_bytes(encode_png(picture))
-    path.with_suffix(".yaml").write_text(
-        f"camera: {SPEC.camera.name}\nresize_rule: squash-lanczos\ndomain: real\ncapture_pose: [0.3, 0, 0.15, 0, 0, 0, 1]\n"
-    )
 
 
 class Rig:
@@ -287,7 +230,9 @@ class Rig:
         return f"arm {said[0]!r}, policy {said[1]!r}"
 
     def check_steps(self) -> None:
-        """No joint command since the arm goes to and fro was farther from the one before than a few of the policy's steps."""
+        """No joint command since the arm goes to and fro was farther from the one before than a few of the policy's
+        steps.
+        """
         commands = self.driver.commands("group")
         joints = np.array([values for when, values in commands if when >= self._to_and_fro])
         steps = np.abs(np.diff(joints, axis=0)).max(axis=1)

@@ -1,4 +1,6 @@
-"""Promise: an arm that cannot be trusted is not driven; after a fault it waits for an operator, and then nothing jumps."""
+"""Promise: an arm that cannot be trusted is not driven; after a fault it waits for an operator, and then nothing
+jumps.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,10 @@ import time
 
 import numpy as np
 import pytest
-from fault_rig import HOLD_S, PERIOD_S, Rig
 
-from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE, STALE_STATE
+from mqe_core.robot.safety_rules import JOINT_STATE, MOTORS, STALE, STALE_STATE
 from mqe_interfaces.msg import ArmStatus
+from tests.ros.faults.fault_rig import HOLD_S, PERIOD_S, Rig
 
 pytestmark = pytest.mark.faults
 ARM = "/arm/status"

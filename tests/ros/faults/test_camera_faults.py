@@ -1,14 +1,16 @@
-"""Promise: whatever the camera does, the arm holds within two control periods, the reason is named, and it goes on by itself."""
+"""Promise: whatever the camera does, the arm holds within two control periods, the reason is named, and it goes on by
+itself.
+"""
 
 from __future__ import annotations
 
 import signal
 
 import pytest
-from fault_rig import HOLD_S, PERIOD_S, SPEC, STEP_M, Rig
 
-from mqe_core.runtime.frame_watch import FROZEN_FRAME, NO_PICTURE, STALE_FRAME, WRONG_SHAPE
-from mqe_core.runtime.policy_side import NOT_FINITE
+from mqe_core.runtime.policy_reasons import FROZEN_FRAME, NO_PICTURE, NOT_FINITE_ACTION, STALE_FRAME, WRONG_SHAPE
+from tests.ros.faults.fault_rig import HOLD_S, PERIOD_S, SPEC, Rig
+from tests.ros.faults.swinging_policy import STEP_M
 
 pytestmark = pytest.mark.faults
 STATUS = "/policy/status"
@@ -49,7 +51,7 @@ def test_a_camera_that_hangs(rig: Rig, note) -> None:
         ("wide", "frames of another shape (160x90)", WRONG_SHAPE),
         ("encoding", "frames in another encoding (mono16)", "mono16"),
         ("black", "black frames", NO_PICTURE),
-        ("nan", "frames that make the policy emit NaN", NOT_FINITE),
+        ("nan", "frames that make the policy emit NaN", NOT_FINITE_ACTION),
     ],
 )
 def test_frames_that_cannot_be_acted_on(rig: Rig, note, mode: str, fault: str, reason: str) -> None:
@@ -62,7 +64,9 @@ def test_frames_that_cannot_be_acted_on(rig: Rig, note, mode: str, fault: str, r
 
 
 def test_a_camera_that_repeats_a_picture_with_new_stamps(rig: Rig, note) -> None:
-    """Only the arm's motion gives it away: 10 mm, and as long as a frame may be old, and a period in which it is noticed."""
+    """Only the arm's motion gives it away: 10 mm, and as long as a frame may be old, and a period in which it is
+    noticed.
+    """
     begun = rig.camera("repeat")
     held = rig.wait_for_hold(begun)
     rig.wait_for_reason(STATUS, FROZEN_FRAME)

@@ -1,4 +1,5 @@
-"""Promise: a clock that is set, forth or back, changes nothing that moves: ages and deadlines are counted by the monotonic clock.
+"""Promise: a clock that is set, forth or back, changes nothing that moves: ages and deadlines are counted by the
+monotonic clock.
 
 The nodes take ROS time from /clock here, so that it can be set without touching the machine's.
 """
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from builtin_interfaces.msg import Time
-from fault_rig import HOLD_S, PERIOD_S, Rig
-from ros_helpers import Client
 from rosgraph_msgs.msg import Clock
+
+from tests.ros.faults.fault_rig import HOLD_S, PERIOD_S, Rig
+from tests.ros.ros_helpers import Client
 
 pytestmark = pytest.mark.faults
 

@@ -1,4 +1,6 @@
-"""Promise: fifty starts and stops of the whole graph leave nothing behind: no process, no shared memory, no exit code but 0."""
+"""Promise: fifty starts and stops of the whole graph leave nothing behind: no process, no shared memory, no exit code
+but 0.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from ros_helpers import Client
 
 from mqe_bringup.graph import build_graph
 from mqe_bringup.supervisor import Supervisor
+from tests.ros.ros_helpers import Client
 
 CYCLES = 50
 
@@ -43,7 +45,9 @@ def test_fifty_starts_and_stops_leave_nothing_behind(
         seconds.append(time.monotonic() - begun)
         files.append(shared_memory())
     note(
-        f"{CYCLES} starts and stops of the graph", f"every exit code 0, {sorted(seconds)[CYCLES // 2]:.1f} s each (median)", "-",
+        f"{CYCLES} starts and stops of the graph",
+        f"every exit code 0, {sorted(seconds)[CYCLES // 2]:.1f} s each (median)",
+        "-",
         f"files in shared memory: {files[1]} after the second, {files[-1]} after the last",
-    )  # fmt: skip
+    )
     assert files[-1] <= files[1] + 2, files

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_rig import HOLD_S, PERIOD_S, Rig
-from ros_helpers import Client
+
+from tests.ros.faults.fault_rig import HOLD_S, PERIOD_S, Rig
+from tests.ros.ros_helpers import Client
 
 pytestmark = pytest.mark.faults
 ARM = "/arm/status"
@@ -50,7 +51,9 @@ def test_a_bad_line_costs_motion_only(
     harmed: tuple[str, float] | None,
     share: tuple[float, float],
 ) -> None:
-    """`sent` and `harmed`: of the commands that came to the relay, by its own count; `share`: of the steps that an untouched line gives."""
+    """`sent` and `harmed`: of the commands that came to the relay, by its own count; `share`: of the steps that an
+    untouched line gives.
+    """
     begun = line.line(mode)
     line.client.spin(SECONDS)
     moves, done = len(line.motions(begun)), line.done_to_the_line(mode)

@@ -1,4 +1,6 @@
-"""Promise: whatever becomes of the policy's process, the arm holds within two control periods and follows the next good one without a jump."""
+"""Promise: whatever becomes of the policy's process, the arm holds within two control periods and follows the next good
+one without a jump.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,13 @@ import signal
 import time
 
 import pytest
-from fault_rig import HOLD_S, PERIOD_S, SPEC, Rig
-from rclpy.action import ActionClient
 from sensor_msgs.msg import Image
 
 from mqe_interfaces.action import ReachGoal
 from mqe_interfaces.msg import EndEffectorCommand
 from mqe_ros import topics
+from tests.ros.faults.fault_rig import HOLD_S, PERIOD_S, SPEC, Rig
+from tests.ros.ros_helpers import Goal
 
 pytestmark = pytest.mark.faults
 ARM, POLICY = "/arm/status", "/policy/status"
@@ -96,18 +98,12 @@ def test_a_second_publisher_of_commands(rig: Rig, note) -> None:
 def test_a_malformed_goal_image_ends_nothing_but_itself(
     rig: Rig, note, encoding: str, height: int, data: bytes
 ) -> None:
-    client = ActionClient(rig.client.node, ReachGoal, "/reach_goal")
-    rig.wait(client.server_is_ready, "the action server")
     begun = time.monotonic()
     goal = ReachGoal.Goal(
         goal_image=Image(encoding=encoding, height=height, width=4, step=12, data=data), timeout_s=5.0
     )
-    accepted = rig.client.answer(lambda: client.send_goal_async(goal), "the answer to a goal", only_newest=True)
-    result = accepted.get_result_async()
-    rig.wait(result.done, "the end of a goal")
-    ended = result.result().result
+    ended = Goal(rig.client, goal).result()
     rig.client.spin(1.0)
-    client.destroy()
     assert ended.outcome == ReachGoal.Result.FAILED and ended.reason
     assert rig.pauses(begun).max() <= HOLD_S + PERIOD_S
     note(

@@ -1,18 +1,21 @@
-"""Promise: a disk that is full stops the recording, not the robot; what was written until then can be imported, also after SIGKILL."""
+"""Promise: a disk that is full stops the recording, not the robot; what was written until then can be imported, also
+after SIGKILL.
+"""
 
 from __future__ import annotations
 
 import resource
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from fault_rig import HOLD_S, PERIOD_S, Rig
 
 from mqe_bringup.process import node
 from mqe_core.data.episode import Skipped
-from mqe_core.data.ros_bag import RosBagSource
+from mqe_core.data.readers.ros_bag import RosBagSource
+from tests.ros.faults.fault_rig import HOLD_S, PERIOD_S, Rig
 
 pytestmark = pytest.mark.faults
 
@@ -66,3 +69,24 @@ def test_a_recorder_that_is_killed_leaves_a_readable_bag(rig: Rig, tmp_path: Pat
     pause = rig.pauses(begun).max()
     note("recorder killed (SIGKILL)", f"moves on; longest pause {pause:.2f} s", "-", "what was written can be imported")
     assert episodes(tmp_path / "bag") > 0 and pause <= HOLD_S + PERIOD_S
+
+
+def test_a_folder_that_is_deleted_while_recording_is_said_at_once(rig: Rig, tmp_path: Path, note) -> None:
+    rig.add("record", node("record_node", {"folder": str(tmp_path / "bag")}).command)
+    rig.wait(lambda: (s := status_of(rig, "record_node")) and s.message == "recording", "a recording")
+    begun = time.monotonic()
+    shutil.rmtree(tmp_path / "bag")
+    rig.wait(
+        lambda: (s := status_of(rig, "record_node")) and s.level == DiagnosticStatus.ERROR, "the error in /diagnostics"
+    )
+    told = time.monotonic() - begun
+    pause = rig.pauses(begun).max()
+    rig.processes["record"].terminate()
+    assert rig.processes["record"].wait(10) == 0
+    note(
+        "the recording's folder is deleted",
+        f"moves on; longest pause {pause:.2f} s",
+        f"said in /diagnostics after {told:.1f} s",
+        "what was recorded is lost",
+    )
+    assert "was deleted" in status_of(rig, "record_node").message and told < 2.0 and pause <= HOLD_S + PERIOD_S

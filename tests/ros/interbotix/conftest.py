@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
-from interbotix_driver import FakeDriver  # noqa: E402
+from tests.ros.interbotix_driver import FakeDriver
 
 
 @pytest.fixture

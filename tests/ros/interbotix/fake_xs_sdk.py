@@ -2,14 +2,17 @@
 
     python fake_xs_sdk.py [--address ipc://… of a running mqe_sim.server] [--log FILE]
 
-Its motors are arithmetic or, with --address, those of the PyBullet arm. What it does is what is known of the
-driver (interbotix_ros_core, xs_sdk_obj.cpp and pull request 46): joint states at 100 Hz, a goal is kept for ever (no watchdog), NaN
-is not refused, most answers are empty, an unknown name gets a default answer, a bus that cannot be read shows
-as -pi for every joint, registers of a motor in error are left out. It shares no code with the product.
+Its motors are arithmetic or, with --address, those of the PyBullet arm. What it does is what is known of the driver
+(interbotix_ros_core, xs_sdk_obj.cpp and pull request 46): joint states at 100 Hz, a goal is kept for ever (no
+watchdog), NaN is not refused, most answers are empty, an unknown name gets a default answer, a bus that cannot be read
+shows as -pi for every joint, registers of a motor in error are left out. It shares no code with the product.
 
-A text on /fake_xs_sdk/fault changes it: ok, dead_bus, nan, silent, hot, error (one motor's registers cannot be
-read), limp (torque off), restarted (its own profile is in force again). Every command that arrives is a line of --log: the
+A text on /fake_xs_sdk/fault changes it: ok, dead_bus, nan, silent, hot, error (one motor's registers cannot be read),
+limp (torque off), restarted (its own profile is in force again). Every command that arrives is a line of --log: the
 time (monotonic s), what it was, and its values.
+
+Joint states that are none of an arm: inf, far (1e308), short (fewer positions than names), twice (a joint twice),
+others (names of no arm), empty, huge (a million positions). past stamps them before 1970, which changes nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ from interbotix_xs_msgs.srv import MotorGains, OperatingModes, Reboot, RegisterV
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from fake_process import run  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[3]))  # it runs as a process of its own
+from tests.ros.fake_process import run  # noqa: E402
 
 JOINTS = ["waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate"]
 LOWER = [-3.1415826, -1.88496, -2.14675, -3.1415826, -1.74533, -3.1415826]  # the motors' own position limits
@@ -57,7 +60,7 @@ class Bullet:
     """The PyBullet arm's motors; they follow what they are told as fast as they can."""
 
     def __init__(self, address: str) -> None:
-        from mqe_sim.server import Client
+        from mqe_sim.client import Client
 
         self._client = Client(address)
 
@@ -122,10 +125,21 @@ class FakeXsSdk:
             positions = [-math.pi] * 7 + [0.0195, -0.0195]
         elif self._fault == "nan":
             positions = [math.nan] * 9
-        message = JointState(
-            name=[*JOINTS, "gripper", "left_finger", "right_finger"], position=[float(p) for p in positions]
-        )
+        names = [*JOINTS, "gripper", "left_finger", "right_finger"]
+        damage: dict[str, tuple[list[str], list[float]]] = {
+            "inf": (names, [math.inf] * 9),
+            "far": (names, [1e308] * 9),
+            "short": (names, positions[:3]),
+            "twice": ([*names[:-1], names[0]], positions),
+            "others": ([f"joint_{k}" for k in range(9)], positions),
+            "empty": ([], []),
+            "huge": (names, [0.0] * 1_000_000),
+        }
+        names, positions = damage.get(self._fault, (names, positions))
+        message = JointState(name=names, position=[float(p) for p in positions])
         message.header.stamp = self._node.get_clock().now().to_msg()
+        if self._fault == "past":
+            message.header.stamp.sec = -1
         message.velocity = [0.0] * 9
         message.effort = [0.0] * 9
         self._states.publish(message)
@@ -146,6 +160,7 @@ class FakeXsSdk:
 
     def _on_fault(self, message: String) -> None:
         self._fault = message.data
+        self._write_log("fault", [])
         self._registers["Torque_Enable"] = 0 if message.data == "limp" else 1
         self._registers["Present_Temperature"] = 70 if message.data == "hot" else 35
         if message.data == "restarted":

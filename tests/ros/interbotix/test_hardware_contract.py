@@ -5,10 +5,8 @@ On one fake driver for the module (fake_xs_sdk.py, its motors arithmetic).
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,25 +14,21 @@ import pytest
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 pytest.importorskip("interbotix_xs_msgs", reason="the tests' messages are not built: make test-setup")
 
-from interbotix_driver import FakeDriver
-
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.robot.kinematics import forward_kinematics
+from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.robot import Command, MonotonicClock
-from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.spec import RobotSpec
+from mqe_core.runtime.safety.safe_robot import SafeRobot
 from mqe_ros.widowx_robot import WidowXRobot
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "runtime"))
-pytest.register_assert_rewrite("robot_contract")
-from robot_contract import Rig, RobotContract  # noqa: E402
+from tests.ros.interbotix_driver import FakeDriver
+from tests.runtime.robot_contract import Rig, RobotContract
 
 
 def put_at_neutral(arm: WidowXRobot, spec: RobotSpec) -> None:
     """At once, as only arithmetic motors may be moved."""
-    pose = forward_kinematics(spec, spec.neutral_joints)
-    arm.send(Command(pose, 1.0, time.monotonic(), "", 0, spec.base_frame, joints=spec.neutral_joints))
+    pose = forward_kinematics(spec, spec.neutral_rad)
+    arm.send(Command(pose, 1.0, time.monotonic(), "", 0, spec.base_frame, joints=spec.neutral_rad))
     end = time.monotonic() + 5.0
-    while np.abs(arm.observe().joints - spec.neutral_joints).max() > 1e-6:
+    while np.abs(arm.observe().joints - spec.neutral_rad).max() > 1e-6:
         assert time.monotonic() < end
         time.sleep(0.02)
 

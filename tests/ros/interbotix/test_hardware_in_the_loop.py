@@ -17,15 +17,14 @@ import pytest
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 pytest.importorskip("interbotix_xs_msgs", reason="the tests' messages are not built: make test-setup")
 
-from interbotix_driver import FakeDriver
-
-from mqe_bringup.episode import drive
-from mqe_bringup.graph import Process, build_graph
-from mqe_bringup.process import node
+from mqe_bringup.graph import build_graph
+from mqe_bringup.process import Process, node
+from mqe_bringup.scene_run import drive
 from mqe_bringup.supervisor import Supervisor
-from mqe_core.runtime.safety_rules import MOTORS
-from mqe_core.spec import RobotSpec
+from mqe_core.robot.safety_rules import MOTORS
+from mqe_core.robot.spec import RobotSpec
 from mqe_interfaces.msg import ArmStatus
+from tests.ros.interbotix_driver import FakeDriver
 
 FORBIDDEN = ("torque_enable", "set_operating_modes", "reboot_motors", "trajectory")
 
@@ -81,7 +80,7 @@ def test_a_clean_end_puts_the_arm_to_rest_with_its_torque_on(
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     # It is there once the pose is within 0.1 mm and 1 mrad, which is a little more in the joints.
-    np.testing.assert_allclose(driver.commands("group")[-1][1], spec.sleep_joints, atol=5e-3)
+    np.testing.assert_allclose(driver.commands("group")[-1][1], spec.sleep_rad, atol=5e-3)
     assert all(driver.commands(name) == [] for name in FORBIDDEN)
 
 
@@ -93,7 +92,7 @@ def test_an_operator_can_hold_the_arm_while_it_parks(
     client.wait(lambda: client.newest("/arm/status").reason == "parking", "parking")
     assert client.call("/arm/hold").success
     assert process.wait(30) == 0
-    assert np.abs(np.array(driver.commands("group")[-1][1]) - spec.sleep_joints).max() > 0.1
+    assert np.abs(np.array(driver.commands("group")[-1][1]) - spec.sleep_rad).max() > 0.1
 
 
 def test_an_arm_that_is_held_is_left_where_it_is(process: subprocess.Popen, driver: FakeDriver, client) -> None:

@@ -16,11 +16,14 @@ import pytest
 
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
-from mqe_core.kinematics import forward_kinematics
+import rclpy
+from sensor_msgs.msg import JointState
+
+from mqe_core.robot.kinematics import forward_kinematics
+from mqe_core.robot.safety_rules import JOINT_STATE, MOTORS, STALE_STATE
+from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.robot import Command, MonotonicClock, Robot
-from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.runtime.safety_rules import JOINT_STATE, MOTORS, STALE_STATE
-from mqe_core.spec import RobotSpec
+from mqe_core.runtime.safety.safe_robot import SafeRobot
 from mqe_ros.widowx_robot import WidowXRobot
 
 PATIENCE_S = 30.0
@@ -61,7 +64,9 @@ def until(done: Callable[[], object], what: str) -> object:
 
 
 def until_fault(arm: SafeRobot, rule: str, words: str = "") -> None:
-    """Wait for one fault among others: on a machine that is busy joints may arrive late as well, which comes and goes."""
+    """Wait for one fault among others: on a machine that is busy joints may arrive late as well, which comes and
+    goes.
+    """
 
     def seen() -> bool:
         fault = arm.inspect()[1]
@@ -84,8 +89,8 @@ def until_taken(step: Callable[..., Command]) -> None:
 def test_it_finds_the_arm_where_it_is(arm: SafeRobot, spec: RobotSpec) -> None:
     state = arm.observe()
     assert isinstance(arm, Robot) and state.health.ok and arm.inspect()[1] is None
-    np.testing.assert_allclose(state.joints, spec.sleep_joints, atol=1e-6)
-    np.testing.assert_allclose(state.target_pose, forward_kinematics(spec, spec.sleep_joints), atol=1e-6)
+    np.testing.assert_allclose(state.joints, spec.sleep_rad, atol=1e-6)
+    np.testing.assert_allclose(state.target_pose, forward_kinematics(spec, spec.sleep_rad), atol=1e-6)
     np.testing.assert_array_equal(state.health.temperatures_c, [35] * 6)
 
 
@@ -121,6 +126,9 @@ def test_the_gripper_closes_and_opens_by_a_bounded_force(step, arm: SafeRobot, d
     [
         ("dead_bus", JOINT_STATE),
         ("nan", JOINT_STATE),
+        ("far", JOINT_STATE),
+        ("twice", JOINT_STATE),
+        ("huge", JOINT_STATE),
         ("silent", STALE_STATE),
         ("hot", MOTORS),
         ("error", MOTORS),
@@ -132,6 +140,7 @@ def test_whatever_the_driver_says_a_sick_arm_is_not_driven(
 ) -> None:
     until_taken(step)
     fault(name)
+    until(lambda: driver.commands("fault"), "the fault at the driver")  # till then late joints are none of it
     until_fault(arm, rule)
     before = len(driver.commands("group"))
     refused = step((0.0, 0.0, 0.02))
@@ -141,6 +150,23 @@ def test_whatever_the_driver_says_a_sick_arm_is_not_driven(
     until(lambda: arm.inspect()[1] is None, "the recovery")
     assert not arm.resume()  # it stayed at its target
     until_taken(step)
+
+
+def test_joint_states_that_are_none_of_an_arm_are_a_fault_that_says_why(arm: SafeRobot, fault) -> None:
+    """One after the other, without waiting for a recovery."""
+    for name, words in (
+        ("inf", "the motor bus does not answer"),
+        ("short", "9 names and 3 positions"),
+        ("others", "the motor bus does not answer"),
+        ("far", "no joint turns so far"),
+        ("empty", "the motor bus does not answer"),
+        ("twice", "'waist' more than once; who publishes them?"),
+        ("huge", "at most 16384 are"),
+    ):
+        fault(name)
+        until_fault(arm, JOINT_STATE, words)
+    fault("past")
+    until(lambda: arm.inspect()[1] is None, "the recovery")
 
 
 def test_a_driver_that_was_restarted_has_lost_the_profile_and_is_not_driven(
@@ -185,3 +211,13 @@ def test_without_a_driver_it_says_how_to_start_one(ros: None, spec: RobotSpec, m
     monkeypatch.setattr("mqe_ros.xs_driver._STARTUP_S", 0.5)
     with pytest.raises(RuntimeError, match="xsarm_control.launch.py robot_model:=wx250s"):
         WidowXRobot(spec, clock=MonotonicClock())
+
+
+def test_another_publisher_of_joint_states_is_a_fault_that_names_it(arm: SafeRobot, step, ros: None) -> None:
+    assert step((0.01, 0.0, 0.0)).refused is None
+    other = rclpy.create_node("joint_state_publisher")
+    other.create_publisher(JointState, f"/{arm.spec.hardware.driver_name}/joint_states", 10)
+    until_fault(arm, JOINT_STATE, "2 publishers of /wx250s/joint_states: /joint_state_publisher, /wx250s/xs_sdk; stop")
+    assert step((0.01, 0.0, 0.0)).refused == JOINT_STATE
+    other.destroy_node()
+    until(lambda: arm.inspect()[1] is None, "the end of the fault")

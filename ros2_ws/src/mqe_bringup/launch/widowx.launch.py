@@ -3,6 +3,7 @@
 The processes stand in mqe_bringup/graph.py, which `mqe up` reads as well; this file only translates them.
 """
 
+import launch.logging
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
@@ -16,8 +17,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from mqe_bringup.graph import ARGUMENTS, END_S, Process, build_graph
+from mqe_bringup.arguments import ARGUMENTS
+from mqe_bringup.graph import build_graph
 from mqe_bringup.last_hold import hold_the_arm
+from mqe_bringup.process import END_S, Process
 from mqe_ros.only_arm import require_no_graph
 
 
@@ -28,7 +31,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _start(context: LaunchContext) -> list:
     graph = build_graph({a.name: LaunchConfiguration(a.name).perform(context) for a in ARGUMENTS})
-    require_no_graph()
+    require_no_graph(launch.logging.get_logger("mqe").warning)
     banner = [LogInfo(msg=line) for line in graph.banner]
     environment = [
         SetEnvironmentVariable(name, context.environment.get(name, value)) for name, value in graph.environment.items()

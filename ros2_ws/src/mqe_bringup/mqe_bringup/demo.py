@@ -10,9 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-from mqe_bringup.episode import run_scene
-from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
+from mqe_bringup.scene_run import run_scene
+from mqe_core.files.disk import writing
+from mqe_core.files.kinds import DEMO
+from mqe_core.files.outputs import check_folder
+from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 
+NOT_SOLVED = 3
 _GOAL = "drawer_place.png"
 _TASK = "drawer_place"  # of the scenes that --seed makes
 
@@ -23,23 +27,25 @@ def say(text: str) -> None:
 
 
 def run(seed: int | None, policy: str, out: Path) -> int:
-    """Drive one scene. Returns the process exit code; what happened stands in the summary line."""
+    """Drive one scene. Returns the process exit code: NOT_SOLVED where the task's full score was not reached."""
+    check_folder(out, DEMO)
     scene = {"goal": _GOAL} if seed is None else {"task": _TASK, "seed": str(seed)}
     goal = _GOAL if seed is None else str(_render_goal(seed, out))
     banner, outcome = run_scene({"policy": policy, "record": str(out / "bag"), **scene}, goal, out, say)
     say("drawing the report")
     from mqe_bringup.report import write_report
 
-    summary = write_report(out, banner, outcome)
+    with writing(out):
+        summary = write_report(out, banner, outcome)
     sys.stdout.write(f"{summary}\n")
-    return 0
+    return 0 if outcome["success"] else NOT_SOLVED
 
 
 def _render_goal(seed: int, out: Path) -> Path:
     from mqe_sim.goal_file import write_goal
 
     say(f"rendering the goal image of scene {seed}")
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     path = out / _GOAL
     write_goal("widowx250s", _TASK, seed, path)
     return path

@@ -2,8 +2,9 @@
 
     python -m mqe_bringup.evaluate --policy policy.onnx --task place1 --episodes 100 --out runs/ros
 
-Scenes are those of `mqe eval` with the same --seed; `mqe compare` pairs the two result.json. As there, every scene goes on to the task's last step,
-reached or not. Every scene gets a graph of its own, so that nothing is left over from the one before. An interrupted run continues.
+Scenes are those of `mqe eval` with the same --seed; `mqe compare` pairs the two result.json. As there, every scene
+goes on to the task's last step, reached or not, unless the policy refuses its goal as unreachable. Every scene gets a
+graph of its own, so that nothing is left over from the one before. An interrupted run continues.
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ from queue import SimpleQueue
 
 from tqdm import tqdm
 
-from mqe_bringup.episode import DOMAIN_VARIABLE, domain_of, run_scene
-from mqe_core.bundle import PolicyBundle
-from mqe_core.runtime.robot import FIRST_EVALUATION_SEED
-from mqe_core.statistics import summarise
+from mqe_bringup.scene_run import DOMAIN_VARIABLE, run_scene
+from mqe_core.closed_loop.results import RESULT_FILE, summarise
+from mqe_core.files.disk import write_atomically
+from mqe_core.files.kinds import ROS_EVALUATION
+from mqe_core.files.outputs import check_folder
+from mqe_core.files.text import read_json
+from mqe_core.policy.bundle import PolicyBundle
+from mqe_core.ros_domain import domain_of
+from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 
 
 def main() -> None:
@@ -54,9 +60,7 @@ def run_one(args: argparse.Namespace) -> None:
     write_goal("widowx250s", args.task, args.scene, goal)
     arguments = {"policy": args.policy, "task": args.task, "seed": str(args.scene), "reached_steps": "0"}
     _, outcome = run_scene(arguments, str(goal), logs, lambda text: None)
-    partial = logs / "outcome.json"
-    partial.write_text(json.dumps(outcome), encoding="utf-8")
-    partial.rename(_scene_file(args, args.scene))
+    write_atomically(_scene_file(args, args.scene), json.dumps(outcome).encode())
     shutil.rmtree(logs)  # kept where the scene failed
 
 
@@ -67,14 +71,14 @@ def run_all(args: argparse.Namespace) -> None:
     waiting = [scene for scene in scenes if not _scene_file(args, scene).exists()]
     # Graphs at once must not hear each other; other runs on this machine take domains by process number.
     domains: SimpleQueue[int] = SimpleQueue()
-    for slot in range(args.workers):
-        domains.put(domain_of(os.getpid() + slot))
+    for worker in range(args.workers):
+        domains.put(domain_of(os.getpid() + worker))
     with ThreadPoolExecutor(args.workers) as pool:
         for _ in tqdm(
             pool.map(lambda scene: _in_a_process(args, scene, domains), waiting), total=len(waiting), unit="scene"
         ):
             pass
-    outcomes = [json.loads(_scene_file(args, scene).read_text(encoding="utf-8")) for scene in scenes]
+    outcomes = [read_json(_scene_file(args, scene)) for scene in scenes]
     result = {
         "task": args.task,
         "seed": args.seed,
@@ -82,22 +86,25 @@ def run_all(args: argparse.Namespace) -> None:
         "fingerprint": fingerprint,
         "outcomes": [{"scene_seed": scene, **outcome} for scene, outcome in zip(scenes, outcomes)],
     }
-    (args.out / "result.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_atomically(args.out / RESULT_FILE, (json.dumps(result, indent=1) + "\n").encode())
     low, high = result["mean_score_ci95"]
+    # A folder that an earlier version began has scenes without an outcome.
+    refused = sum(outcome.get("outcome") == "unreachable" for outcome in outcomes)
     sys.stdout.write(
         f"{args.task} through ROS: {sum(outcome['success'] for outcome in outcomes)} of {len(outcomes)} scenes solved, "
-        f"mean score {result['mean_score']:.3f} ({low:.3f} to {high:.3f}) of {result['max_score']:g}; {args.out / 'result.json'}\n"
+        f"mean score {result['mean_score']:.3f} ({low:.3f} to {high:.3f}) of {result['max_score']:g}; "
+        f"{f'{refused} goals refused as unreachable; ' if refused else ''}{args.out / 'result.json'}\n"
     )
 
 
 def _claim(args: argparse.Namespace) -> str:
-    """Make the folder this policy's, or see that it is; the policy's fingerprint. ValueError where it holds another's scenes."""
+    """The policy's fingerprint, which the folder is marked with. ValueError where it holds another policy's scenes."""
+    check_folder(args.out, ROS_EVALUATION, continues=(ROS_EVALUATION,), remedy="choose another --out")
     fingerprint = PolicyBundle.open(args.policy).fingerprint
     owner = args.out / "policy"
     if owner.exists() and owner.read_text(encoding="utf-8") != fingerprint:
         raise ValueError(f"{args.out} holds scenes of another policy; choose another --out")
-    args.out.mkdir(parents=True, exist_ok=True)
-    owner.write_text(fingerprint, encoding="utf-8")
+    write_atomically(owner, fingerprint.encode())
     return fingerprint
 
 

@@ -1,4 +1,4 @@
-"""The hold that comes before a broken graph is ended: an arm that is held stays where it is, one that is not parks."""
+"""The hold before a broken graph is ended. An arm that is held stays where it is; any other goes to rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ _PATIENCE_S = 15.0  # mqe arm hold gives up before
 
 
 def hold_the_arm(ended: str) -> str:
-    """Ask arm_node to hold, unless `ended`, the process that broke the graph, is arm_node itself; what came of it, for people."""
+    """Ask arm_node to hold, and say for people what came of it.
+
+    `ended` is the process that broke the graph. Where that is arm_node itself, nobody is asked.
+    """
     if ended == "arm_node":
         return "the arm keeps what it was sent last"
     try:

@@ -11,30 +11,36 @@ from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
+from mqe_ros.parameters import Value
+
+END_S = 15.0  # patience with a process that was told to end, before a harder signal: an arm parks
+Values = Mapping[str, Value]  # of ROS parameters, by name
+
 
 @dataclass(frozen=True)
 class Process:
     """A ROS node (its `parameters` and `remappings` are ROS's), or a plain Python module.
 
-    ros2 launch starts a node by `package` and `executable`. Without it our own start as their Python `module`; a node
-    of another package (no module) is the executable that ament finds.
+    ros2 launch starts a node by `package` and `executable`. Without ros2 launch our own nodes start as their Python
+    `module`. A node of another package has no module; it is the executable that ament finds.
     """
 
     name: str
     module: str | None
     package: str | None = None  # None: not a ROS node
     executable: str | None = None
-    parameters: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    parameters: Values = field(default_factory=dict)
     arguments: tuple[str, ...] = ()  # of the module
     remappings: Mapping[str, str] = field(default_factory=dict)
     is_needed: bool = True  # whether the graph ends with it
 
     @property
     def command(self) -> list[str]:
-        """What starts it without ros2 launch."""
+        """The command line that starts it without ros2 launch."""
         if self.module is not None:
             command = [sys.executable, "-m", self.module, *self.arguments]
         else:
+            assert self.package is not None and self.executable is not None
             command = [str(installed_executable(self.package, self.executable))]
         if self.package is not None:
             command += ["--ros-args", "-r", f"__node:={self.name}"]
@@ -46,13 +52,13 @@ class Process:
         return command
 
 
-def node(executable: str, parameters: Mapping[str, bool | int | float | str], is_needed: bool = True) -> Process:
+def node(executable: str, parameters: Values, is_needed: bool = True) -> Process:
     """A node of mqe_ros, named as its executable."""
     return Process(executable, "mqe_ros.start", "mqe_ros", executable, parameters, (executable,), is_needed=is_needed)
 
 
 def installed_executable(package: str, executable: str) -> Path:
-    """Where ament has it; FileNotFoundError where the package or its executable is missing."""
+    """Where ament finds it. FileNotFoundError where the package or its executable is missing."""
     try:
         path = Path(get_package_prefix(package)) / "lib" / package / executable
     except PackageNotFoundError:

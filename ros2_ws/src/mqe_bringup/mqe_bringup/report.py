@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -38,7 +39,10 @@ class Recording:
 def read_recording(folder: Path) -> Recording:
     """Read the bag in `folder`. RuntimeError where it holds no command: then nothing was driven."""
     types = own_typestore()
-    frames, goals, commands, misses, rules = [], [], [], 0, Counter()
+    frames: list[tuple[float, np.ndarray]] = []
+    goals: list[np.ndarray] = []
+    commands: list[tuple[float, Any]] = []  # time, message
+    misses, rules = 0, Counter[str]()
     with Reader(folder) as reader:
         for connection, _, raw in reader.messages():
             topic = connection.topic
@@ -80,9 +84,10 @@ def write_report(out: Path, banner: Sequence[str], outcome: dict) -> str:
     """Write video.mp4, steps_to_goal.png and report.html beside the bag in `out`; the summary line."""
     recording = read_recording(out / "bag")
     _write_video(recording, out / "video.mp4")
-    _write_plot(recording, out / "steps_to_goal.png")
+    write_plot(recording, out / "steps_to_goal.png")
     intervals = 1e3 * np.diff(recording.command_times)
-    # The demo gives the policy the task's whole time and judges what stands at its end; a goal may also be reached or given up earlier.
+    # The demo gives the policy the task's whole time and judges what stands at its end; a goal may also be reached or
+    # given up earlier.
     ending = "the task's whole time" if outcome["outcome"] == "timeout" else outcome["outcome"]
     score = f"score {outcome['score']:g} of {outcome['max_score']:g}"
     figures = {
@@ -138,7 +143,8 @@ def _view(image: np.ndarray) -> Image.Image:
     return Image.fromarray(image).resize((_VIEW_WIDTH, _VIEW_HEIGHT), Image.Resampling.BILINEAR)
 
 
-def _write_plot(recording: Recording, path: Path) -> None:
+def write_plot(recording: Recording, path: Path) -> None:
+    """Draw the distance over time, with the stretches in which the gripper was closed."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -149,7 +155,7 @@ def _write_plot(recording: Recording, path: Path) -> None:
         recording.command_times,
         0,
         1,
-        where=recording.grippers < 0.5,
+        where=(recording.grippers < 0.5).tolist(),
         step="post",
         transform=axes.get_xaxis_transform(),
         alpha=0.15,

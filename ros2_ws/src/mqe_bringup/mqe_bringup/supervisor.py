@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mqe_bringup.graph import END_S, Process
+from mqe_bringup.process import END_S, Process
+from mqe_core.interrupts import ignore_interrupts
 
 _GRACE_S = ((signal.SIGINT, END_S), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
 _PR_SET_PDEATHSIG = 1
@@ -37,6 +38,10 @@ class Supervisor:
         parent = os.getpid()
         libc = ctypes.CDLL(None)
 
+        def begin_quietly() -> None:
+            ignore_interrupts()
+            die_with_parent()
+
         def die_with_parent() -> None:
             libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT))
             if os.getppid() != parent:  # it died before the call above
@@ -51,7 +56,8 @@ class Supervisor:
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,
-                preexec_fn=die_with_parent,
+                # A module of ours hears an interrupt once it has its handler; before, Python would show its imports.
+                preexec_fn=die_with_parent if process.module is None else begin_quietly,
             )
             if output is not None:
                 output.close()
@@ -71,7 +77,9 @@ class Supervisor:
         return None
 
     def wait(self, stopping: Callable[[], bool], tell: Callable[[str], None]) -> tuple[str, int] | None:
-        """Until a needed process ends (its name and exit code) or `stopping()` is true (None); what else ended is told, once."""
+        """Until a needed process ends (its name and exit code) or `stopping()` is true (None); what else ended is told,
+        once.
+        """
         told: set[str] = set()
         while not stopping():
             for name in self._unneeded - told:

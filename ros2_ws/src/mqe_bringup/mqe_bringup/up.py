@@ -9,15 +9,16 @@ import sys
 
 def run(texts: list[str]) -> int:
     """Start, wait, stop. 0 after Ctrl-C or SIGTERM with every process ended cleanly; 1 where one failed."""
-    from mqe_bringup.graph import build_graph, parse_arguments
+    from mqe_bringup.arguments import parse_arguments
+    from mqe_bringup.graph import build_graph
     from mqe_bringup.last_hold import hold_the_arm
     from mqe_bringup.supervisor import Supervisor
     from mqe_ros.only_arm import require_no_graph
 
     graph = build_graph(parse_arguments(texts))
-    require_no_graph()
+    require_no_graph(_tell)
     for line in graph.banner:
-        sys.stderr.write(f"mqe up: {line}\n")
+        _tell(line)
     stop_requested = False
 
     def request_stop(*_: object) -> None:
@@ -29,25 +30,29 @@ def run(texts: list[str]) -> int:
     supervisor = Supervisor(graph.environment)
     try:
         supervisor.start(graph.processes)
-        ended = supervisor.wait(lambda: stop_requested, lambda text: sys.stderr.write(f"mqe up: {text}\n"))
+        ended = supervisor.wait(lambda: stop_requested, _tell)
         held = "" if ended is None else hold_the_arm(ended[0])
     finally:
         codes = supervisor.stop()
     if ended is not None:
-        sys.stderr.write(f"mqe up: {ended[0]} ended with exit code {ended[1]}; {held}; the others were stopped\n")
+        _tell(f"{ended[0]} ended with exit code {ended[1]}; {held}; the others were stopped")
         return 1
     # A child that was still starting when the signal came dies of it; that is a clean end as well.
     failed = {name: code for name, code in codes.items() if code not in (0, -signal.SIGINT)}
     for name, code in failed.items():
-        sys.stderr.write(f"mqe up: {name} ended with exit code {code}\n")
+        _tell(f"{name} ended with exit code {code}")
     return 1 if failed else 0
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"mqe up: {text}\n")
 
 
 def _list_arguments() -> None:
     import shutil
     import textwrap
 
-    from mqe_bringup.graph import ARGUMENTS
+    from mqe_bringup.arguments import ARGUMENTS
 
     width = max(60, shutil.get_terminal_size().columns)
     for argument in ARGUMENTS:
@@ -58,13 +63,16 @@ def _list_arguments() -> None:
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing has been started yet
+    from mqe_core.interrupts import hear_interrupts
+
+    hear_interrupts()
     if sys.argv[1:] == ["--list-arguments"]:
         _list_arguments()
         return
     try:
         sys.exit(run(sys.argv[1:]))
     except (ValueError, RuntimeError, OSError) as error:
-        sys.stderr.write(f"mqe up: {error}\n")
+        _tell(str(error))
         sys.exit(1)
 
 

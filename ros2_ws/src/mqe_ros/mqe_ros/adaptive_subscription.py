@@ -1,8 +1,8 @@
 """A subscription that takes what the publisher offers: reliable delivery, else best effort.
 
-Two that disagree are never connected, and nothing but an event says so; many camera drivers offer best effort only.
-Asking for best effort from the start would lose large images of those that offer better, and so would changing over while one of those
-is there.
+A publisher and a subscription that disagree are never connected, and nothing but an event says so. Many camera drivers
+offer best effort only. Best effort from the start would lose large images of publishers that offer reliable delivery.
+So would changing to it while such a publisher is there.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class AdaptiveSubscription:
             return
         self._timer.cancel()
         self._node.get_logger().warning(
-            f"the publisher of {self._topic.name} offers best effort only: reading it that way; large messages may be lost"
+            f"the publisher of {self._topic.name} offers best effort only: reading it that way; large messages "
+            "may be lost"
         )
         self._node.destroy_subscription(self._subscription)
         self._subscription = self._subscribe(topics.NEWEST_BEST_EFFORT)

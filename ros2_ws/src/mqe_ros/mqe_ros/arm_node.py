@@ -1,8 +1,7 @@
 """The arm's side as a node: it owns the target, judges every command, and publishes what the arm really does.
 
-Parameters: `backend` (required: mock, sim, hardware), `robot`, `address` (of the sim's server), `state_hz`,
-    `dry_run`, `park_on_exit`, `table_height_m` (required on hardware). All limits live here
-    (mqe_core.runtime.safety), whatever process sends the commands.
+Its parameters are `parameters.ARM_NODE`. All limits live here (mqe_core.runtime.safety.safety_filter), whatever
+process sends the commands.
 """
 
 from __future__ import annotations
@@ -21,16 +20,21 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from mqe_core.runtime.arm_side import FAULT, HELD, ArmSide
-from mqe_core.runtime.robot import Command, MonotonicClock, Robot, RobotState, find_backend, make_robot
-from mqe_core.runtime.safe_robot import SafeRobot
-from mqe_core.spec import load_robot_spec, with_table_height
+from mqe_core import ros_names
+from mqe_core.robot.safety_rules import FAULT, HELD
+from mqe_core.robot.spec import load_robot_spec, with_table_height
+from mqe_core.runtime.arm_side import ArmSide
+from mqe_core.runtime.backends import make_backend, make_robot
+from mqe_core.runtime.robot import Command, MonotonicClock, Robot, RobotState
+from mqe_core.runtime.safety.safe_robot import SafeRobot
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
-from mqe_ros import convert, services, topics
+from mqe_ros import convert, topics, transports
 from mqe_ros.heartbeat import Heartbeat
 from mqe_ros.markers import IntendedPath
-from mqe_ros.only_arm import require_only_arm
-from mqe_ros.running import ControlNode, parameter, run_node
+from mqe_ros.only_arm import become_only_arm
+from mqe_ros.parameters import ARM_NODE
+from mqe_ros.remedies import with_remedy
+from mqe_ros.running import ControlNode, run_node
 
 _LOCK_PATIENCE_S = 1.0
 
@@ -46,8 +50,8 @@ class DryRunRobot:
         state = self._robot.observe()
         return replace(state, target_pose=state.pose, target_gripper=min(max(state.gripper, 0.0), 1.0))
 
-    def send(self, command: Command) -> Command:
-        return command
+    def send(self, allowed: Command) -> Command:
+        return allowed
 
     def hold(self) -> None:
         """Nothing was sent, so there is nothing to hold."""
@@ -60,30 +64,35 @@ class ArmNode(ControlNode):
     """Commands are judged and sent in their callback; the control thread ticks the state machine."""
 
     def __init__(self) -> None:
-        super().__init__("arm_node")
-        self._spec = load_robot_spec(parameter(self, "robot", str, "widowx250s"))
-        backend = parameter(self, "backend", str)
-        self._set_table(parameter(self, "table_height_m", float, math.nan), backend)
-        address = parameter(self, "address", str, "")
-        self._dry_run = parameter(self, "dry_run", bool, False)
+        super().__init__("arm_node", ARM_NODE)
+        self._spec = load_robot_spec(self.value_of("robot"))
+        backend = self.value_of("backend")
+        self._set_table(self.value_of("table_height_m"), backend)
+        address = self.value_of("address")
+        self._dry_run = self.value_of("dry_run")
         # Motors that keep their torque would hold an arm up in the air for hours: on hardware it goes to rest first.
-        self._park_on_exit = parameter(self, "park_on_exit", bool, backend == "hardware")
+        self._park_on_exit = self.value_of("park_on_exit", otherwise=backend == "hardware")
         self._parking = False
         # At a multiple of the control rate, so that the policy finds a pose that is at most 1/state_hz old.
-        state_hz = parameter(self, "state_hz", float, 20.0)
+        state_hz = self.value_of("state_hz")
         self._states_per_tick = max(1, round(state_hz / self._spec.control.control_hz))
-        require_only_arm()
+        self._only = become_only_arm(self.get_logger().warning)
+        if transports.speaks_shared_memory():
+            self.get_logger().warning(
+                "this process speaks shared memory, so another user of this machine, or a container, may not be able "
+                f"to hold the arm: start it as `ros2 run mqe_ros arm_node`, and look at {transports.VARIABLE}"
+            )
         clock, options = MonotonicClock(), {"address": address} if address else {}
         if self._dry_run and backend == "hardware":
             options["drive"] = False
         if self._dry_run:
-            robot = find_backend("mqe.robots", backend)(self._spec, clock=clock, **options)
+            robot = make_backend("mqe.robots", backend, self._spec, clock=clock, **options)
             self._robot = SafeRobot(DryRunRobot(robot), self._spec, clock)
         else:
             self._robot = make_robot(backend, self._spec, clock=clock, **options)
         self._side = ArmSide(self._robot, clock)
         self._lock = threading.Lock()  # one at a time speaks to the robot: a callback or the control thread
-        self._newest: Command | None = None  # outcome of the newest command
+        self._newest: Command | None = None  # what became of the newest command
         self._commands = 0
         self._target: np.ndarray | None = None  # (4, 4), as last published
         self._heartbeat = Heartbeat(self._spec.control.max_command_age_s)
@@ -95,9 +104,12 @@ class ArmNode(ControlNode):
         self._status = self.publish_on(topics.ARM_STATUS)
         self._intended_path = self.publish_on(topics.INTENDED_PATH)
         self.subscribe_to(topics.COMMAND, self._on_command)
-        self.create_service(Trigger, services.HOLD, self._on_hold)
-        self.create_service(Trigger, services.RESUME, self._on_resume)
-        self.create_service(Trigger, services.HOME, self._on_home)
+        for name, answer in (
+            (ros_names.HOLD, self._on_hold),
+            (ros_names.RESUME, self._on_resume),
+            (ros_names.HOME, self._on_home),
+        ):
+            self.create_service(Trigger, name, self._or_end(answer))
         self.get_logger().info(
             f"arm {self._spec.name}, backend {backend}{', DRY RUN: nothing is sent' if self._dry_run else ''}"
         )
@@ -107,7 +119,8 @@ class ArmNode(ControlNode):
             self._spec = with_table_height(self._spec, height_m)
         elif backend == "hardware":
             raise ValueError(
-                "the parameter table_height_m must be given for a real arm: metres from its mounting plane up to the table"
+                "the parameter table_height_m must be given for a real arm: metres from its mounting plane up to "
+                "the table"
             )
 
     def control(self) -> None:
@@ -146,6 +159,7 @@ class ArmNode(ControlNode):
                     self._side.hold("shutdown")
                 finally:
                     self._robot.close()
+                    self._only.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         with self._lock:
@@ -153,27 +167,42 @@ class ArmNode(ControlNode):
         level = {FAULT: DiagnosticStatus.ERROR, HELD: DiagnosticStatus.WARN}.get(state, DiagnosticStatus.OK)
         return (
             level,
-            f"{state}: {reason}" if reason else state,
+            f"{state}: {with_remedy(reason)}" if reason else state,
             {"commands": self._commands, "dry_run": self._dry_run, **counts},
         )
 
     def _on_command(self, message: EndEffectorCommand) -> None:
-        command = convert.message_to_command(message, self._heartbeat.earliest_arrival(time.monotonic()))
+        asked = convert.message_to_command(message, self._heartbeat.earliest_arrival(time.monotonic()))
+        self._or_end(self._take)(asked)
+
+    def _or_end(self, action: Callable) -> Callable:
+        """What fails in `action` ends the node, which holds the arm: nothing that moves it is passed over."""
+
+        def act(*arguments):
+            try:
+                return action(*arguments)
+            except Exception as error:
+                self.failure = self.failure or error
+                raise
+
+        return act
+
+    def _take(self, asked: Command) -> None:
         with self._lock:
             if self._dry_run:
                 self._stay()
             before = self._target
-            result = self._side.receive(command)
-            self._newest = result
+            answer = self._side.receive(asked)
+            self._newest = answer
             self._commands += 1
             self._publish_status()
             stamp = self.now_message()
-            if result.refused is None and not self._dry_run:
-                self._publish_target(result.pose, stamp)
-        if result.refused is not None:
-            self.get_logger().warning(f"command refused: {result.refused}: {result.detail}", throttle_duration_sec=5.0)
+            if answer.refused is None and not self._dry_run:
+                self._publish_target(answer.pose, stamp)
+        if answer.refused is not None:
+            self.get_logger().warning(f"command refused: {answer.refused}: {answer.detail}", throttle_duration_sec=5.0)
         if before is not None:
-            self._intended_path.publish(self._path.markers(before, result, stamp))
+            self._intended_path.publish(self._path.markers(before, answer, stamp))
 
     def _stay(self) -> None:
         """In a dry run: judge a command as a first step, from where the arm is now. Call with the lock held."""
@@ -243,7 +272,7 @@ class ArmNode(ControlNode):
             ArmStatus(
                 header=Header(stamp=self.now_message(), frame_id=self._spec.base_frame),
                 state=self._side.state,
-                reason=self._side.reason,
+                reason=with_remedy(self._side.reason),
                 clipped=list(newest.clipped) if newest else [],
                 refused=(newest.refused or "") if newest else "",
                 session=newest.session if newest else "",

@@ -1,7 +1,8 @@
 """Asking a service or an action's server until it answers.
 
-A server that has not discovered its client yet answers into nothing. The client cannot see that: `service_is_ready` and
-`server_is_ready` tell only that the client has discovered the server. On a busy machine that happens once in some hundred graphs.
+A server that has not discovered its client yet answers into nothing. The client cannot see that: `service_is_ready`
+and `server_is_ready` tell only that the client has discovered the server. On a busy machine that happens once in some
+hundred graphs.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 
+# Of requests and answers, at both ends: rclpy's ten lose what comes at once.
+ANSWERED = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 _AGAIN_S = 2.0  # and then twice as long each time: a slow server is not flooded
 
 

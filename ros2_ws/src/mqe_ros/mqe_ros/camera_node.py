@@ -1,8 +1,6 @@
 """A camera as a node: the sim's, a replayed episode, or a video device; others bring their own drivers.
 
-Parameters: `camera` (required: sim, mock, opencv), `robot`, `rate_hz`, and for sim `address`, for mock
-    `episodes` and `domain`, for opencv `device`. Every image is published once, stamped with the moment it
-    was taken.
+Its parameters are `parameters.CAMERA_NODE`. Every image is published once, stamped with the moment it was taken.
 """
 
 from __future__ import annotations
@@ -12,26 +10,26 @@ import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from mqe_core.runtime.robot import make_camera
-from mqe_core.spec import load_robot_spec
+from mqe_core.robot.spec import load_robot_spec
+from mqe_core.runtime.backends import make_camera
 from mqe_ros import convert, topics
-from mqe_ros.running import ControlNode, parameter, run_node
+from mqe_ros.parameters import CAMERA_NODE, CAMERAS
+from mqe_ros.running import ControlNode, run_node
 
 _SILENCE_S = 1.0  # no new image for so long is worth a warning
-_OPTIONS = {"sim": ("address",), "mock": ("episodes", "domain"), "opencv": ("device",)}
 
 
 class CameraNode(ControlNode):
     """The control thread reads at `rate_hz` and publishes what is new."""
 
     def __init__(self) -> None:
-        super().__init__("camera_node")
-        self._spec = load_robot_spec(parameter(self, "robot", str, "widowx250s"))
-        name = parameter(self, "camera", str)
-        if name not in _OPTIONS:
-            raise ValueError(f"the parameter camera must be one of {', '.join(_OPTIONS)}; got {name!r}")
-        options = {option: parameter(self, option, str) for option in _OPTIONS[name]}
-        self._period = 1.0 / parameter(self, "rate_hz", float, self._spec.camera.rate_hz)
+        super().__init__("camera_node", CAMERA_NODE)
+        self._spec = load_robot_spec(self.value_of("robot"))
+        name = self.value_of("camera")
+        if name not in CAMERAS:
+            raise ValueError(f"the parameter camera must be one of {', '.join(CAMERAS)}; got {name!r}")
+        options = {option: self.value_of(option) for option in CAMERAS[name]}
+        self._period = 1.0 / self.value_of("rate_hz", otherwise=self._spec.camera.rate_hz)
         self._camera = make_camera(name, self._spec, **options)
         self._image = self.publish_on(topics.IMAGE)
         self._published = 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import array
+import zlib
+from typing import NamedTuple
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -11,20 +13,40 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Header
 
 from mqe_core import images
-from mqe_core.geometry import make_pose, quaternion_to_rotation, rotation_to_quaternion
+from mqe_core.robot.geometry import make_pose, quaternion_to_rotation, rotation_to_quaternion
+from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.robot import Command, RobotState
-from mqe_core.spec import RobotSpec
 from mqe_interfaces.msg import EndEffectorCommand
+
+
+class Observation(NamedTuple):
+    """Which image a command was computed from: the camera's own stamp, which may be anything, and its bytes' CRC-32."""
+
+    stamp: Time
+    crc32: int
+
+
+_LAST_NS = 2**31 * 10**9 - 1  # that a stamp can hold
 
 
 def image_to_array(message: Image) -> np.ndarray:
     """Image → (H, W, 3) uint8 RGB, contiguous."""
+    images.require_few_pixels(message.width, message.height, images.FRAME_PIXELS)
     return images.unpack(message.height, message.width, message.encoding, message.step, message.data)
 
 
 def compressed_to_array(message: CompressedImage) -> np.ndarray:
     """CompressedImage (JPEG or PNG) → (H, W, 3) uint8 RGB."""
-    return images.decode(bytes(message.data))
+    if len(message.data) > images.FRAME_BYTES:
+        raise ValueError(f"a compressed image of {len(message.data)} bytes, at most {images.FRAME_BYTES} are read")
+    return images.decode(bytes(message.data), images.FRAME_PIXELS)
+
+
+def observation(message: Image | CompressedImage) -> Observation:
+    """What identifies that image. The CRC of 640x480 pixels takes a third of a millisecond, so it is worked out for
+    images that a command comes of only.
+    """
+    return Observation(message.header.stamp, zlib.crc32(message.data))
 
 
 def array_to_image(image: np.ndarray, stamp: Time, frame_id: str) -> Image:
@@ -32,7 +54,7 @@ def array_to_image(image: np.ndarray, stamp: Time, frame_id: str) -> Image:
     # An array.array passes into the message without the per-element check that bytes and ndarrays get (tens
     # of milliseconds).
     data = array.array("B")
-    data.frombytes(memoryview(np.ascontiguousarray(image)).cast("B"))
+    data.frombytes(np.ascontiguousarray(image).data.cast("B"))
     height, width = int(image.shape[0]), int(image.shape[1])
     return Image(
         header=Header(stamp=stamp, frame_id=frame_id),
@@ -76,11 +98,12 @@ def joint_state(state: RobotState, spec: RobotSpec, stamp: Time) -> JointState:
 
 
 def command_to_message(
-    command: Command, action: np.ndarray, steps_to_goal: float | None, stamp: Time, observation_stamp: Time
+    command: Command, action: np.ndarray, steps_to_goal: float | None, stamp: Time, observation: Observation
 ) -> EndEffectorCommand:
     return EndEffectorCommand(
         header=Header(stamp=stamp, frame_id=command.frame_id),
-        observation_stamp=observation_stamp,
+        observation_stamp=observation.stamp,
+        image_crc32=observation.crc32,
         session=command.session,
         sequence=command.sequence,
         target=matrix_to_pose(command.pose),
@@ -107,6 +130,19 @@ def message_to_command(message: EndEffectorCommand, received: float) -> Command:
         sequence=message.sequence,
         frame_id=message.header.frame_id,
     )
+
+
+def stamp(nanoseconds: int) -> Time:
+    """A moment of the ROS clock as a stamp. On simulated time somebody else sets that clock, and a stamp holds only
+    seconds from 0 to 2^31.
+    """
+    seconds, rest = divmod(min(max(nanoseconds, 0), _LAST_NS), 10**9)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def seconds_between(earlier: Time, later: Time) -> float:
+    """Seconds from one stamp to another, whatever they hold: stamps of others are only measured, for the record."""
+    return 1e-9 * ((later.sec - earlier.sec) * 10**9 + later.nanosec - earlier.nanosec)
 
 
 def number(value: float | None) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from rclpy.action.server import ServerGoalHandle
 
-from mqe_core.progress import Progress
+from mqe_core.policy.goal_progress import Progress
 from mqe_interfaces.action import ReachGoal
 
 
@@ -25,6 +25,7 @@ class GoalRun:
         timeout_s: seconds until it ends as timeout; None for no end.
         on_end: called once, with the result.
         handle: of the action client that asked for it, if one did.
+        anyway: pursue it also where it would be refused as unreachable.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class GoalRun:
         timeout_s: float | None,
         on_end: Callable[[ReachGoal.Result], None],
         handle: ServerGoalHandle | None = None,
+        anyway: bool = False,
     ) -> None:
         self.name, self.image, self.domain = name, image, domain
-        self.handle = handle
+        self.handle, self.anyway = handle, anyway
         self.applied = False  # whether the policy pursues it already
         self.progress = Progress(None, None)  # the node's, from when it is applied
-        self.steps = 0
+        self.steps = 0  # commands sent
+        self.refused, self.refusal = 0, ""  # how many of them the arm refused, and why the newest one
         self.steps_to_goal: float | None = None
         self._begun = time.monotonic()
         self._deadline = None if timeout_s is None else self._begun + timeout_s
@@ -52,6 +55,11 @@ class GoalRun:
     def overdue(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
+    @property
+    def steps_taken(self) -> int:
+        """Commands that the arm did not refuse, as far as is known."""
+        return max(0, self.steps - self.refused)
+
     def count_step(self, steps_to_goal: float | None) -> str | None:
         """Note one command; what `progress` says of it."""
         self.steps += 1
@@ -62,10 +70,13 @@ class GoalRun:
         with self._lock:
             if self.result is not None:
                 return
+            if self.refused:
+                reason = f"{reason}; {self.refused} of {self.steps} commands were refused"
+                reason += f"; {self.refusal}" if self.refusal else ""
             self.result = ReachGoal.Result(
                 outcome=outcome,
                 reason=reason,
-                steps=self.steps,
+                steps=self.steps_taken,
                 seconds=time.monotonic() - self._begun,
                 steps_to_goal=float("nan") if self.steps_to_goal is None else self.steps_to_goal,
             )

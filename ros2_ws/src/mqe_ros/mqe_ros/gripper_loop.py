@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from mqe_core.spec import RobotSpec
+from mqe_core.robot.spec import RobotSpec
 
 
 class GripperLoop:
@@ -23,8 +23,8 @@ class GripperLoop:
         self._pwm = 0.0
 
     def pwm(self, wanted_m: float, position_m: float, now: float, gently: bool = False) -> float:
-        """The PWM for fingers at `position_m` that are wanted at `wanted_m` (finger slide, metres); `gently`: never more than the
-        holding force.
+        """The PWM for fingers at `position_m` that are wanted at `wanted_m` (finger slide, metres); `gently`: never
+        more than the holding force.
 
         An unknown position (NaN) keeps the last force, at most the bounded one: opening blindly would drop
         what is held, pushing blindly would burn the motor.

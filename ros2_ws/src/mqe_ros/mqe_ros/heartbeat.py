@@ -9,7 +9,8 @@ class Heartbeat:
     """One thread beats, others ask. Times are seconds of one monotonic clock.
 
     Args:
-        limit_s: a longer pause between two beats is a standstill, and what is heard so soon after its end may be older than it.
+        limit_s: a longer pause between two beats is a standstill, and what is heard so soon after its end may be older
+            than it.
     """
 
     def __init__(self, limit_s: float) -> None:

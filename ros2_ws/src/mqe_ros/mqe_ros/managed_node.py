@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 
-from mqe_ros.running import EXPECTED, ControlNode, declare, read
+from mqe_ros.parameters import MANAGED, Parameter
+from mqe_ros.running import EXPECTED, ControlNode
 
 _SUCCESS, _FAILURE, _ERROR = (
     TransitionCallbackReturn.SUCCESS,
@@ -19,17 +22,16 @@ _SUCCESS, _FAILURE, _ERROR = (
 class ManagedNode(LifecycleNodeMixin, ControlNode):
     """unconfigured → `configure` → inactive → `activate` → active, with the control thread running; and back.
 
-    Subclasses implement these four. What `configure` creates on the node (publishers, subscriptions, timers, services) is destroyed by
-    the cleanup; what else it opens, `cleanup` closes.
+    Subclasses implement these four. What `configure` creates on the node (publishers, subscriptions, timers, services)
+    is destroyed by the cleanup; what else it opens, `cleanup` closes.
 
-    With the parameter `self_activate` (default) the start configures and activates, and fails with what these raise. Without it a transition
-    that fails leaves the state as it was, with the reason in the log and in `problem`.
+    With the parameter `self_activate` (default) the start configures and activates, and fails with what these raise.
+    Without it a transition that fails leaves the state as it was, with the reason in the log and in `problem`.
     """
 
-    def __init__(self, name: str) -> None:
-        ControlNode.__init__(self, name)
+    def __init__(self, name: str, table: Sequence[Parameter] = ()) -> None:
+        ControlNode.__init__(self, name, (*table, *MANAGED))
         LifecycleNodeMixin.__init__(self)
-        declare(self, "self_activate", bool, True)
         self.problem: Exception | None = None  # why the newest transition failed
         self._lasting: set[object] | None = None  # what was on the node before it was configured
         self._answer_change_state = self._service_change_state.callback
@@ -54,7 +56,7 @@ class ManagedNode(LifecycleNodeMixin, ControlNode):
         return self._state_machine.current_state[1]
 
     def start(self) -> None:
-        if not read(self, "self_activate"):
+        if not self.value_of("self_activate"):
             self.get_logger().info("unconfigured: waiting for a lifecycle manager")
             return
         for trigger in (self.trigger_configure, self.trigger_activate):
@@ -96,7 +98,9 @@ class ManagedNode(LifecycleNodeMixin, ControlNode):
         return self._attempt(self._let_go, failed=_ERROR)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After a transition that broke in the middle: unconfigured again, or, where that fails as well, the end of the process."""
+        """After a transition that broke in the middle: unconfigured again, or, where that fails as well, the end of the
+        process.
+        """
         try:
             self._let_go()
         except Exception as error:
@@ -119,8 +123,10 @@ class ManagedNode(LifecycleNodeMixin, ControlNode):
             return _ERROR
         return _SUCCESS
 
-    def _change_state(self, request: object, response: object) -> object:
-        """The service, in rclpy's place: there a transition that the state does not allow would end the process, and no reason was told."""
+    def _change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        """The service, in rclpy's place: there a transition that the state does not allow would end the process, and no
+        reason was told.
+        """
         state, asked, self.problem = self.lifecycle_state, request.transition.label or request.transition.id, None
         try:
             response = self._answer_change_state(request, response)
@@ -143,12 +149,13 @@ class ManagedNode(LifecycleNodeMixin, ControlNode):
         self.cleanup()
         if self._lasting is None:
             return
-        for entities, destroy in (
+        kinds: tuple[tuple[Iterable[Any], Callable[[Any], object]], ...] = (
             (self.publishers, self.destroy_publisher),
             (self.subscriptions, self.destroy_subscription),
             (self.timers, self.destroy_timer),
             (self.services, self.destroy_service),
-        ):
+        )
+        for entities, destroy in kinds:
             for entity in list(entities):
                 if entity not in self._lasting:
                     destroy(entity)

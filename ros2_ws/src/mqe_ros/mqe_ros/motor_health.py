@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.robot import MotorHealth
-from mqe_core.spec import RobotSpec
 
 ERRORS, TEMPERATURES, TORQUES = "Hardware_Error_Status", "Present_Temperature", "Torque_Enable"
 VELOCITY, ACCELERATION = "Profile_Velocity", "Profile_Acceleration"  # of the arm's joints only
@@ -69,5 +69,8 @@ class MotorRegisters:
         if register == TORQUES and not value:
             return "its torque is off"
         if self._check_profile and register in self._profile and value != self._profile[register]:
-            return f"{register} reads {value}, not {self._profile[register]}: driver or motor was restarted; start this node again"
+            return (
+                f"{register} reads {value}, not {self._profile[register]}: driver or motor was restarted; start this "
+                "node again"
+            )
         return ""

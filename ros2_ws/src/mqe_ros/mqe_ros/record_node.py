@@ -1,8 +1,7 @@
 """The recorder: every topic of the graph into one MCAP bag, as the bytes that came.
 
-Parameters: `folder` (required; neither it nor FOLDER-2 and so on may exist yet), `max_bag_mb`: size from which a new bag is begun beside it.
-MCAP, because what was written stays readable when the process is killed. Images that do not come are said, in
-/diagnostics and in the log: a recording without them trains and replays nothing.
+Its parameters are `parameters.RECORD_NODE`. MCAP, because what was written stays readable when the process is killed.
+Missing images are told in /diagnostics and in the log: a recording without them trains and replays nothing.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticStatus
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from mqe_core.bag_folders import require_new
+from mqe_core.files.bag_folders import require_new
 from mqe_ros import topics
 from mqe_ros.adaptive_subscription import AdaptiveSubscription
 from mqe_ros.bag_writer import BagWriter
-from mqe_ros.running import ControlNode, parameter, run_node
+from mqe_ros.parameters import RECORD_NODE
+from mqe_ros.running import ControlNode, run_node
 
 _SILENCE_S = 2.0  # no image for so long is worth a warning
 _OWN_MESSAGES = ("ArmStatus", "EndEffectorCommand", "PolicyStatus")
@@ -46,18 +46,20 @@ class RecordNode(ControlNode):
     """Callbacks write at once; messages are not decoded."""
 
     def __init__(self) -> None:
-        super().__init__("record_node")
-        folder = Path(parameter(self, "folder", str))
+        super().__init__("record_node", RECORD_NODE)
+        folder = Path(self.value_of("folder"))
         require_new(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        max_bytes = 2**20 * parameter(self, "max_bag_mb", int, 2048)
-        kinds = [(topic.name, type_name(topic.type)) for topic in topics.RECORDED]
+        max_bytes = 2**20 * self.value_of("max_bag_mb")
+        # A command names the bytes of its image, so those are recorded which the policy node reads.
+        self._image_topic = topics.COMPRESSED_IMAGE if self.value_of("compressed") else topics.IMAGE
+        others = [topic for topic in topics.RECORDED if topic is not topics.IMAGE]
+        kinds = [(topic.name, type_name(topic.type)) for topic in (self._image_topic, *others)]
         self._bags = BagWriter(folder, kinds, own_typestore(), max_bytes, latched=[topics.GOAL_IMAGE.name])
         self._image_came = time.monotonic()
-        self._image = AdaptiveSubscription(self, topics.IMAGE, self._on_image, raw=True)
-        for topic in topics.RECORDED:
-            if topic is not topics.IMAGE:
-                self.create_subscription(topic.type, topic.name, self._write_to(topic.name), topic.qos, raw=True)
+        self._image = AdaptiveSubscription(self, self._image_topic, self._on_image, raw=True)
+        for topic in others:
+            self.create_subscription(topic.type, topic.name, self._write_to(topic.name), topic.qos, raw=True)
         self.get_logger().info(f"recording to {folder}")
 
     def control(self) -> None:
@@ -68,18 +70,20 @@ class RecordNode(ControlNode):
         self._bags.close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
-        counts, silent = dict(self._bags.counts), time.monotonic() - self._image_came
+        self._bags.check()
+        counts: dict[str, object] = dict(self._bags.counts)
+        silent = time.monotonic() - self._image_came
         if self._bags.failure:
             return DiagnosticStatus.ERROR, self._bags.failure, counts
         if silent > _SILENCE_S:
-            missing = f"no image on {topics.IMAGE.name} for {silent:.0f} s; recording the rest"
+            missing = f"no image on {self._image_topic.name} for {silent:.0f} s; recording the rest"
             self.get_logger().warning(missing, throttle_duration_sec=10.0)
             return DiagnosticStatus.WARN, missing, counts
         return DiagnosticStatus.OK, "recording", counts
 
     def _on_image(self, message: bytes) -> None:
         self._image_came = time.monotonic()
-        self._bags.write(topics.IMAGE.name, time.time_ns(), message)
+        self._bags.write(self._image_topic.name, time.time_ns(), message)
 
     def _write_to(self, topic: str):
         # Wall time: bags are read beside other records.

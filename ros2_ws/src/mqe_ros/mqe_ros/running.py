@@ -6,25 +6,26 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Time as TimeMessage
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import (
-    InvalidParameterTypeException,
-    InvalidParameterValueException,
-    ParameterUninitializedException,
-)
+from rclpy.exceptions import ParameterUninitializedException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
-from rclpy.time import Time
 from std_msgs.msg import Header
 
-from mqe_ros import topics
+from mqe_ros import convert, parameters, topics
+from mqe_ros.asking import ANSWERED
+from mqe_ros.declaring import declare, unknown
+from mqe_ros.guard import Guard
+from mqe_ros.pacing import Pace
+from mqe_ros.publishers import OnePublisher
 
 # Mistakes of the outside world, said in one line; anything else is ours and shows a traceback.
 EXPECTED = (ValueError, RuntimeError, OSError)
@@ -38,16 +39,25 @@ _SAME_SIGNAL_S = 1.0
 class ControlNode(Node):
     """A node with one control thread.
 
-    Subclasses build everything in `__init__` and loop in `control`, until `stopping` is set.
+    Subclasses build everything in `__init__` and loop in `control`, until `stopping` is set. ValueError where a
+    parameter was given a value of another type than its own.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, table: Sequence[parameters.Parameter] = ()) -> None:
+        # First: rclpy subscribes and serves as well.
+        self.guard, self.pace = Guard(lambda line: self.get_logger().warning(line)), Pace()
+        self._owners: dict[str, OnePublisher] = {}
         super().__init__(name)
+        self._table = {parameter.name: parameter for parameter in table}
+        declare(self, table)
+        for line in unknown(self):
+            self.get_logger().warning(line)
         self.stopping = threading.Event()
         self.failure: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._diagnostics = self.publish_on(topics.DIAGNOSTICS)
         self.create_timer(1.0, self._publish_diagnostics, clock=STEADY)
+        self.pace.begin(self)
 
     def control(self) -> None:
         """The loop; runs in a thread of its own."""
@@ -62,9 +72,7 @@ class ControlNode(Node):
         self.start_control()
 
     def finish(self) -> bool:
-        """Called again and again after a signal, while control thread and services go on; True once the node
-        may be stopped.
-        """
+        """Whether the node may be stopped. Asked again and again after a signal; control thread and services go on."""
         return True
 
     def stop(self) -> None:
@@ -97,21 +105,75 @@ class ControlNode(Node):
             time.sleep(remaining)
         return not self.stopping.is_set()
 
+    def value_of(self, name: str, otherwise: object = None) -> Any:
+        """The value that a parameter was given, else its default, else `otherwise`.
+
+        ValueError where there is none of the three, or the number lies outside the parameter's range.
+        """
+        try:
+            value = self.get_parameter(name).value
+        except ParameterUninitializedException as error:
+            if otherwise is not None:
+                return otherwise
+            raise ValueError(f"the parameter {name} must be given (-p {name}:=…)") from error
+        self._table[name].check(value)
+        return value
+
     def publish_on(self, topic: topics.Topic):
         return self.create_publisher(topic.type, topic.name, topic.qos)
 
     def subscribe_to(self, topic: topics.Topic, callback: Callable):
-        return self.create_subscription(topic.type, topic.name, callback, topic.qos)
+        """Messages of more than the topic's `most_bytes` are dropped before anything is made of them."""
+        if topic.most_bytes is None:
+            return self.create_subscription(topic.type, topic.name, callback, topic.qos)
+        most = topic.most_bytes
+
+        def read(raw: bytes) -> None:
+            if len(raw) > most:
+                raise ValueError(f"a message of {len(raw)} bytes, at most {most} are taken")
+            callback(deserialize_message(raw, topic.type))
+
+        return self.create_subscription(topic.type, topic.name, read, topic.qos, raw=True)
+
+    def one_publisher(self, topic: topics.Topic) -> OnePublisher:
+        """Tells whether the topic, to which this node subscribes, has one publisher."""
+        self._owners[topic.name] = OnePublisher(self, topic.name)
+        return self._owners[topic.name]
+
+    def create_subscription(self, msg_type, topic: str, callback: Callable, *args, **options):
+        """As rclpy's, behind the guard; so is rclpy's own of /clock."""
+        guarded = self.guard.message(topic, callback)
+
+        def hear(message: Any, info: dict) -> None:
+            if (owner := self._owners.get(topic)) is not None:
+                owner.hear(info)
+            guarded(message)
+
+        # rclpy's annotation leaves out what it does: a callback of two gets the message's info.
+        of_two: Callable = hear
+        return super().create_subscription(msg_type, topic, of_two, *args, **options)
+
+    def create_service(self, srv_type, srv_name: str, callback: Callable, *args, **options):
+        """As rclpy's, behind the guard; so are rclpy's own of the parameters. Many requests may come at once: each is
+        done at once, and answered at a pace that loses none.
+        """
+        guarded = self.guard.request(srv_name, callback)
+
+        async def answer(request: Any, response: Any) -> Any:
+            answered = guarded(request, response)
+            await self.pace.turn(srv_name)
+            return answered
+
+        options = {"qos_profile": ANSWERED, "callback_group": self.pace.group, **options}
+        return super().create_service(srv_type, srv_name, answer, *args, **options)
 
     def now_message(self) -> TimeMessage:
-        return self.get_clock().now().to_msg()
+        return convert.stamp(self.get_clock().now().nanoseconds)
 
     def stamp_message(self, monotonic: float) -> TimeMessage:
         """The ROS time of a moment of the machine's monotonic clock."""
         age_ns = int(1e9 * (time.monotonic() - monotonic))
-        now = self.get_clock().now()
-        # On simulated time the clock stands at 0 until /clock is heard.
-        return Time(nanoseconds=max(0, now.nanoseconds - age_ns), clock_type=now.clock_type).to_msg()
+        return convert.stamp(self.get_clock().now().nanoseconds - age_ns)
 
     def _run(self) -> None:
         try:
@@ -124,6 +186,9 @@ class ControlNode(Node):
 
     def _publish_diagnostics(self) -> None:
         level, message, values = self.diagnose()
+        if news := self.guard.news():
+            level, message = max(level, DiagnosticStatus.WARN), f"{message}; {news}"
+        values = {**values, **{f"dropped {name}": count for name, count in self.guard.dropped.items()}}
         status = DiagnosticStatus(
             level=level,
             name=f"{self.get_name()}: control",
@@ -214,36 +279,3 @@ def run_node(make: Callable[[], ControlNode]) -> int:
         raise failure
     sys.stderr.write(f"{name}: {failure}\n")
     return 1
-
-
-_TYPES = {
-    str: Parameter.Type.STRING,
-    float: Parameter.Type.DOUBLE,
-    int: Parameter.Type.INTEGER,
-    bool: Parameter.Type.BOOL,
-}
-
-
-def parameter(node: Node, name: str, kind: type, default: object = None):
-    """Declare and read a parameter of type `kind`; without a default it must be given.
-
-    ValueError names what is missing or wrong.
-    """
-    declare(node, name, kind, default)
-    return read(node, name)
-
-
-def declare(node: Node, name: str, kind: type, default: object = None) -> None:
-    """ValueError where the value that was given is of another type."""
-    try:
-        node.declare_parameter(name, _TYPES[kind] if default is None else default)
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        raise ValueError(f"the parameter {name} must be of type {kind.__name__}: {error}") from error
-
-
-def read(node: Node, name: str):
-    """The value of a declared parameter; ValueError where it has neither value nor default."""
-    try:
-        return node.get_parameter(name).value
-    except ParameterUninitializedException as error:
-        raise ValueError(f"the parameter {name} must be given (-p {name}:=…)") from error

@@ -10,10 +10,15 @@ import os
 import signal
 import sys
 
+from mqe_core.interrupts import hear_interrupts
+from mqe_ros import transports
+
 
 def _start(name: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing is open yet
+    hear_interrupts()
+    transports.choose(transports.SAFETY if name == "arm_node" else transports.IMAGES)
     importlib.import_module(f"mqe_ros.{name}").main()
 
 

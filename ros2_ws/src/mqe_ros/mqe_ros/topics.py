@@ -1,5 +1,6 @@
-"""Names, types and QoS of every topic, once. All are remappable in the usual way (`--ros-args -r
-/camera/image_raw:=/my/camera`).
+"""Types and QoS of every topic, once; the names stand in `mqe_core.ros_names`.
+
+All are remappable in the usual way (`--ros-args -r /camera/image_raw:=/my/camera`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from visualization_msgs.msg import MarkerArray
 
+from mqe_core import ros_names
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand, PolicyStatus
 
 
@@ -30,24 +32,31 @@ LATCHED = _qos(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 
 @dataclass(frozen=True)
 class Topic:
-    """One row of the table of interfaces."""
+    """One row of the table of interfaces.
+
+    `most_bytes`: a larger message is dropped before it is read. None: its reader has a bound of its own.
+    """
 
     name: str
     type: type
     qos: QoSProfile
+    most_bytes: int | None = None
 
 
-IMAGE = Topic("/camera/image_raw", Image, NEWEST)
-COMPRESSED_IMAGE = Topic("/camera/image_raw/compressed", CompressedImage, NEWEST)
-GOAL_IMAGE = Topic("/goal/image", Image, LATCHED)
-COMMAND = Topic("/policy/command", EndEffectorCommand, NEWEST)
-POLICY_STATUS = Topic("/policy/status", PolicyStatus, HISTORY)
-EE_POSE = Topic("/arm/ee_pose", PoseStamped, NEWEST)
-EE_TARGET = Topic("/arm/ee_target", PoseStamped, NEWEST)
-JOINT_STATES = Topic("/joint_states", JointState, HISTORY)
-ARM_STATUS = Topic("/arm/status", ArmStatus, HISTORY)
-INTENDED_PATH = Topic("/arm/intended_path", MarkerArray, LATCHED)
-DIAGNOSTICS = Topic("/diagnostics", DiagnosticArray, HISTORY)
+_SMALL = 4096  # bytes; messages of poses and numbers have some hundred
+
+
+IMAGE = Topic(ros_names.IMAGE, Image, NEWEST)
+COMPRESSED_IMAGE = Topic(ros_names.COMPRESSED_IMAGE, CompressedImage, NEWEST)
+GOAL_IMAGE = Topic(ros_names.GOAL_IMAGE, Image, LATCHED)
+COMMAND = Topic(ros_names.COMMAND, EndEffectorCommand, NEWEST, most_bytes=_SMALL)
+POLICY_STATUS = Topic(ros_names.POLICY_STATUS, PolicyStatus, HISTORY)
+EE_POSE = Topic(ros_names.EE_POSE, PoseStamped, NEWEST, most_bytes=_SMALL)
+EE_TARGET = Topic(ros_names.EE_TARGET, PoseStamped, NEWEST, most_bytes=_SMALL)
+JOINT_STATES = Topic(ros_names.JOINT_STATES, JointState, HISTORY)
+ARM_STATUS = Topic(ros_names.ARM_STATUS, ArmStatus, HISTORY)
+INTENDED_PATH = Topic(ros_names.INTENDED_PATH, MarkerArray, LATCHED)
+DIAGNOSTICS = Topic(ros_names.DIAGNOSTICS, DiagnosticArray, HISTORY)
 
 RECORDED = (
     IMAGE,

@@ -15,12 +15,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from mqe_core.kinematics import forward_kinematics
+from mqe_core.robot.kinematics import forward_kinematics
+from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.robot import Clock, Command, MotorHealth, RobotState, unreadable_joints
-from mqe_core.spec import RobotSpec
 from mqe_ros.gripper_loop import GripperLoop
+from mqe_ros.joint_reading import JointReading
 from mqe_ros.motor_health import ACCELERATION, ERRORS, TEMPERATURES, TORQUES, VELOCITY, MotorRegisters
-from mqe_ros.xs_driver import ALL, ANSWER_S, ARM, GRIPPER, JointReading, XsDriver, finger_position
+from mqe_ros.xs_driver import ALL, ANSWER_S, ARM, GRIPPER, XsDriver
 
 _OTHER_REGISTERS = (TEMPERATURES, TORQUES, VELOCITY, ACCELERATION)  # one of them at a time, besides the errors
 _MAX_HEALTH_PERIODS = 3
@@ -31,11 +32,10 @@ logger = logging.getLogger(__name__)
 class WidowXRobot:
     """Observes and drives one arm; a thread each for the gripper's force loop and for the motors' health.
 
-    Until the first `send` nothing is written but the profile, so an object in the gripper of a restarted process stays in it. With
-    `drive` off nothing is written at all, and `send` is refused. `clock` must be the machine's monotonic one: the driver's messages
-    are stamped with it on receipt.
-    RuntimeError where the driver is absent, silent, drives another arm, or is set up in a way that this
-    backend cannot stream to; the text says what to change.
+    Until the first `send` nothing is written but the profile, so an object in the gripper of a restarted process stays
+    in it. With `drive` off nothing is written at all, and `send` is refused. `clock` must be the machine's monotonic
+    one: the driver's messages are stamped with it on receipt. RuntimeError where the driver is absent, silent, drives
+    another arm, or is set up in a way that this backend cannot stream to; the text says what to change.
     """
 
     def __init__(self, spec: RobotSpec, *, clock: Clock, drive: bool = True) -> None:
@@ -47,7 +47,7 @@ class WidowXRobot:
             if drive:
                 self._set_profile()
             self._target_joints = self._joints(self._driver.reading())
-            finger = finger_position(self._driver.reading())
+            finger = self._driver.reading().finger
             if not math.isfinite(finger):
                 raise RuntimeError("the driver publishes no left_finger; was it started with use_gripper:=true?")
             self._target_gripper = min(max(spec.gripper.gripper_value(finger), 0.0), 1.0)
@@ -74,26 +74,26 @@ class WidowXRobot:
         return RobotState(
             stamp=reading.received,
             joints=joints,
-            gripper=self._spec.gripper.gripper_value(finger_position(reading)),
+            gripper=self._spec.gripper.gripper_value(reading.finger),
             pose=forward_kinematics(self._spec, joints),
             target_pose=forward_kinematics(self._spec, self._target_joints),
             target_gripper=self._target_gripper,
             health=self._checked_health(),
         )
 
-    def send(self, command: Command) -> Command:
-        """Make the command's joints (rad) the motors' goal, and its gripper the force loop's; returns it as it is, at once. ValueError where
-        it has no joints, or this arm was opened with `drive` off.
+    def send(self, allowed: Command) -> Command:
+        """Make the command's joints (rad) the motors' goal, and its gripper the force loop's; returns it as it is, at
+        once. ValueError where it has no joints, or this arm was opened with `drive` off.
         """
-        if command.joints is None:
+        if allowed.joints is None:
             raise ValueError("a command without joints reached the backend; send it through make_robot's SafeRobot")
         if not self._drive:
             raise ValueError("this arm was opened to be observed only")
-        self._driver.write_joints(np.asarray(command.joints).tolist())
-        self._target_joints = np.array(command.joints, dtype=np.float64)
-        self._target_gripper = float(command.gripper)
+        self._driver.write_joints(np.asarray(allowed.joints).tolist())
+        self._target_joints = np.array(allowed.joints, dtype=np.float64)
+        self._target_gripper = float(allowed.gripper)
         self._has_sent = True
-        return command
+        return allowed
 
     def hold(self) -> None:
         """Nothing to send: the motors keep the last goal by themselves, and the gripper its grip."""
@@ -111,7 +111,11 @@ class WidowXRobot:
             self._driver.close()
 
     def _joints(self, reading: JointReading) -> np.ndarray:
-        """(6,) rad, in the spec's order."""
+        """(6,) rad, in the spec's order. RuntimeError where they are none, or may be another node's."""
+        if problem := self._driver.problem():
+            raise RuntimeError(problem)
+        if reading.problem:
+            raise RuntimeError(f"{reading.problem}; who publishes them? (ros2 topic info -v)")
         joints = np.array([reading.positions.get(name, math.nan) for name in self._spec.joint_names])
         unreadable = unreadable_joints(joints)
         if unreadable:
@@ -130,10 +134,9 @@ class WidowXRobot:
         if found != needed:
             raise RuntimeError(
                 "the driver runs arm mode {!r} with profile type {!r} and gripper mode {!r}; ".format(*found)
-                + "needed: {!r}, {!r}, {!r}. Changing a mode drops the arm, so it is not done from here: put it to sleep, ".format(
-                    *needed
-                )
-                + "and start the driver with its default mode_configs"
+                + "needed: {!r}, {!r}, {!r}. ".format(*needed)
+                + "Changing a mode drops the arm, so it is not done from here: put it to sleep, "
+                "and start the driver with its default mode_configs"
             )
 
     def _set_profile(self) -> None:
@@ -169,7 +172,7 @@ class WidowXRobot:
                 fresh = now - reading.received <= self._spec.control.max_joint_state_age_s
             except RuntimeError:
                 fresh = False
-            finger = finger_position(reading) if fresh else math.nan
+            finger = reading.finger if fresh else math.nan
             try:
                 self._driver.write_gripper(
                     self._loop.pwm(self._finger_target_m(), finger, now, gently=not self._health.ok)

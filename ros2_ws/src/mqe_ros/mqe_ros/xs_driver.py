@@ -7,30 +7,26 @@ here every wait has an end, and who needs to know whether something was written 
 
 from __future__ import annotations
 
-import math
+import logging
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
 
+from mqe_ros.joint_reading import JointReading, read_joint_states
+from mqe_ros.publishers import OnePublisher
+
 ARM, GRIPPER, ALL = "arm", "gripper", "all"  # the driver's names of joint groups and of the gripper's motor
 _STARTUP_S = 10.0  # for the driver to be discovered and to publish
 ANSWER_S = 1.0  # for one service call; it takes some 10 ms
 
-
-@dataclass(frozen=True)
-class JointReading:
-    """What one joint state said, by joint name (rad; fingers: m), and when it was received (monotonic s)."""
-
-    received: float
-    positions: Mapping[str, float]
+logger = logging.getLogger(__name__)
 
 
 class XsDriver:
@@ -56,14 +52,22 @@ class XsDriver:
         # Not by the process's arguments: those would give it the name of the process's own node.
         self._node = _BoundedNode(f"{name}_client".replace("/", "_"), use_global_arguments=False)
         self._newest: JointReading | None = None
+        self._source = OnePublisher(self._node, f"/{name}/joint_states")
         try:
             # The core waits for these for ever; so they are waited for here first.
             services = {
-                "set_operating_modes": OperatingModes, "set_motor_pid_gains": MotorGains, "set_motor_registers": RegisterValues,
-                "get_motor_registers": RegisterValues, "get_robot_info": RobotInfo, "torque_enable": TorqueEnable, "reboot_motors": Reboot,
-            }  # fmt: skip
+                "set_operating_modes": OperatingModes,
+                "set_motor_pid_gains": MotorGains,
+                "set_motor_registers": RegisterValues,
+                "get_motor_registers": RegisterValues,
+                "get_robot_info": RobotInfo,
+                "torque_enable": TorqueEnable,
+                "reboot_motors": Reboot,
+            }
             probes = [self._node.create_client(kind, f"/{name}/{service}") for service, kind in services.items()]
-            states = self._node.create_subscription(JointState, f"/{name}/joint_states", self._on_joint_states, 10)
+            # rclpy's annotation leaves out what it does: a callback of two gets the message's info.
+            hear: Callable = self._on_joint_states
+            states = self._node.create_subscription(JointState, f"/{name}/joint_states", hear, 10, raw=True)
             end = time.monotonic() + _STARTUP_S
             if not all(probe.wait_for_service(timeout_sec=max(0.0, end - time.monotonic())) for probe in probes):
                 raise RuntimeError(
@@ -91,6 +95,10 @@ class XsDriver:
         assert self._newest is not None  # the constructor waited for it
         return self._newest
 
+    def problem(self) -> str:
+        """Why the joint states are not to be believed: another node publishes some as well. Else empty."""
+        return self._source.problem()
+
     def write_joints(self, positions: list[float]) -> None:
         """Goal positions of the arm's joints, rad; the motors go there by their profile."""
         self._core.robot_write_commands(ARM, positions)
@@ -113,7 +121,8 @@ class XsDriver:
         found = self.registers(group, register)
         if not found or any(entry != value for entry in found):
             raise RuntimeError(
-                f"register {register} of {group} reads {found} after {value} was written; is a motor in error? (docs/hardware.md)"
+                f"register {register} of {group} reads {found} after {value} was written; is a motor in error? "
+                "(docs/hardware.md)"
             )
 
     def close(self) -> None:
@@ -122,8 +131,9 @@ class XsDriver:
         self._executor.shutdown(timeout_sec=1.0)
         self._node.destroy_node()
 
-    def _on_joint_states(self, message: JointState) -> None:
-        self._newest = JointReading(time.monotonic(), dict(zip(message.name, message.position)))
+    def _on_joint_states(self, raw: bytes, info: dict) -> None:
+        self._source.hear(info)
+        self._newest = read_joint_states(raw, time.monotonic())
 
     def _wait_for_states(self, name: str) -> None:
         executor = SingleThreadedExecutor()
@@ -135,12 +145,19 @@ class XsDriver:
         executor.shutdown()
         if self._newest is None:
             raise RuntimeError(
-                f"the driver publishes nothing on /{name}/joint_states; is it still starting, or another driver's namespace?"
+                f"the driver publishes nothing on /{name}/joint_states; is it still starting, or another driver's "
+                "namespace?"
             )
 
     def _spin(self) -> None:
         while not self._closing.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
+            try:
+                self._executor.spin_once(timeout_sec=0.1)
+            except (ExternalShutdownException, ShutdownException):
+                return
+            except Exception:  # an answer that is none; without this thread no joint state would be heard any more
+                logger.exception("what the arm's driver sent")
+                self._closing.wait(0.1)
 
 
 class _BoundedNode(Node):
@@ -151,8 +168,3 @@ class _BoundedNode(Node):
         future.add_done_callback(lambda _: done.set())
         if not done.wait(ANSWER_S if timeout_sec is None else timeout_sec):
             raise RuntimeError(f"the arm's driver did not answer a request within {ANSWER_S:.0f} s")
-
-
-def finger_position(reading: JointReading) -> float:
-    """Finger slide in metres; NaN where it is not known."""
-    return float(reading.positions.get("left_finger", math.nan))

@@ -1,0 +1,1 @@
+"""The EpisodeStore: how it is written, restarted, opened, checked and read."""

@@ -1,0 +1,107 @@
+"""A policy as an ONNX graph, from camera bytes to physical actions."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from mqe_core.learning.networks.actor import Agent, PolicyModule
+from mqe_core.policy.contract import NONE_CHOSEN
+from mqe_core.policy.golden_images import counter_image
+
+OPSET = 18
+INPUTS = ["observation", "goal", "last"]  # the last one, and the outputs from the third on, where the critic chooses
+OUTPUTS = ["action", "steps_to_goal", "chosen", "candidates", "distances"]
+
+logger = logging.getLogger(__name__)
+
+
+class DeployedPolicy(nn.Module):
+    """The agent's policy with the action scale inside: `(B, S, S, 3) uint8` twice → `action (B, 7)` physical,
+    `steps_to_goal (B,)`.
+    """
+
+    middle: Tensor
+    half_range: Tensor
+
+    def __init__(self, policy: nn.Module, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        self.policy = policy
+        self.register_buffer("middle", (low + high) / 2)
+        self.register_buffer("half_range", (high - low) / 2)
+
+    def forward(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, ...]:
+        action, steps_to_goal = self.policy(observation, goal)
+        action = self.middle + self.half_range * action
+        return (action,) if steps_to_goal is None else (action, steps_to_goal)
+
+
+class DeployedChoice(DeployedPolicy):
+    """The same of a policy whose critic chooses: also takes `last (B,) int64`, and answers `chosen (B,)`, `candidates
+    (B, N, 7)` physical and `distances (B, N)` as well.
+    """
+
+    policy: PolicyModule
+
+    def forward(self, observation: Tensor, goal: Tensor, last: Tensor | None = None) -> tuple[Tensor, ...]:
+        choice = self.policy.choose(observation, goal, last)
+        candidates = self.middle + self.half_range * choice.candidates
+        action = candidates.gather(1, choice.chosen[:, None, None].expand(-1, 1, candidates.shape[-1]))[:, 0]
+        return action, choice.steps_to_goal, choice.chosen, candidates, choice.distances
+
+
+def deployed_policy(agent: Agent, low: Tensor, high: Tensor) -> DeployedPolicy:
+    """What is exported of an agent, in evaluation mode; `low` and `high` (7,) are its action scale."""
+    form = DeployedChoice if agent.candidates > 1 else DeployedPolicy
+    return form(agent.policy_module(), low, high).eval()
+
+
+def to_onnx(module: DeployedPolicy, size: int) -> onnx.ModelProto:
+    """The module as an ONNX graph with a free batch axis, without the paths and traces that the exporter
+    leaves in it.
+    """
+    # Two tensors: given one object twice, the exporter takes observation and goal for the same input.
+    example = tuple(
+        torch.from_numpy(counter_image(size, number).copy()).expand(2, -1, -1, -1).clone() for number in range(2)
+    )
+    inputs = INPUTS[:2]
+    if isinstance(module, DeployedChoice):
+        example, inputs = (*example, torch.full((2,), NONE_CHOSEN)), INPUTS
+    with torch.no_grad():
+        names = OUTPUTS[: len(module(*example))]
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    chatty = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnx_ir", "onnxscript")}
+    for name in chatty:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside torch
+            program = torch.onnx.export(
+                module,
+                example,
+                input_names=inputs,
+                output_names=names,
+                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        for name, level in chatty.items():
+            logging.getLogger(name).setLevel(level)
+    assert program is not None, "with dynamo the exporter returns its program"
+    model = program.model_proto
+    model.doc_string = ""
+    graph = model.graph
+    del graph.value_info[:], graph.metadata_props[:]
+    parts: list[Any] = [*graph.node, *graph.input, *graph.output, *graph.initializer]
+    for part in parts:
+        part.doc_string = ""
+        del part.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    return model

@@ -1,0 +1,1 @@
+"""What the agents are made of: layers, encoders, actors, values."""

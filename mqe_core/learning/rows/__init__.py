@@ -1,0 +1,1 @@
+"""From a store's episodes to the rows of a batch."""

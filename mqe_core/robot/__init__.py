@@ -1,0 +1,1 @@
+"""The arm itself: its spec (every physical number), the one rotation convention, its kinematics."""

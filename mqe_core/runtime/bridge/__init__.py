@@ -1,0 +1,1 @@
+"""An arm behind bridge_data_robot's own server."""

@@ -1,0 +1,1 @@
+"""A policy on another machine: server, client, what they say, and their keys."""

@@ -1,0 +1,145 @@
+"""Promise: the commands of README and of both tutorials run, in the order of the page, one after the other.
+
+They are shortened by SHORTER, mechanically: fewer episodes, updates and seconds. Not run are NOT_RUN: what installs
+packages of the system, the whole test suite, `ros2`, which the wheels do not have, and a drive to the reader's goal.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mqe_core.ros_domain import domain_of
+from tests.docs.doc_pages import ROOT, commands, shell_lines
+
+SHORTER = (
+    (r"^(mqe sim collect .*--episodes) \d+", r"\1 24"),
+    (r"^(mqe eval .*--episodes) \d+", r"\1 2"),
+    (r"^(mqe train .*)steps=\d+", r"\1steps=20"),
+    (r"^(mqe train (?!.*steps=)(?!.*--show-config).*)$", r"\1 --steps 20"),
+    (r"^(mqe run .*)$", r"\1 --seconds 2"),
+    (r"^(mqe goal send .*--timeout) \d+", r"\1 4"),
+    (r"^make (demo|learn)", rf"make -C {ROOT} \1"),
+)
+NOT_RUN = ("sudo", "source", "make test", "ros2", "mqe up goal:=cup_in_bowl")
+MAY_SAY_NO = ("mqe doctor", "mqe goal send")  # exit code 1: something to fix on this machine; the goal was not reached
+START_S, COMMAND_S, END_S = 90, 600, 30
+
+
+class Session:
+    """Runs the commands of a page in one folder. A graph that was started goes on until the page ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        bin_folder = Path(sys.executable).parent
+        domain = {"ROS_DOMAIN_ID": str(domain_of(os.getpid())), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        self._environment = {**os.environ, **domain, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+        self._environment["MQE_HOME"] = str(folder / "user")
+        self._graph: subprocess.Popen[bytes] | None = None
+        if not (folder / "ros2_ws").exists():
+            (folder / "ros2_ws").symlink_to(ROOT / "ros2_ws")
+
+    def run(self, command: str) -> None:
+        """Run a command to its end, or begin a graph. AssertionError, with what it said, where it fails."""
+        if command.startswith("mqe up"):
+            self._start_graph(command)
+            return
+        done = self._done(command)
+        allowed = (0, 1) if command.startswith(MAY_SAY_NO) else (0,)
+        assert done.returncode in allowed, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+    def _done(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            shell=True,
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+        )
+
+    def _start_graph(self, command: str) -> None:
+        assert self._graph is None, "one graph at a time"
+        log = (self._folder / "graph.log").open("wb")
+        self._graph = subprocess.Popen(
+            command.split(), cwd=self._folder, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        deadline = time.monotonic() + START_S
+        while "policy" not in self._done("mqe arm status").stdout:
+            assert self._graph.poll() is None and time.monotonic() < deadline, (self._folder / "graph.log").read_text()
+
+    def close(self) -> None:
+        """Ctrl-C for the graph."""
+        if self._graph is not None:
+            self._graph.send_signal(signal.SIGINT)
+            assert self._graph.wait(END_S) == 0, (self._folder / "graph.log").read_text()
+
+
+def shown(page: Path) -> list[str]:
+    """The commands of a page, as they stand there."""
+    return [" ".join(words) for line in shell_lines(page) for words in commands(line.text)]
+
+
+def shortened(command: str) -> str:
+    for pattern, shorter in SHORTER:
+        command = re.sub(pattern, shorter, command)
+    return command
+
+
+def run_page(page: Path, folder: Path) -> None:
+    session = Session(folder)
+    try:
+        for command in shown(page):
+            if not command.startswith(NOT_RUN):
+                session.run(shortened(command))
+    finally:
+        session.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial-sim.md"])
+def test_the_road_to_a_policy_in_the_sim(page: str, tmp_path: Path) -> None:
+    pytest.importorskip("pybullet")
+    run_page(ROOT / page, tmp_path)
+    assert (tmp_path / "policy.onnx").is_file() and (tmp_path / "my_goal.png").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_road_from_own_data(tmp_path: Path) -> None:
+    pytest.importorskip("pybullet")
+    Session(tmp_path).run("mqe sim collect --task place1 --workers 2 --episodes 12 --seed 500 --out data/raw_2")
+    write_shard(tmp_path / "data" / "bridge_dataset" / "any_name-train.tfrecord-00000-of-00001")
+    shutil.copytree(ROOT / "tests" / "formats" / "v0_1" / "bag", tmp_path / "data" / "bags")
+    shutil.copytree(ROOT / "tests" / "data" / "fixtures" / "lerobot_v21", tmp_path / "data" / "lerobot")
+    run_page(ROOT / "docs" / "tutorial-bridge.md", tmp_path)
+    assert (tmp_path / "policy.onnx").is_file()
+
+
+def write_shard(path: Path) -> None:
+    """Five short episodes as TFDS has them, by the makers of the readers' tests."""
+    spec = importlib.util.spec_from_file_location("data_makers", ROOT / "tests" / "data" / "conftest.py")
+    assert spec is not None and spec.loader is not None
+    makers = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(makers)
+    path.parent.mkdir(parents=True)
+    episodes = [makers._encode_example(makers._rlds_features(seed=seed)) for seed in range(5)]
+    path.write_bytes(b"".join(makers._frame_record(episode) for episode in episodes))
+
+
+def test_each_way_to_shorten_is_needed() -> None:
+    pages = ("README.md", "docs/tutorial-sim.md", "docs/tutorial-bridge.md")
+    every = [command for page in pages for command in shown(ROOT / page)]
+    assert all(any(re.search(pattern, command) for command in every) for pattern, _ in SHORTER)
+    assert all(any(command.startswith(words) for command in every) for words in (*NOT_RUN[:3], *MAY_SAY_NO))

@@ -1,0 +1,118 @@
+"""Promise: a goal request ends with an outcome and a reason of less than a kilobyte, whatever is in it, and the goal in
+force goes on.
+
+Real processes on the mock backend, started once for the whole file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
+
+from sensor_msgs.msg import Image
+
+from mqe_bringup.supervisor import Supervisor
+from mqe_core.images import encode_png
+from mqe_interfaces.action import ReachGoal
+from tests.ros.ros_helpers import Client, Goal, reach
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+MEANING = (
+    "camera: over_shoulder\nresize_rule: squash-lanczos\ndomain: sim\n"
+    "capture_pose: [0.2, 0, 0.2, 0, 0, 0, 1]\ntask: place1\nseed: 4\n"
+)
+
+
+def made(folder: Path, png: bytes | None = None, meaning: str | bytes = MEANING) -> str:
+    (folder / "made.png").write_bytes(encode_png(PICTURE) if png is None else png)
+    (folder / "made.yaml").write_bytes(meaning if isinstance(meaning, bytes) else meaning.encode())
+    return str(folder / "made.png")
+
+
+def pipe(folder: Path, name: str) -> str:
+    made(folder)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    return str(folder / "made.png")
+
+
+def sparse(folder: Path, name: str) -> str:
+    made(folder)
+    with (folder / name).open("wb") as file:
+        file.truncate(2**31)
+    return str(folder / "made.png")
+
+
+def with_seed(folder: Path, seed: str) -> str:
+    return made(folder, meaning=MEANING.replace("seed: 4", f"seed: {seed}"))
+
+
+def large_picture() -> bytes:
+    """36 megapixels, which are few bytes."""
+    return encode_png(np.zeros((6000, 6000, 3), np.uint8))
+
+
+FILES: dict[str, tuple[Callable[[Path], str], str]] = {
+    "unknown user": (lambda _: "~nosuchuser1/x", "~nosuchuser1/x"),
+    "nul": (lambda _: "a\0b", "no goal"),
+    "long name": (lambda _: "a" * 5000, "no goal"),
+    "very long name": (lambda _: "a/" * 500_000, "no goal"),
+    "folder": (str, "a folder"),
+    "device": (lambda _: "/dev/zero", "/dev/zero"),
+    "pipe as picture": (lambda folder: pipe(folder, "made.png"), "made.png: a pipe"),
+    "pipe as meaning": (lambda folder: pipe(folder, "made.yaml"), "made.yaml: a pipe"),
+    "sparse picture": (lambda folder: sparse(folder, "made.png"), "made.png: 2147483648 bytes"),
+    "sparse meaning": (lambda folder: sparse(folder, "made.yaml"), "made.yaml: 2147483648 bytes"),
+    "nested": (lambda folder: made(folder, meaning="[" * 3000 + "]" * 3000), "made.yaml"),
+    "400 digits": (lambda folder: with_seed(folder, "1" * 400), "made.yaml: seed"),
+    "5000 digits": (lambda folder: with_seed(folder, "1" * 5000), "made.yaml"),
+    "hexadecimal": (lambda folder: with_seed(folder, "0x" + "f" * 6000), "made.yaml: seed"),
+    "pose of 400 digits": (
+        lambda folder: made(folder, meaning=MEANING.replace("[0.2,", f"[{'1' * 400},")),
+        "made.yaml: capture_pose",
+    ),
+    "long keys": (lambda folder: made(folder, meaning=MEANING + f"{'k' * 1000}: 1\n{'m' * 1000}: 1\n"), "made.yaml"),
+    "escapes": (lambda folder: made(folder, meaning=MEANING.replace("sim", '"\\e[31m"')), "made.yaml"),
+    "no text": (lambda folder: made(folder, meaning=b"\xff\xfe\xff"), "made.yaml"),
+    "empty meaning": (lambda folder: made(folder, meaning=""), "made.yaml"),
+    "empty picture": (lambda folder: made(folder, png=b""), "made.png"),
+    "cut picture": (lambda folder: made(folder, png=encode_png(PICTURE)[:-200]), "made.png"),
+    "large picture": (lambda folder: made(folder, png=large_picture()), "made.png"),
+}
+MESSAGES = {
+    "larger than it says": Image(encoding="rgb8", height=4, width=4, step=12, data=bytes(4000)),
+    "sizes beyond all": Image(encoding="rgb8", height=2**32 - 1, width=2**32 - 1, step=2**32 - 1),
+    "36 megapixels": Image(encoding="rgb8", height=6000, width=6000, step=18000, data=bytes(5)),
+    "no encoding": Image(encoding="", height=4, width=4, step=12, data=bytes(48)),
+    "long encoding": Image(encoding="e" * 100_000, height=4, width=4, step=12, data=bytes(48)),
+}
+
+
+@pytest.mark.parametrize("name", [*FILES, *MESSAGES])
+def test_a_request_ends_with_a_short_reason_and_the_goal_in_force_goes_on(
+    name: str, arm: Client, running: Supervisor, tmp_path: Path
+) -> None:
+    if name in FILES:
+        make, named = FILES[name]
+        request = ReachGoal.Goal(goal_file=make(tmp_path), timeout_s=5.0)
+    else:
+        named, request = "", ReachGoal.Goal(goal_image=MESSAGES[name], timeout_s=5.0)
+    goal = reach(arm)
+    goal.moving()
+    begun = time.monotonic()
+    result = Goal(arm, request).result()
+    assert time.monotonic() - begun < 6.0
+    assert result.outcome == ReachGoal.Result.FAILED and named in result.reason
+    assert 0 < len(result.reason.encode()) < 1000 and "\x1b" not in result.reason
+    steps = goal.feedback[-1].steps
+    arm.wait(lambda: goal.feedback[-1].steps > steps + 1, "further motion")
+    goal.cancel()
+    goal.result()
+    assert running.ended() is None
