@@ -39,6 +39,7 @@ setup(
         "mqe_core.runtime.bridge",
         "mqe_core.runtime.remote",
         "mqe_core.runtime.safety",
+        "mqe_core.runtime.teleop",
         "mqe_sim",
         "mqe_sim.oracles",
         "mqe_sim.tasks",
@@ -47,6 +48,7 @@ setup(
     package_dir={"mqe_sim": "sim", "mqe_robot_configs": "robot_configs"},
     package_data={
         "mqe_robot_configs": ["*.yaml"],
+        "mqe_core.runtime.teleop": ["devices.yaml"],
         "mqe_core.learning": ["presets/*.yaml", "presets/tuned/*.yaml", "pairs/*.cpp"],
     },
     install_requires=[

@@ -6,6 +6,8 @@ are applied. `docs/safety.md` gives the limits behind them.
 
 from __future__ import annotations
 
+from mqe_core.robot.ranks import OPERATOR
+
 # Rules that clip: the command is changed, sent, and says so.
 WIND_UP = "wind_up"
 WORKSPACE = "workspace"
@@ -74,6 +76,7 @@ HOMING = "homing"
 PARKING = "parking"
 NOT_NOW: dict[str, str] = {
     HELD: "an operator's hold, or a stop that asks for one, is in force until the arm is resumed",
+    OPERATOR: "an operator has the arm; a policy gets it back when the arm is resumed",
     FAULT: "motors or joints cannot be trusted; when they can again, the arm is held",
     HOMING: "the arm moves to its neutral pose by itself",
     PARKING: "the arm moves to its sleep pose by itself",

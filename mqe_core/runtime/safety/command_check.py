@@ -21,7 +21,7 @@ from mqe_core.runtime.safety.tolerances import LAST_ROW, ORTHOGONAL, ROUNDING
 from mqe_core.runtime.safety.verdict import Refusal
 
 # Refused by these, a command does not count as heard from its session.
-_UNHEARD = (NOT_FINITE, NOT_A_POSE, WRONG_FRAME, LONG_SESSION, STALE, WRONG_SESSION, OUT_OF_ORDER)
+UNHEARD = (NOT_FINITE, NOT_A_POSE, WRONG_FRAME, LONG_SESSION, STALE, WRONG_SESSION, OUT_OF_ORDER)
 _MOST_SESSION_BYTES = 256  # ours have 15; it is kept, published and logged
 _SOONEST_PERIODS = 0.5  # after the last sent command
 
@@ -43,7 +43,7 @@ class CommandCheck:
 
     def record(self, answer: Command, now: float) -> None:
         """Note that the sender was heard, whatever became of its command. A bad command does not count."""
-        if answer.refused not in _UNHEARD:
+        if answer.refused not in UNHEARD:
             self._session, self._sequence, self._heard = answer.session, answer.sequence, now
 
     def release_session(self) -> None:

@@ -18,7 +18,7 @@ setup(
     zip_safe=True,
     maintainer="MQE maintainers",
     maintainer_email="maintainers@mqe.invalid",
-    description="The nodes: policy, arm, camera and recorder",
+    description="The nodes: policy, arm, camera, recorder and teleoperation",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
@@ -26,6 +26,7 @@ setup(
             "arm_node = mqe_ros.start:arm_node",
             "camera_node = mqe_ros.start:camera_node",
             "record_node = mqe_ros.start:record_node",
+            "teleop_node = mqe_ros.start:teleop_node",
         ],
         "mqe.robots": ["hardware = mqe_ros.widowx_robot:WidowXRobot"],
         "mqe.cameras": ["opencv = mqe_ros.opencv_camera:OpenCvCamera"],

@@ -49,6 +49,12 @@ ARGUMENTS = (
     ),
     Argument("task", "", "sim: the task (place1, drawer_place, …); empty: the goal's, so without a goal it is needed"),
     Argument("seed", "", "sim: the scene's seed; empty: the goal's, or 0"),
+    Argument(
+        "teleop",
+        "false",
+        "false; joy or another pad's name (xbox, playstation, spacemouse): start its driver, and let it move the arm; "
+        "topic: your own driver publishes /joy, as joy's does",
+    ),
     Argument("record", "false", "true, false, or a new folder for the MCAP bag"),
     Argument(
         "dry_run",

@@ -17,6 +17,7 @@ from mqe_bringup.arguments import ARGUMENTS, boolean, number_of_commands, number
 from mqe_bringup.backends import choose_backend, table_height
 from mqe_bringup.cameras import Camera, choose_camera
 from mqe_bringup.process import Process, node
+from mqe_bringup.teleops import choose_teleop
 from mqe_core.policy.bundle import PolicyBundle, check_fit
 from mqe_core.policy.contract import BundleContract
 from mqe_core.policy.domain import check_domain
@@ -103,6 +104,10 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     banner.append(f"policy: {policy.name} ({policy.source}; {contract.agent}, trained on {contract.domain} images)")
     banner.append(_goal_line(goal, autostart))
     banner.append(f"camera: {camera.description}")
+    teleop = choose_teleop(arguments["teleop"], spec)
+    if teleop is not None:
+        processes += teleop.processes
+        banner.append(f"teleop: {teleop.description}")
     record = record_folder(arguments["record"])
     if record is not None:
         processes.append(node("record_node", {"folder": str(record)}, is_needed=False))

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -21,14 +21,16 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from mqe_core import ros_names
+from mqe_core.robot.ranks import OPERATOR, POLICY
 from mqe_core.robot.safety_rules import FAULT, HELD
 from mqe_core.robot.spec import load_robot_spec, with_table_height
 from mqe_core.runtime.arm_side import ArmSide
 from mqe_core.runtime.backends import make_backend, make_robot
-from mqe_core.runtime.robot import Command, MonotonicClock, Robot, RobotState
+from mqe_core.runtime.robot import Command, MonotonicClock, RobotState
 from mqe_core.runtime.safety.safe_robot import SafeRobot
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
 from mqe_ros import convert, topics, transports
+from mqe_ros.dry_run import DryRunRobot
 from mqe_ros.heartbeat import Heartbeat
 from mqe_ros.markers import IntendedPath
 from mqe_ros.only_arm import become_only_arm
@@ -37,27 +39,6 @@ from mqe_ros.remedies import with_remedy
 from mqe_ros.running import ControlNode, run_node
 
 _LOCK_PATIENCE_S = 1.0
-
-
-class DryRunRobot:
-    """A robot that is observed but never moved: commands pass every rule and go nowhere."""
-
-    def __init__(self, robot: Robot) -> None:
-        self._robot = robot
-
-    def observe(self) -> RobotState:
-        """Its target is where it is: nothing was sent, and by hand it may be moved."""
-        state = self._robot.observe()
-        return replace(state, target_pose=state.pose, target_gripper=min(max(state.gripper, 0.0), 1.0))
-
-    def send(self, allowed: Command) -> Command:
-        return allowed
-
-    def hold(self) -> None:
-        """Nothing was sent, so there is nothing to hold."""
-
-    def close(self) -> None:
-        self._robot.close()
 
 
 class ArmNode(ControlNode):
@@ -95,6 +76,7 @@ class ArmNode(ControlNode):
         self._newest: Command | None = None  # what became of the newest command
         self._commands = 0
         self._target: np.ndarray | None = None  # (4, 4), as last published
+        self._target_gripper = math.nan  # the opening that goes with it
         self._heartbeat = Heartbeat(self._spec.control.max_command_age_s)
         self._path = IntendedPath(self._spec, self._dry_run)
 
@@ -103,7 +85,8 @@ class ArmNode(ControlNode):
         self._joint_states = self.publish_on(topics.JOINT_STATES)
         self._status = self.publish_on(topics.ARM_STATUS)
         self._intended_path = self.publish_on(topics.INTENDED_PATH)
-        self.subscribe_to(topics.COMMAND, self._on_command)
+        for topic, rank in ((topics.COMMAND, POLICY), (topics.OPERATOR_COMMAND, OPERATOR)):
+            self.subscribe_to(topic, partial(self._on_command, rank))
         for name, answer in (
             (ros_names.HOLD, self._on_hold),
             (ros_names.RESUME, self._on_resume),
@@ -168,12 +151,12 @@ class ArmNode(ControlNode):
         return (
             level,
             f"{state}: {with_remedy(reason)}" if reason else state,
-            {"commands": self._commands, "dry_run": self._dry_run, **counts},
+            {"commands": self._commands, "dry_run": self._dry_run, "commander": self._side.commander, **counts},
         )
 
-    def _on_command(self, message: EndEffectorCommand) -> None:
+    def _on_command(self, rank: str, message: EndEffectorCommand) -> None:
         asked = convert.message_to_command(message, self._heartbeat.earliest_arrival(time.monotonic()))
-        self._or_end(self._take)(asked)
+        self._or_end(self._take)(asked, rank)
 
     def _or_end(self, action: Callable) -> Callable:
         """What fails in `action` ends the node, which holds the arm: nothing that moves it is passed over."""
@@ -187,17 +170,20 @@ class ArmNode(ControlNode):
 
         return act
 
-    def _take(self, asked: Command) -> None:
+    def _take(self, asked: Command, rank: str) -> None:
         with self._lock:
             if self._dry_run:
                 self._stay()
             before = self._target
-            answer = self._side.receive(asked)
+            answer = self._side.receive(asked, rank)
             self._newest = answer
             self._commands += 1
+            is_sent = answer.refused is None and not self._dry_run
+            if is_sent:
+                self._target_gripper = answer.gripper
             self._publish_status()
             stamp = self.now_message()
-            if answer.refused is None and not self._dry_run:
+            if is_sent:
                 self._publish_target(answer.pose, stamp)
         if answer.refused is not None:
             self.get_logger().warning(f"command refused: {answer.refused}: {answer.detail}", throttle_duration_sec=5.0)
@@ -256,6 +242,7 @@ class ArmNode(ControlNode):
     def _publish_state(self, state: RobotState) -> None:
         """Call with the lock held: or an older target may be published last, as the newest."""
         stamp = self.stamp_message(state.stamp)
+        self._target_gripper = state.target_gripper
         self._ee_pose.publish(convert.stamped_pose(state.pose, stamp, self._spec.base_frame))
         self._publish_target(state.target_pose, stamp)
         self._joint_states.publish(convert.joint_state(state, self._spec, stamp))
@@ -278,6 +265,8 @@ class ArmNode(ControlNode):
                 session=newest.session if newest else "",
                 sequence=newest.sequence if newest else 0,
                 dry_run=self._dry_run,
+                commander=self._side.commander,
+                target_gripper=self._target_gripper,
             )
         )
 

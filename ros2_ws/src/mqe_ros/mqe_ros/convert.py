@@ -26,6 +26,7 @@ class Observation(NamedTuple):
     crc32: int
 
 
+NO_OBSERVATION = Observation(Time(), 0)  # an operator's: he looks for himself
 _LAST_NS = 2**31 * 10**9 - 1  # that a stamp can hold
 
 

@@ -158,9 +158,24 @@ RECORD_NODE = (
     Parameter("compressed", bool, False, "record the compressed images in place of the raw ones"),
 )
 
+TELEOP_NODE = (
+    _ROBOT,
+    Parameter("pad", str, "gamepad", "which pad is on /joy, by its name in the devices' file"),
+    Parameter("devices", str, "", "a devices' file of your own; empty: the shipped one"),
+    Parameter(
+        "max_joy_age_s",
+        float,
+        0.25,
+        "s: a pad that was not heard of for so long is lost",
+        above=0,
+        at_most=1,
+    ),
+)
+
 NODES = {
     "policy_node": POLICY_NODE + MANAGED,
     "arm_node": ARM_NODE,
     "camera_node": CAMERA_NODE,
     "record_node": RECORD_NODE,
+    "teleop_node": TELEOP_NODE,
 }

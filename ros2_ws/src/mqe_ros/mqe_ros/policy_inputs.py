@@ -5,19 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CompressedImage, Image
 
 from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.robot import Frame
-from mqe_ros import convert, topics
+from mqe_ros import topics
 from mqe_ros.adaptive_subscription import AdaptiveSubscription
+from mqe_ros.arm_inputs import ArmInputs
 from mqe_ros.frame_reader import FrameReader, Received
-from mqe_ros.input_checks import ArmPose, SameCamera
+from mqe_ros.input_checks import SameCamera
 from mqe_ros.running import ControlNode
 
 
@@ -46,71 +45,46 @@ class PolicyInputs:
     ) -> None:
         self.images = 0  # received so far
         self._domain = domain
-        self._max_pose_age_s = max_pose_age_s
         self._lock = threading.Lock()
         self._image_came = threading.Event()
-        self._newest: dict[str, tuple[Any, float]] = {}  # by topic: message, monotonic time of receipt
+        self._newest: Received | None = None  # image
         self._image_topic = topics.COMPRESSED_IMAGE if compressed else topics.IMAGE
         self._frames = FrameReader(
             self._newest_image, self.wait_for_image, lambda error: node.guard.note(self._image_topic.name, error)
         )
         self._camera = SameCamera(self._image_topic.name)
-        self._poses = {topic.name: ArmPose(spec, topic.name) for topic in (topics.EE_POSE, topics.EE_TARGET)}
-        one = (self._image_topic, topics.EE_POSE, topics.EE_TARGET, topics.ARM_STATUS)
-        self._owners = [node.one_publisher(topic) for topic in one]
+        self._owner = node.one_publisher(self._image_topic)
         AdaptiveSubscription(node, self._image_topic, self._store_image)
-        for topic in (topics.EE_POSE, topics.EE_TARGET):
-            node.subscribe_to(topic, lambda message, name=topic.name: self._store(name, message))
+        self._arm = ArmInputs(node, spec, max_pose_age_s)
 
     def problem(self) -> str:
         """Who publishes an input that has more than one publisher; else empty."""
-        return "; ".join(filter(None, (owner.problem() for owner in self._owners)))
+        return "; ".join(filter(None, (self._owner.problem(), self._arm.problem())))
 
     def read(self) -> Inputs:
         """The newest of everything; ValueError says what is missing, too old, unreadable or cannot be."""
         try:
-            pixels, (message, received) = self._read_image()
-            with self._lock:
-                newest = dict(self._newest)  # reading an image may have taken a while
-            frame = Frame(stamp=received, image=pixels, domain=self._domain)
-            inputs = self._with_poses(frame, message, newest)
+            self._newest_image()
+            self._arm.require()
+            pixels, (message, received) = self._frames.read()
+            poses = self._arm.read()  # reading an image may have taken a while
         except ValueError as error:
             raise ValueError(self._several() or str(error)) from error  # several explain whatever one of them sent
         if several := self._several():
             raise ValueError(several)
-        self._camera.check(inputs.image, inputs.frame.image, self._owners[0].publishers)
-        for (name, arm), pose in zip(self._poses.items(), (inputs.measured_pose, inputs.target_pose)):
-            message, received = newest[name]
-            arm.check(pose, message.header.frame_id, received)
-        return inputs
+        self._camera.check(message, pixels, self._owner.publishers)
+        self._arm.check(poses)
+        frame = Frame(stamp=received, image=pixels, domain=self._domain)
+        return Inputs(frame=frame, image=message, measured_pose=poses.measured, target_pose=poses.target)
 
     def _several(self) -> str:
         """`problem`, and what any of them sent does not count after the others have gone, either."""
         problem = self.problem()
         if problem:
             with self._lock:
-                self._newest.clear()
+                self._newest = None
+            self._arm.forget()
         return problem
-
-    def _read_image(self) -> tuple[np.ndarray, Received]:
-        with self._lock:
-            newest = dict(self._newest)
-        for name in (self._image_topic.name, *self._poses):
-            if name not in newest:
-                raise ValueError(f"nothing received on {name} yet")
-        return self._frames.read()
-
-    def _with_poses(self, frame: Frame, image: Image | CompressedImage, newest: dict[str, tuple[Any, float]]) -> Inputs:
-        for name in self._poses:
-            age = time.monotonic() - newest[name][1]
-            if age > self._max_pose_age_s:
-                raise ValueError(f"{name} is {age:.1f} s old")
-        return Inputs(
-            frame=frame,
-            image=image,
-            measured_pose=convert.pose_to_matrix(newest[topics.EE_POSE.name][0].pose),
-            target_pose=convert.pose_to_matrix(newest[topics.EE_TARGET.name][0].pose),
-        )
 
     def wait_for_image(self, timeout_s: float) -> None:
         """Return when the next image comes, or after `timeout_s`."""
@@ -121,17 +95,16 @@ class PolicyInputs:
         self.images += 1
         stamp = message.header.stamp
         with self._lock:
-            last = self._newest.get(self._image_topic.name)
-        # A driver that sends the same image again and again shows nothing new. Without a stamp there is no telling.
-        if last is not None and last[0].header.stamp == stamp and stamp != Time():
-            return
-        self._store(self._image_topic.name, message)
+            # A driver that sends the same image again and again shows nothing new. Without a stamp there is no telling.
+            if self._newest is not None and self._newest[0].header.stamp == stamp and stamp != Time():
+                return
+            self._newest = (message, time.monotonic())
         self._image_came.set()
 
     def _newest_image(self) -> Received:
+        """ValueError where none has come."""
         with self._lock:
-            return self._newest[self._image_topic.name]
-
-    def _store(self, name: str, message: Image | CompressedImage | PoseStamped) -> None:
-        with self._lock:
-            self._newest[name] = (message, time.monotonic())
+            newest = self._newest
+        if newest is None:
+            raise ValueError(f"nothing received on {self._image_topic.name} yet")
+        return newest

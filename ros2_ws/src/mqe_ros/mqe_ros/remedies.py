@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from mqe_core.robot.ranks import OPERATOR
 from mqe_core.robot.safety_rules import FREED_BY_HOMING, HELD
 
-_HOME, _RESUME = "mqe arm home frees it", "mqe arm resume lets it move"
+_HOME = "mqe arm home frees it"
+_LETS_GO_ON = {HELD: "mqe arm resume lets it move", OPERATOR: "mqe arm resume gives it back"}  # by the rule that refuses
 
 
 def with_remedy(reason: str) -> str:
@@ -20,4 +22,4 @@ def refusal(rule: str, reason: str) -> str:
         reason: of the arm's state, with its remedy.
     """
     said = reason if reason.partition(":")[0] == rule else ": ".join(filter(None, (rule, reason)))
-    return f"the arm refuses: {said}; {_RESUME}" if rule == HELD else f"the arm refuses: {said}"
+    return "; ".join(filter(None, (f"the arm refuses: {said}", _LETS_GO_ON.get(rule))))

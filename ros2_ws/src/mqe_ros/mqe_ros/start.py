@@ -18,7 +18,7 @@ def _start(name: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing is open yet
     hear_interrupts()
-    transports.choose(transports.SAFETY if name == "arm_node" else transports.IMAGES)
+    transports.choose(transports.SAFETY if name in ("arm_node", "teleop_node") else transports.IMAGES)
     importlib.import_module(f"mqe_ros.{name}").main()
 
 
@@ -36,6 +36,10 @@ def camera_node() -> None:
 
 def record_node() -> None:
     _start("record_node")
+
+
+def teleop_node() -> None:
+    _start("teleop_node")
 
 
 if __name__ == "__main__":

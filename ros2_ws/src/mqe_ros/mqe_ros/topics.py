@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState, Joy
 from visualization_msgs.msg import MarkerArray
 
 from mqe_core import ros_names
@@ -50,6 +50,8 @@ IMAGE = Topic(ros_names.IMAGE, Image, NEWEST)
 COMPRESSED_IMAGE = Topic(ros_names.COMPRESSED_IMAGE, CompressedImage, NEWEST)
 GOAL_IMAGE = Topic(ros_names.GOAL_IMAGE, Image, LATCHED)
 COMMAND = Topic(ros_names.COMMAND, EndEffectorCommand, NEWEST, most_bytes=_SMALL)
+OPERATOR_COMMAND = Topic(ros_names.OPERATOR_COMMAND, EndEffectorCommand, NEWEST, most_bytes=_SMALL)
+JOY = Topic(ros_names.JOY, Joy, HISTORY, most_bytes=_SMALL)  # history: some drivers tell a button once, when it changes
 POLICY_STATUS = Topic(ros_names.POLICY_STATUS, PolicyStatus, HISTORY)
 EE_POSE = Topic(ros_names.EE_POSE, PoseStamped, NEWEST, most_bytes=_SMALL)
 EE_TARGET = Topic(ros_names.EE_TARGET, PoseStamped, NEWEST, most_bytes=_SMALL)
@@ -62,6 +64,8 @@ RECORDED = (
     IMAGE,
     GOAL_IMAGE,
     COMMAND,
+    OPERATOR_COMMAND,
+    JOY,
     POLICY_STATUS,
     EE_POSE,
     EE_TARGET,
