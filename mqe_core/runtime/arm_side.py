@@ -1,7 +1,8 @@
 """The arm's half of the loop: it owns the target, judges commands, holds when they stop, and homes.
 
-It knows nothing of images or policies, only of ranks: an operator's command takes the arm from a policy. In one process
-`ControlLoop` drives it; on ROS 2 `arm_node` does, calling `receive` for each command and `tick` once per control period.
+It knows nothing of images or policies, only of ranks: an operator's command takes the arm from a policy. In one
+process `ControlLoop` drives it; on ROS 2 `arm_node` does, calling `receive` for each command and `tick` once per
+control period.
 """
 
 from __future__ import annotations

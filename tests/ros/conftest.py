@@ -157,7 +157,9 @@ def homed(arm: Client) -> Client:
     """… and has moved to the neutral joints' pose."""
     from mqe_interfaces.msg import ArmStatus
 
+    arm.heard["/arm/status"].clear()
     assert arm.call("/arm/home").success
-    arm.wait(lambda: arm.newest("/arm/status").reason == "homing", "homing")
+    # A short way may be over before this process gets a core.
+    arm.wait(lambda: any(status.reason == "homing" for status in arm.heard["/arm/status"]), "homing")
     arm.wait(lambda: arm.newest("/arm/status").state == ArmStatus.READY, "the end of homing")
     return arm

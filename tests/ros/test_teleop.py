@@ -1,5 +1,5 @@
-"""Promise: a pad moves the arm while its dead-man is held, takes it from a policy without a jump, and gives it back only
-when the arm is resumed.
+"""Promise: a pad moves the arm while its dead-man is held, and takes it from a policy without a jump. Only a resume
+gives it back.
 
 Real processes on the mock backend, started once for the whole file.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,13 @@ def running(
     arguments = {"backend": "mock", "policy": str(constant_policy), "camera": str(synthetic_store), "teleop": "topic"}
     graph = build_graph(arguments)
     supervisor = Supervisor(graph.environment, log_folder=tmp_path_factory.mktemp("logs"))
-    supervisor.start(graph.processes)
+    patient = {"max_joy_age_s": 1.0}  # this process publishes /joy, and may not get a core for a while
+    supervisor.start(
+        [
+            replace(process, parameters={**process.parameters, **patient}) if process.name == "teleop_node" else process
+            for process in graph.processes
+        ]
+    )
     yield supervisor
     codes = supervisor.stop()
     assert codes == {"arm_node": 0, "camera_node": 0, "policy_node": 0, "teleop_node": 0}, {
@@ -76,8 +83,8 @@ def test_holding_the_dead_man_without_a_motion_takes_the_arm_and_keeps_it_where_
     before = target(arm)
     commands(arm).clear()
     pad.take()
-    arm.spin(1.0)
-    assert status(arm).state == ArmStatus.MOVING and 4 <= len(commands(arm)) <= 8
+    arm.wait(lambda: len(commands(arm)) >= 5, "some commands")
+    assert status(arm).state == ArmStatus.MOVING
     np.testing.assert_allclose(target(arm), before, atol=1e-6)
     assert all(command.gripper == status(arm).target_gripper for command in commands(arm))
 
@@ -87,15 +94,16 @@ def test_a_stick_moves_the_hand_at_the_robots_rate_in_bridges_units(pad: Scripte
     pad.take()
     commands(arm).clear()
     before = target(arm)
+    begun = time.monotonic()
     pad.motion = np.array([0, 0, -0.5, 0, 0, 0])
-    arm.spin(1.0)
+    arm.wait(lambda: len(commands(arm)) >= 5, "some commands")
     pad.motion = np.zeros(6)
-    arm.spin(0.5)
+    arm.wait(lambda: commands(arm)[-1].action[2] == 0.0, "the end of the motion")
+    arm.spin(0.3)
     moved = [command for command in commands(arm) if command.action[2] != 0.0]
-    assert 3 <= len(moved) <= 7
     np.testing.assert_allclose([command.action[2] for command in moved], -0.5 * HALF_SPEED_M, rtol=1e-5)
     np.testing.assert_allclose(target(arm)[2, 3] - before[2, 3], -0.5 * HALF_SPEED_M * len(moved), atol=1e-5)
-    assert len(commands(arm)) <= 1.5 / PERIOD_S + 2
+    assert len(moved) >= 4 and len(commands(arm)) <= (time.monotonic() - begun) / PERIOD_S + 2
     assert np.isnan(moved[0].steps_to_goal) and moved[0].image_crc32 == 0
 
 

@@ -1,5 +1,4 @@
-"""Promise: an operator's commands begin where the arm is commanded to be, in Bridge's units, about the measured hand."""
-
+"""Promise: commands of an operator begin where the arm is commanded to be, in Bridge's units, and turn about the hand."""
 from __future__ import annotations
 
 import numpy as np

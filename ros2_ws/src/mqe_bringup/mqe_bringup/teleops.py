@@ -21,8 +21,8 @@ class Teleop:
 
 
 def choose_teleop(requested: str, spec: RobotSpec) -> Teleop | None:
-    """The processes for the argument `requested`; None for none. ValueError where there is no such pad, or its driver is
-    not installed.
+    """The processes for the argument `requested`; None for none. ValueError where there is no such pad, or where its
+    driver is not installed.
     """
     if requested.lower() == "false":
         return None

@@ -6,7 +6,8 @@ from mqe_core.robot.ranks import OPERATOR
 from mqe_core.robot.safety_rules import FREED_BY_HOMING, HELD
 
 _HOME = "mqe arm home frees it"
-_LETS_GO_ON = {HELD: "mqe arm resume lets it move", OPERATOR: "mqe arm resume gives it back"}  # by the rule that refuses
+# By the rule that refuses.
+_LETS_GO_ON = {HELD: "mqe arm resume lets it move", OPERATOR: "mqe arm resume gives it back"}
 
 
 def with_remedy(reason: str) -> str:
