@@ -18,6 +18,7 @@ COMMANDS = (
     "report",
     "run",
     "serve",
+    "teleop",
     "train",
     "up",
 )

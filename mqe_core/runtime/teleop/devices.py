@@ -74,7 +74,8 @@ class Devices:
         """The pad of that name; ValueError where there is none."""
         known = {pad.name: pad for pad in self.pads}
         if name not in known:
-            raise ValueError(f"no pad is called {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}")
+            near = did_you_mean(name, known)
+            raise ValueError(f"no pad is called {name!r}{near}; the file has {', '.join(known)}")
         return known[name]
 
 
@@ -88,7 +89,7 @@ def load_devices(path: Path | None = None) -> Devices:
         raise ValueError(f"{file}: dead_zone: expected less than 0.5, got {devices.dead_zone}")
     for pad in devices.pads:
         if pad.button_news not in (ALWAYS, EVENTS):
-            raise ValueError(f"{file}: {pad.name}: button_news: expected {ALWAYS} or {EVENTS}, got {pad.button_news!r}")
+            raise ValueError(f"{file}: {pad.name}: button_news: expected always or events, got {pad.button_news!r}")
     known = {*ACTS, *(f"{motion}{way}" for motion in MOTIONS for way in "+-")}
     for key in devices.keyboard.keys:
         if key.does not in known:

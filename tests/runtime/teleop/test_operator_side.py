@@ -1,4 +1,5 @@
-"""Promise: commands of an operator begin where the arm is commanded to be, in Bridge's units, and turn about the hand."""
+"""Promise: an operator's steps begin where the arm is commanded to be, in Bridge's units, and turn about the hand."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
@@ -12,10 +14,19 @@ from geometry_msgs.msg import PoseStamped
 from mqe_core.robot.spec import RobotSpec
 from mqe_ros import convert, topics
 from mqe_ros.input_checks import ArmPose
-from mqe_ros.running import ControlNode
+from mqe_ros.publishers import OnePublisher
+from mqe_ros.topics import Topic
 
 _TOPICS = (topics.EE_POSE, topics.EE_TARGET)
 _Received = tuple[PoseStamped, float]  # a message, and the monotonic time of its receipt
+
+
+class Listener(Protocol):
+    """A node that subscribes by the table of topics, as `ControlNode` does."""
+
+    def subscribe_to(self, topic: Topic, callback: Callable) -> object: ...
+
+    def one_publisher(self, topic: Topic) -> OnePublisher: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +46,7 @@ class ArmInputs:
         max_pose_age_s: an older pose counts as none.
     """
 
-    def __init__(self, node: ControlNode, spec: RobotSpec, max_pose_age_s: float) -> None:
+    def __init__(self, node: Listener, spec: RobotSpec, max_pose_age_s: float) -> None:
         self._max_pose_age_s = max_pose_age_s
         self._lock = threading.Lock()
         self._newest: dict[str, _Received] = {}  # by topic

@@ -1,0 +1,123 @@
+"""Promise: `mqe teleop` moves the arm by one bounded step at each press of a key, and holds it in between.
+
+The real process in a pseudo-terminal, beside the mock graph.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
+
+from mqe_interfaces.msg import ArmStatus
+from tests.ros.ros_helpers import PATIENCE_S, Client, reach, target
+
+STEP_M = 0.01  # of one press, at the speed at the start
+MODULE = [sys.executable, "-m", "mqe_bringup.keyboard"]
+
+
+class Terminal:
+    """`mqe teleop` in a pseudo-terminal of this process."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.ours, theirs = pty.openpty()
+        self.before = termios.tcgetattr(theirs)
+        self.process = subprocess.Popen(MODULE, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._theirs = theirs
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.said = ""
+
+    def until(self, text: str) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while text not in self.said:
+            assert time.monotonic() < end and self.process.poll() is None, f"{text!r} was not said: {self.said}"
+            self._client.listen()
+            self.said += (self.process.stdout.read() or b"").decode()
+
+    def press(self, keys: str) -> None:
+        os.write(self.ours, keys.encode())
+
+    def settings(self) -> list:
+        return termios.tcgetattr(self._theirs)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        os.close(self.ours)
+        os.close(self._theirs)
+
+
+@pytest.fixture
+def terminal(homed: Client) -> Iterator[Terminal]:
+    terminal = Terminal(homed)
+    terminal.until("Ctrl-C ends it")
+    yield terminal
+    terminal.close()
+    homed.wait(lambda: homed.newest("/arm/status").state != ArmStatus.MOVING, "the arm's rest")
+    homed.call("/arm/resume")
+
+
+def held(client: Client) -> None:
+    client.wait(lambda: client.newest("/arm/status").state == ArmStatus.HELD, "the hold")
+
+
+def test_a_press_is_one_step_and_then_the_arm_is_held(terminal: Terminal, homed: Client) -> None:
+    arm, before = homed, target(homed)
+    terminal.press("f")
+    arm.wait(lambda: arm.newest("/arm/status").commander == "operator", "the take-over")
+    held(arm)
+    assert arm.newest("/arm/status").sequence == 1 and "let go" in arm.newest("/arm/status").reason
+    np.testing.assert_allclose(target(arm)[:3, 3] - before[:3, 3], [0, 0, -STEP_M], atol=1e-5)
+    terminal.until("the arm is held: the operator let go")
+    terminal.press("d" * 50)  # pasted, or a key that lies on
+    arm.wait(lambda: arm.newest("/arm/status").sequence >= 2, "the second step")
+    held(arm)
+    assert arm.newest("/arm/status").sequence <= 3
+
+
+def test_the_gripper_toggles_and_enter_resumes(terminal: Terminal, homed: Client) -> None:
+    arm = homed
+    first = arm.newest("/arm/status").target_gripper
+    terminal.press("g")
+    arm.wait(lambda: arm.newest("/arm/status").target_gripper == float(first <= 0.5), "the other opening")
+    held(arm)
+    terminal.press("\n")
+    arm.wait(lambda: arm.newest("/arm/status").state == ArmStatus.READY, "the end of the hold")
+
+
+def test_a_press_takes_the_arm_from_a_policy_and_space_holds_both(terminal: Terminal, homed: Client) -> None:
+    arm = homed
+    goal = reach(arm)
+    goal.moving()
+    terminal.press("r")
+    held(arm)
+    assert arm.newest("/arm/status").commander == "operator"
+    terminal.press(" ")
+    arm.wait(lambda: arm.newest("/arm/status").reason == "operator", "the hold")
+    terminal.press("r")
+    arm.wait(lambda: any(m.refused == "held" for m in arm.heard["/arm/status"]), "the refusal")
+    goal.cancel()
+    goal.result()
+
+
+def test_an_interrupt_ends_it_and_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
+    assert terminal.settings() != terminal.before
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.process.wait(PATIENCE_S) == 130
+    assert terminal.settings() == terminal.before
+
+
+def test_without_a_terminal_it_says_so(homed: Client) -> None:
+    done = subprocess.run(MODULE, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 1 and "needs a terminal" in done.stderr
