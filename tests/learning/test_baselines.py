@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.agents.tra import alignment_loss
-from mqe_core.learning.networks.layers import FilmedEncoder, make_image_encoder
+from mqe_core.learning.networks.encoders import FilmedEncoder, make_image_encoder
 from mqe_core.learning.networks.values import expectile_loss
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import GoalMixture, TransitionIndex, TransitionSampler

@@ -15,7 +15,8 @@ from mqe_core.learning.networks import layers as networks
 from mqe_core.learning.networks.actor import ActionDistribution, ActorConfig
 from mqe_core.learning.networks.actor_losses import actor_loss
 from mqe_core.learning.networks.convolutions import SameMaxPool
-from mqe_core.learning.networks.layers import EnsembleMLP, make_image_encoder
+from mqe_core.learning.networks.encoders import make_image_encoder
+from mqe_core.learning.networks.layers import EnsembleMLP
 from mqe_core.learning.quasimetric import mrn_distance
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.observations import ObservationSpec

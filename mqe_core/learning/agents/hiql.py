@@ -30,7 +30,8 @@ from mqe_core.learning.networks.actor import (
     named,
 )
 from mqe_core.learning.networks.actor_losses import awr_loss, weighted_cloning
-from mqe_core.learning.networks.layers import EnsembleMLP, PairEncoder, make_encoder
+from mqe_core.learning.networks.encoders import PairEncoder, make_encoder
+from mqe_core.learning.networks.layers import EnsembleMLP
 from mqe_core.learning.networks.values import ImplicitValueConfig, follow, implicit_value_loss, steps_of_value
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics

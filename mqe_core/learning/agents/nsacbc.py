@@ -23,7 +23,8 @@ from torch.nn import functional as F
 
 from mqe_core.learning.networks.actor import LOG_STD, Agent, Metrics, frozen, named
 from mqe_core.learning.networks.convolutions import xavier_init
-from mqe_core.learning.networks.layers import PairEncoder, gelu
+from mqe_core.learning.networks.encoders import PairEncoder
+from mqe_core.learning.networks.layers import gelu
 from mqe_core.learning.networks.values import REWARDS, GoalValue, ValueConfig, follow, steps_of_value
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics

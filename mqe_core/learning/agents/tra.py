@@ -30,7 +30,8 @@ from mqe_core.learning.networks.actor import (
     named,
 )
 from mqe_core.learning.networks.actor_losses import actor_loss
-from mqe_core.learning.networks.layers import EnsembleMLP, FilmedEncoder, make_encoder, make_image_encoder
+from mqe_core.learning.networks.encoders import FilmedEncoder, make_encoder, make_image_encoder
+from mqe_core.learning.networks.layers import EnsembleMLP
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import GoalMixture, TransitionSampler
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics

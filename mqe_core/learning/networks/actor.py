@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mqe_core.learning.networks.choice import Choice
-from mqe_core.learning.networks.layers import ENCODERS, MeanActor, PairEncoder
+from mqe_core.learning.networks.encoders import ENCODERS, PairEncoder
+from mqe_core.learning.networks.layers import MeanActor
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import GoalMixture, Sampler
 from mqe_core.learning.rows.landmarks import WIDTH

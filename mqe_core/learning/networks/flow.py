@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from mqe_core.learning.networks.actor import ActorConfig, GoalActor, Metrics
-from mqe_core.learning.networks.layers import MeanActor, PairEncoder, make_encoder
+from mqe_core.learning.networks.encoders import PairEncoder, make_encoder
+from mqe_core.learning.networks.layers import MeanActor
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics
 from mqe_core.learning.run.config import key

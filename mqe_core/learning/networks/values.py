@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mqe_core.learning.networks.actor import CriticConfig
-from mqe_core.learning.networks.layers import EnsembleMLP, PairEncoder
+from mqe_core.learning.networks.encoders import PairEncoder
+from mqe_core.learning.networks.layers import EnsembleMLP
 from mqe_core.learning.rows.goal_sampling import GoalMixture, Sampler, TransitionSampler
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics
 from mqe_core.learning.run.config import key, require_within

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from mqe_core.data.frames import Frames
 from mqe_core.data.store.layout import FEATURES_FOLDER
-from mqe_core.learning.networks.layers import ImageEncoder
+from mqe_core.learning.networks.encoders import ImageEncoder
 from mqe_core.learning.rows.augmentation import random_crop
 from mqe_core.learning.rows.observations import Observations, ObservationSpec, Statistics, standardisation
 from mqe_core.robot.arrays import Ints

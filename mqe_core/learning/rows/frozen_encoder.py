@@ -13,7 +13,7 @@ import onnx
 import torch
 from torch import nn
 
-from mqe_core.learning.networks.layers import ENCODERS, ImageEncoder, make_image_encoder
+from mqe_core.learning.networks.encoders import ENCODERS, ImageEncoder, make_image_encoder
 from mqe_core.learning.run.checkpoint import load_checkpoint, save_checkpoint
 from mqe_core.policy.bundle import PolicyBundle
 

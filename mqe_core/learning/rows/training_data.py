@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mqe_core.data.frames import Frames
-from mqe_core.learning.networks.layers import ImageEncoder
+from mqe_core.learning.networks.encoders import ImageEncoder
 from mqe_core.learning.rows.actions import ActionScale, fit_action_scale
 from mqe_core.learning.rows.augmentation import Augmentation, ShiftAugmentation
 from mqe_core.learning.rows.batch import Batch

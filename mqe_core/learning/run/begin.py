@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mqe_core.data.frames import Frames
 from mqe_core.learning.networks.actor import Agent, GoalActor
-from mqe_core.learning.networks.layers import ImageEncoder, StateEncoder
+from mqe_core.learning.networks.encoders import ImageEncoder, StateEncoder
 from mqe_core.learning.rows.frozen_encoder import FrozenEncoder, encoder_of_agent, encoder_of_bundle, is_bundle
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.run_folder import action_scale, load_run

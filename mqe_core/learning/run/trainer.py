@@ -12,7 +12,7 @@ from torch import nn
 from mqe_core.data.frames import Frames
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.networks.actor import Agent, Metrics
-from mqe_core.learning.networks.layers import ImageEncoder
+from mqe_core.learning.networks.encoders import ImageEncoder
 from mqe_core.learning.rows.actions import ActionScale
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.batches import Batches
