@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mqe_core.learning.agents.mqe import MQEAgent
-from mqe_core.learning.networks import layers as networks
+from mqe_core.learning.networks import encoders as networks
 from mqe_core.learning.networks.actor import ActionDistribution, ActorConfig
 from mqe_core.learning.networks.actor_losses import actor_loss
 from mqe_core.learning.networks.convolutions import SameMaxPool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from typing import Any
 
@@ -16,6 +17,7 @@ from mqe_core.policy.golden_images import counter_image
 
 OPSET = 18
 INPUTS = ["observation", "goal", "last"]  # the last one, and the outputs from the third on, where the critic chooses
+_MOST_SHARED = 1024  # numbers: the exporter compares no larger parameters
 OUTPUTS = ["action", "steps_to_goal", "chosen", "candidates", "distances"]
 
 logger = logging.getLogger(__name__)
@@ -98,6 +100,7 @@ def to_onnx(module: DeployedPolicy, size: int) -> onnx.ModelProto:
     model = program.model_proto
     model.doc_string = ""
     graph = model.graph
+    _give_twins_their_names(graph, module)
     del graph.value_info[:], graph.metadata_props[:]
     parts: list[Any] = [*graph.node, *graph.input, *graph.output, *graph.initializer]
     for part in parts:
@@ -105,3 +108,21 @@ def to_onnx(module: DeployedPolicy, size: int) -> onnx.ModelProto:
         del part.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _give_twins_their_names(graph: onnx.GraphProto, module: nn.Module) -> None:
+    """Equal parameters stand in the graph once, under one of their names, and few layers are alike by chance: the two
+    norms that a residual block adds learn one bias. Each gets its own name again, as `encoder_of_bundle` looks for it.
+    """
+    found = {entry.name for entry in graph.initializer}
+    small = [entry for entry in graph.initializer if math.prod(entry.dims) <= _MOST_SHARED]
+    by_value = {(tuple(entry.dims), onnx.numpy_helper.to_array(entry).tobytes()): entry for entry in small}
+    for name, parameter in module.named_parameters():
+        if name in found or parameter.numel() > _MOST_SHARED:
+            continue
+        value = parameter.detach().numpy()
+        twin = by_value.get((value.shape, value.tobytes()))
+        if twin is not None:
+            copied = graph.initializer.add()
+            copied.CopyFrom(twin)
+            copied.name = name

@@ -20,6 +20,7 @@ from mqe_core.learning.networks.convolutions import (
     xavier_init,
 )
 from mqe_core.learning.networks.layers import gelu
+from mqe_core.learning.networks.resnet import STAGES, BasicBlock, bridge_resnet
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics
 
 
@@ -50,7 +51,8 @@ def has_bfloat16(device: str) -> bool:
 
 class ImageEncoder(nn.Module):
     """Convolutions, flatten, one dense layer (and LayerNorm), GELU: ``(B, H, W, C) uint8 -> (B, out_features)
-    float32``.
+    float32``. Where ``out_features`` is 0 the answer is what the convolutions make, as of networks that end with a mean
+    over the picture.
 
     With ``bfloat16`` the encoder (nothing else) computes in bfloat16 while training, where the processor has it: one
     without emulates it, ten times slower than float32. In evaluation mode it is always float32.
@@ -70,15 +72,22 @@ class ImageEncoder(nn.Module):
         self.convolutions = convolutions
         with torch.no_grad():
             flat = convolutions(torch.zeros(1, channels, image_size, image_size)).numel()
-        self.dense = nn.Linear(flat, out_features)
+        self.dense = nn.Linear(flat, out_features).apply(xavier_init) if out_features else None
         self.norm = nn.LayerNorm(out_features) if layer_norm else nn.Identity()
-        self.out_features = out_features
-        xavier_init(self.dense)
+        self.out_features = out_features or flat
         # NHWC memory: what the input already has after the permute, and the faster layout for narrow convolutions.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a form that torch's types leave out
 
+    @property
+    def steered(self) -> list[BasicBlock] | list[nn.Conv2d]:
+        """The layers after which FiLM scales and shifts ``out_channels``: the blocks of a ResNet, else the outer
+        convolutions.
+        """
+        blocks = [layer for layer in self.convolutions if isinstance(layer, BasicBlock)]
+        return blocks or [layer for layer in self.convolutions if isinstance(layer, nn.Conv2d)]
+
     def forward(self, images: Tensor, films: Sequence[Tensor] = ()) -> Tensor:
-        """``films``: scale and shift ``(B, 2 * channels)`` after each outer convolution, or none; see FilmedEncoder."""
+        """``films``: scale and shift ``(B, 2 * channels)`` after each of :attr:`steered`, or none."""
         if self.in_bfloat16 and self.training and has_bfloat16(images.device.type):
             with torch.autocast(images.device.type, dtype=torch.bfloat16):
                 return self._encode(images, films).to(torch.float32)
@@ -86,18 +95,18 @@ class ImageEncoder(nn.Module):
 
     def _encode(self, images: Tensor, films: Sequence[Tensor]) -> Tensor:
         x = images.permute(0, 3, 1, 2).to(torch.float32, copy=True).div_(255.0)  # (B, C, H, W), NHWC strides
-        waiting = list(films)
+        film_after: dict[nn.Module, Tensor] = dict(zip(self.steered, films, strict=True)) if films else {}
         for layer in self.convolutions:
             x = layer(x)
-            if waiting and isinstance(layer, nn.Conv2d):
-                scale, shift = waiting.pop(0).to(x.dtype)[:, :, None, None].chunk(2, dim=1)
+            if layer in film_after:
+                scale, shift = film_after[layer].to(x.dtype)[:, :, None, None].chunk(2, dim=1)
                 x = x * (1.0 + scale) + shift
-        return gelu(self.norm(self.dense(x.flatten(1))))
+        return x.flatten(1) if self.dense is None else gelu(self.norm(self.dense(x.flatten(1))))
 
 
 class FilmedEncoder(nn.Module):
-    """An image encoder steered by a vector: FiLM, ``x * (1 + scale) + shift`` per channel after each of its outer
-    convolutions.
+    """An image encoder steered by a vector: FiLM, ``x * (1 + scale) + shift`` per channel after each layer that
+    :attr:`ImageEncoder.steered` names.
 
     ``(B, H, W, C) uint8, (B, D) -> (B, out_features)``. Scale and shift are linear in the vector and begin at zero.
     """
@@ -106,8 +115,7 @@ class FilmedEncoder(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.out_features = encoder.out_features
-        convolutions = [layer for layer in encoder.convolutions if isinstance(layer, nn.Conv2d)]
-        films = [nn.Linear(condition_features, 2 * layer.out_channels) for layer in convolutions]
+        films = [nn.Linear(condition_features, 2 * layer.out_channels) for layer in encoder.steered]
         for film in films:
             nn.init.zeros_(film.weight)
             nn.init.zeros_(film.bias)
@@ -117,10 +125,12 @@ class FilmedEncoder(nn.Module):
         return self.encoder(images, [film(condition) for film in self.films])
 
 
-ENCODERS = {  # name: (convolutions, widths, features after the dense layer, LayerNorm there)
+ENCODERS = {  # name: (convolutions, widths or blocks, features after the dense layer or 0 without one, LayerNorm there)
     "impala_small": (impala_convolutions, (16, 32, 32), 512, False),
     "patch": (patch_convolutions, (64, 64, 64), 256, True),
     "residual": (residual_convolutions, (32, 64, 96, 128), 384, True),
+    "resnet18": (bridge_resnet, STAGES["resnet18"], 0, False),
+    "resnet34": (bridge_resnet, STAGES["resnet34"], 0, False),
     "strided": (strided_convolutions, (32, 32, 64, 64), 256, True),
     "strided_small": (strided_convolutions, (16, 32, 32, 32), 256, True),
 }

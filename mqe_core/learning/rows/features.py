@@ -115,7 +115,7 @@ def _encode_all(
     """``(N, D) float16``; every image is shifted by up to ``padding`` pixels, all of an episode alike."""
     frames = np.flatnonzero(store.has_image(camera))
     features = np.zeros((store.num_frames, encoder.out_features), dtype=np.float16)
-    device = encoder.dense.weight.device
+    device = next(encoder.parameters()).device
     shifts = np.random.default_rng(seed).integers(0, 2 * padding + 1, size=(store.num_episodes, 2))
     shifts = np.repeat(shifts, np.diff(store.episode_ends, prepend=0), axis=0)
     with (

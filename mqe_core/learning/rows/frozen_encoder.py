@@ -77,15 +77,20 @@ def encoder_of_bundle(path: str | Path) -> FrozenEncoder:
     """
     image_size = PolicyBundle.open(path).contract.image_size
     found = {entry.name: entry for entry in onnx.load(str(path)).graph.initializer}
+    shapes = {}
+    for name in ENCODERS:
+        with torch.device("meta"):  # their weights are not wanted yet
+            state = make_image_encoder(name, 3, image_size).state_dict()
+        shapes[name] = {key: list(value.shape) for key, value in state.items()}
     for place, name in itertools.product(_PLACES, ENCODERS):
-        encoder = make_image_encoder(name, 3, image_size)
-        entries = {key: found.get(f"{_IN_GRAPH}{place}.{key}") for key in encoder.state_dict()}
+        entries = {key: found.get(f"{_IN_GRAPH}{place}.{key}") for key in shapes[name]}
         weights = {
             key: torch.from_numpy(onnx.numpy_helper.to_array(entry).copy())
             for key, entry in entries.items()
-            if entry is not None and list(entry.dims) == list(encoder.state_dict()[key].shape)
+            if entry is not None and list(entry.dims) == shapes[name][key]
         }
-        if weights.keys() == encoder.state_dict().keys():
+        if weights.keys() == shapes[name].keys():
+            encoder = make_image_encoder(name, 3, image_size)
             encoder.load_state_dict(weights)
             return FrozenEncoder(encoder, name, image_size)
     raise ValueError(
