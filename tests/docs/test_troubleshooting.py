@@ -52,6 +52,7 @@ SOURCES = [
             )
         ),
         ROOT / "mqe_core" / "commands" / "replay.py",
+        ROOT / "mqe_core" / "learning" / "networks" / "imagenet_weights.py",
         ROOT / "mqe_core" / "closed_loop" / "rigs.py",
         *(ROOT / "sim" / f"{name}.py" for name in ("client", "wire", "robot")),
     )

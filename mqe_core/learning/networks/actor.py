@@ -53,8 +53,8 @@ class ActorConfig:
     )
     encoder: str = key(
         "impala_small",
-        "of images: impala_small (official), resnet34 and resnet18 (BridgeData), residual (GPU), strided, "
-        "strided_small, patch",
+        "of images: impala_small (official), resnet34 and resnet18 (BridgeData), either with _imagenet (from "
+        "encoder_weights), residual (GPU), strided, strided_small, patch",
         choices=tuple(ENCODERS),
         group="networks",
     )

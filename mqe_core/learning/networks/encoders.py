@@ -20,7 +20,7 @@ from mqe_core.learning.networks.convolutions import (
     xavier_init,
 )
 from mqe_core.learning.networks.layers import gelu
-from mqe_core.learning.networks.resnet import STAGES, BasicBlock, bridge_resnet
+from mqe_core.learning.networks.resnet import STAGES, BasicBlock, bridge_resnet, imagenet_resnet
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics
 
 
@@ -130,7 +130,9 @@ ENCODERS = {  # name: (convolutions, widths or blocks, features after the dense 
     "patch": (patch_convolutions, (64, 64, 64), 256, True),
     "residual": (residual_convolutions, (32, 64, 96, 128), 384, True),
     "resnet18": (bridge_resnet, STAGES["resnet18"], 0, False),
+    "resnet18_imagenet": (imagenet_resnet, STAGES["resnet18"], 0, False),
     "resnet34": (bridge_resnet, STAGES["resnet34"], 0, False),
+    "resnet34_imagenet": (imagenet_resnet, STAGES["resnet34"], 0, False),
     "strided": (strided_convolutions, (32, 32, 64, 64), 256, True),
     "strided_small": (strided_convolutions, (16, 32, 32, 32), 256, True),
 }

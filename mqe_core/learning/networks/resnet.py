@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+IMAGENET = "_imagenet"  # the end of their names
 GROUPS, EPSILON = 4, 1e-5
 STAGES = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}  # basic blocks of each stage
 WIDTHS = (64, 128, 256, 512)

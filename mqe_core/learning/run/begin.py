@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mqe_core.data.frames import Frames
 from mqe_core.learning.networks.actor import Agent, GoalActor
 from mqe_core.learning.networks.encoders import ImageEncoder, StateEncoder
+from mqe_core.learning.networks.imagenet_weights import load_imagenet
 from mqe_core.learning.rows.frozen_encoder import FrozenEncoder, encoder_of_agent, encoder_of_bundle, is_bundle
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.run_folder import action_scale, load_run
@@ -30,12 +31,16 @@ def begin(
     if source is None:
         if config.train.begin_with != "all":
             raise ValueError(f"begin_with: {config.train.begin_with} needs a run to begin from: give --begin-from RUN")
-        return Trainer(store, config, progress, encoder=encoder)
+        trainer = Trainer(store, config, progress, encoder=encoder)
+        load_imagenet(trainer.agent, config.agent.encoder, config.train.encoder_weights)
+        trainer.restart_average()
+        return trainer
     if is_bundle(str(source)):
         raise ValueError(f"--begin-from {source}: a run begins from a run folder, not from a bundle made of one")
     agent, its_config, metadata = load_run(source)
     trainer = Trainer(store, config, progress, scale=action_scale(metadata), encoder=encoder)
     if config.train.begin_with == "policy":
+        load_imagenet(trainer.agent, config.agent.encoder, config.train.encoder_weights)
         _take_policy(trainer.agent, agent, encoder, source)
     else:
         its_name, name = its_config.train.agent, config.train.agent

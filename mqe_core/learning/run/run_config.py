@@ -10,6 +10,7 @@ from typing import Any
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.networks.actor import ActorConfig
 from mqe_core.learning.networks.flow import FlowConfig
+from mqe_core.learning.networks.resnet import IMAGENET
 from mqe_core.learning.run import config as configuration
 from mqe_core.learning.run.config import key
 
@@ -72,6 +73,12 @@ class TrainConfig:
         "run folder (trained from pixels) or bundle (.onnx) whose image encoder, frozen, makes the observations; "
         "empty: none",
         group="data",
+    )
+    encoder_weights: str = key(
+        "",
+        "file of ImageNet's weights that an encoder named ..._imagenet begins with: torchvision's state dictionary; "
+        "empty: none",
+        group="networks",
     )
     camera: int = key(0, "index of the camera to learn from", group="data")
     validation_fraction: float = key(0.0, "share of the episodes held out for the val/ metrics", group="data")
@@ -182,6 +189,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         agent, scale = self.agent, self.train.action_scale
+        if self.train.encoder_weights and not agent.encoder.endswith(IMAGENET):
+            raise ValueError(
+                f"encoder_weights is of encoders that begin with ImageNet's weights, not of {agent.encoder}: set "
+                f"encoder to resnet34{IMAGENET} or resnet18{IMAGENET}"
+            )
         if isinstance(agent, FlowConfig) and agent.actor == "flow" and agent.flow_gripper and scale == "identity":
             raise ValueError(
                 "action_scale: identity knows no gripper among an action's numbers: set flow_gripper to false, or the "
