@@ -140,6 +140,7 @@ class StoreSummary:
     control_hz: float
     action_mean: list[float]
     action_std: list[float]
+    operated_frames: int  # in which an operator moved the arm
     skipped: tuple[Skipped, ...]
     source_files: list[FileGroup]  # below the source, and what became of them; empty where the store does not say
     even_cameras: dict[str, int]  # in how many episodes a camera shows one even colour
@@ -167,6 +168,7 @@ def summarise(store: EpisodeStore) -> StoreSummary:
         control_hz=store.control_hz,
         action_mean=actions.mean(axis=0).tolist(),
         action_std=actions.std(axis=0).tolist(),
+        operated_frames=int(store.operated.sum()),
         skipped=store.skipped,
         source_files=[FileGroup(**group) for group in store.metadata.get("source_files", ())],
         even_cameras=store.metadata.get("even_cameras", {}),
@@ -194,6 +196,8 @@ def _describe(summary: StoreSummary) -> str:
         lines[5:5] = [
             "  splits       " + ", ".join(f"{name} ({count} episodes)" for name, count in summary.splits.items())
         ]
+    if summary.operated_frames:
+        lines[5:5] = [f"  by hand      {summary.operated_frames} frames"]
     lines[3:3] = [f"  one colour   camera {c} in {count} episodes" for c, count in summary.even_cameras.items()]
     lines[2:2] = [f"  files        {line}" for line in describe(summary.source_files)]
     lines += [f"    {entry.name}: {entry.reason}" for entry in summary.skipped]

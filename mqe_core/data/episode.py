@@ -11,6 +11,7 @@ import numpy as np
 
 from mqe_core import images
 from mqe_core.robot.arrays import AnyArray, Float32s, Images
+from mqe_core.robot.ranks import RANKS
 
 STATE_SIZE = 7  # x, y, z (m), roll, pitch, yaw (rad), gripper (1 open): BridgeData's measured state
 ACTION_SIZE = 7  # dx, dy, dz (m), droll, dpitch, dyaw (rad), gripper target (1 open): BridgeData's commanded action
@@ -33,6 +34,7 @@ class Episode:
     unused_cameras: tuple[str, ...] = ()  # keys of the source that hold images which were not asked for
     split: str = ""  # the part of the data set that the source puts it in (train, val …); empty where it says nothing
     lost_cameras: Mapping[int, str] = field(default_factory=dict)  # those whose images end midway, with the reason
+    commanders: tuple[str, ...] = ()  # T names of `ranks`: who moved the arm; empty where the source does not tell
 
     def __post_init__(self) -> None:
         states, actions = np.asarray(self.states), np.asarray(self.actions)
@@ -60,6 +62,8 @@ class Episode:
                 raise ValueError(f"expected camera numbers from 0 up, got {camera}")
             if len(frames) != len(states):
                 raise ValueError(f"camera {camera} has {len(frames)} images for {len(states)} states")
+        if self.commanders and (len(self.commanders) != len(states) or not set(self.commanders) <= set(RANKS)):
+            raise ValueError(f"expected {len(states)} commanders, each one of {', '.join(RANKS)}")
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class EncodedEpisode:
     unused_cameras: tuple[str, ...] = ()  # as the episode's
     split: str = ""  # as the episode's
     lost_cameras: Mapping[int, str] = field(default_factory=dict)  # as the episode's
+    commanders: tuple[str, ...] = ()  # as the episode's
     digest: bytes = b""  # tells numbers and images from those of other episodes
 
     @property
@@ -139,6 +144,7 @@ def encode_episode(episode: Episode, image_size: int, jpeg_quality: int | None =
         unused_cameras=episode.unused_cameras,
         split=episode.split,
         lost_cameras=dict(episode.lost_cameras),
+        commanders=tuple(episode.commanders),
         digest=digest.digest(),
     )
 

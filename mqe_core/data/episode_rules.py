@@ -77,6 +77,7 @@ class EpisodeRules:
             actions=actions[first : end - 1],
             images=images,
             split=split,
+            commanders=episode.commanders[first:end],
             lost_cameras={c: why for c, why in episode.lost_cameras.items() if not self.cameras or c in self.cameras},
         )
 

@@ -81,7 +81,7 @@ def test_recordings_of_two_domains_are_not_mixed(spec: RobotSpec, tmp_path: Path
     ("kind", "reason"),
     [
         ("dry", "a dry run: nothing was done"),
-        ("idle", "no commands: no policy drove the arm"),
+        ("idle", "no commands: neither a policy nor an operator drove the arm"),
         ("blind", "nothing on /camera/image_raw was recorded"),
         ("refused", r"every command was refused \(held, wrong_session\)"),
         ("single", "no two commands in a row that were carried out: of 3, 1 were refused and 1 have no image"),

@@ -25,6 +25,7 @@ TOPICS = {
     ros_names.COMPRESSED_IMAGE: "sensor_msgs/msg/CompressedImage",
     ros_names.GOAL_IMAGE: "sensor_msgs/msg/Image",
     ros_names.COMMAND: "mqe_interfaces/msg/EndEffectorCommand",
+    ros_names.OPERATOR_COMMAND: "mqe_interfaces/msg/EndEffectorCommand",
     ros_names.POLICY_STATUS: "mqe_interfaces/msg/PolicyStatus",
     ros_names.EE_POSE: "geometry_msgs/msg/PoseStamped",
     ros_names.EE_TARGET: "geometry_msgs/msg/PoseStamped",
@@ -101,12 +102,24 @@ class Bag:
         }
         self.write(ros_names.JOINT_STATES, self.make("sensor_msgs/msg/JointState", header=self.header(), **fields))
 
+    def operator_command(self, sequence: int, gripper: float, session: str = "operator-one") -> None:
+        """An operator names no image."""
+        named, self.names_images = self.names_images, False
+        self.command(sequence, gripper, session, image_time=0.0, topic=ros_names.OPERATOR_COMMAND)
+        self.names_images = named
+
     def command(
-        self, sequence: int, gripper: float, session: str = "one", image_time: float | None = None, action=None
+        self,
+        sequence: int,
+        gripper: float,
+        session: str = "one",
+        image_time: float | None = None,
+        action=None,
+        topic: str = ros_names.COMMAND,
     ) -> None:
         """Of the newest image, or of the one that was taken at `image_time`."""
         self.write(
-            ros_names.COMMAND,
+            topic,
             self.make(
                 "mqe_interfaces/msg/EndEffectorCommand",
                 header=self.header(),
@@ -128,6 +141,7 @@ class Bag:
     ) -> None:
         kind = TYPES.types["mqe_interfaces/msg/ArmStatus"]
         about = {"session": session, "sequence": sequence, "dry_run": dry_run}
+        about |= {"commander": "", "target_gripper": 1.0}
         self.write(
             ros_names.ARM_STATUS,
             kind(header=self.header(), state="ready", reason="", clipped=list(clipped), refused=refused, **about),
@@ -187,7 +201,7 @@ def picture(seed: int) -> np.ndarray:
 
 
 def walk(
-    bag: Bag, count: int, *, session: str = "one", first: int = 1, seed: int = 0
+    bag: Bag, count: int, *, session: str = "one", first: int = 1, seed: int = 0, by_hand: bool = False
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], list[float]]:
     """Record `count` commands along a wandering target: their images, measured poses, targets and grippers."""
     rng = np.random.default_rng(seed)
@@ -201,7 +215,7 @@ def walk(
         grippers.append(float(k % 2))
         bag.image(ros_names.IMAGE, images[-1])
         bag.arm(measured[-1], target, 0.035 - 0.001 * k)
-        bag.command(first + k, grippers[-1], session)
+        (bag.operator_command if by_hand else bag.command)(first + k, grippers[-1], session)
         target = apply_action(target, np.array([*rng.normal(0, 0.02, 3), *rng.normal(0, 0.1, 3), 1.0]), measured[-1])
         bag.time += 0.2
     return images, measured, targets, grippers

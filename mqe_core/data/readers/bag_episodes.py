@@ -25,6 +25,7 @@ from mqe_core.data.readers.bag_messages import (
 from mqe_core.data.source import no_camera
 from mqe_core.robot.arrays import Floats, Images
 from mqe_core.robot.geometry import make_pose, pose_to_state, quaternion_to_rotation
+from mqe_core.robot.ranks import OPERATOR, POLICY
 from mqe_core.robot.safety_rules import GRIPPER_EFFORT
 from mqe_core.robot.spec import RobotSpec
 
@@ -33,13 +34,15 @@ _MAX_FRAMES = 150
 _GAP_PERIODS = 2.5  # two commands farther apart than that do not belong to one episode
 # Without these, and images, there is no frame.
 _NEEDED = (ros_names.EE_POSE, ros_names.EE_TARGET, ros_names.JOINT_STATES)
-_TOPICS = (*_NEEDED, ros_names.GOAL_IMAGE, ros_names.COMMAND, ros_names.ARM_STATUS)
+_RANKS = {ros_names.COMMAND: POLICY, ros_names.OPERATOR_COMMAND: OPERATOR}  # by the topic of a command
+_TOPICS = (*_NEEDED, ros_names.GOAL_IMAGE, *_RANKS, ros_names.ARM_STATUS)
 
 
 @dataclass
 class Stretch:
     """An episode as it grows. The lists have one entry for each frame."""
 
+    commander: str  # whose commands they are, a name of `ranks`
     sequence: int  # of the last frame's command
     gripper_before: float | None  # commanded before the first frame; None: not known
     times: list[float] = field(default_factory=list)  # s
@@ -80,12 +83,12 @@ class Account:
 
     def why_nothing(self, cameras: Sequence[str], pictures: Collection[str]) -> str:
         """`cameras` are the topics that were asked for, `pictures` those that have images."""
-        commands, refused = self._counts[ros_names.COMMAND], len(self._refused)
+        commands, refused = sum(self._counts[topic] for topic in _RANKS), len(self._refused)
         missing = [topic for topic in _NEEDED if not self._counts[topic]]
         if self._is_dry_run:
             return "a dry run: nothing was done"
         if not commands:
-            return "no commands: no policy drove the arm"
+            return "no commands: neither a policy nor an operator drove the arm"
         if lacking := [topic for topic in cameras if not self._counts[topic]]:
             return f"no images under --camera {', '.join(lacking)}; topics with images: {', '.join(pictures) or 'none'}"
         if not cameras and not any(self._counts[topic] for topic in IMAGE_TOPICS):
@@ -143,16 +146,16 @@ class BagReader:
             self._target = _pose(message.pose)
         elif topic == ros_names.JOINT_STATES:
             self._finger = dict(zip(message.name, message.position)).get("left_finger")
-        elif topic == ros_names.GOAL_IMAGE:
-            yield from self.end()
+        elif topic == ros_names.GOAL_IMAGE:  # an operator pursues none
+            yield from self.end([name for name, one in self._stretches.items() if one.commander == POLICY])
         elif topic == ros_names.ARM_STATUS and message.dry_run:
             yield from self.end()
         elif topic == ros_names.ARM_STATUS and message.refused:
             yield from self.end([message.session])  # the frame of the refused command is the last one
         elif topic == ros_names.ARM_STATUS and GRIPPER_EFFORT in message.clipped:
             self._kept[message.session].add(message.sequence)
-        elif topic == ros_names.COMMAND:
-            yield from self._command(message)
+        elif topic in _RANKS:
+            yield from self._command(message, _RANKS[topic], got.time)
 
     def end(self, sessions: Collection[str] | None = None) -> Iterator[Stretch]:
         """Ends and yields the stretches of these sessions, or of all."""
@@ -167,13 +170,16 @@ class BagReader:
                 self.given += 1
                 yield stretch
 
-    def _command(self, message: RosMessage) -> Iterator[Stretch]:
+    def _command(self, message: RosMessage, commander: str, time: float) -> Iterator[Stretch]:
         if message.header.frame_id != self._spec.base_frame:
             raise ValueError(
                 f"commands are in the frame {message.header.frame_id!r}, those of {self._spec.name} in "
                 f"{self._spec.base_frame!r}"
             )
-        images = self.images.beside(message, self._cameras)
+        if commander == OPERATOR:  # he looked at no picture of the recording: what the camera showed then
+            images = self.images.newest(time, self._cameras, self._spec.control.max_frame_age_s)
+        else:
+            images = self.images.beside(message, self._cameras)
         now = seconds(message.header.stamp)
         gap_s = _GAP_PERIODS * self._spec.control.period_s
         yield from self.end(
@@ -194,9 +200,8 @@ class BagReader:
             self.account.incomplete += 1
             return
         if message.session not in self._stretches:
-            self._stretches[message.session] = Stretch(
-                message.sequence, before.grippers[-1] if before and before.grippers else None
-            )
+            gripper_before = before.grippers[-1] if before and before.grippers else None
+            self._stretches[message.session] = Stretch(commander, message.sequence, gripper_before)
         stretch = self._stretches[message.session]
         stretch.sequence = message.sequence
         stretch.times.append(now)

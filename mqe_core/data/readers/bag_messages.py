@@ -190,6 +190,17 @@ class NewestImages:
         found = [own if own.topic == topic else self._newest_before(own, topic) for topic in cameras or (own.topic,)]
         return None if None in found else [image.message for image in found if image is not None]
 
+    def newest(self, time: float, cameras: Sequence[str], max_age_s: float) -> list[RosMessage] | None:
+        """The newest image of each of these topics, received at most `max_age_s` before `time` (s); None where one
+        lacks. Of no topics that of the first one that has images.
+        """
+        topics = cameras or [topic for topic in self.topics if self._images.get(topic)][:1]
+        found = [self._images[topic][-1] for topic in topics if self._images.get(topic)]
+        if not found or len(found) < len(topics) or any(time - image.time > max_age_s for image in found):
+            self.absent += 1
+            return None
+        return [image.message for image in found]
+
     def _newest_before(self, own: _Image, topic: str) -> _Image | None:
         earlier = [image for image in self._images[topic] if image.number < own.number]
         return earlier[-1] if earlier and own.time - earlier[-1].time <= _TOGETHER_S else None

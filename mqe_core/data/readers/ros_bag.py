@@ -1,10 +1,11 @@
 """Our own recordings: MCAP bags of the ROS 2 graph (`record:=true`), as episodes.
 
-An episode is a stretch of commands without a gap, of one session, towards one goal, none of which was refused. Its
-frames are the images that those commands were computed from. Its states are what the arm measured then. Its actions are
-what was sent to the arm: the way from one commanded target to the next, in BridgeData's convention. They are not what
-the policy asked for, which the safety filter may have clipped. Likewise the gripper: where the filter let it close no
-farther, its value is what was commanded before.
+An episode is a stretch of commands without a gap, of one session, towards one goal, none of which was refused: of a
+policy or of an operator. Its frames are the images that a policy's commands were computed from, and those that the
+camera showed when an operator's came. Its states are what the arm measured then. Its actions are what was sent to the
+arm: the way from one commanded target to the next, in BridgeData's convention. They are not what was asked for, which
+the safety filter may have clipped. Likewise the gripper: where the filter let it close no farther, its value is what
+was commanded before.
 
 A bag without an episode is named among what was skipped, with the reason; so is one that ends early or is damaged.
 """
@@ -144,4 +145,7 @@ def _episode(name: str, stretch: Stretch, unused: tuple[str, ...]) -> Episode:
         action = action_between(stretch.targets[k], stretch.targets[k + 1], stretch.poses[k])
         actions.append([*action[:6], stretch.grippers[k]])
     frames = dict(enumerate(map(list, zip(*stretch.images))))
-    return Episode(name, np.array(stretch.states), np.array(actions), frames, unused_cameras=unused)
+    commanders = (stretch.commander,) * len(stretch.states)
+    return Episode(
+        name, np.array(stretch.states), np.array(actions), frames, unused_cameras=unused, commanders=commanders
+    )

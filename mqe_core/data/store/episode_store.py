@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -35,10 +36,12 @@ from tqdm import tqdm
 from mqe_core import images
 from mqe_core.data.episode import EncodedEpisode, Skipped
 from mqe_core.data.store import layout
+from mqe_core.data.store.commanders import from_runs
 from mqe_core.data.store.metadata import damaged
 from mqe_core.data.store.part import StorePart
 from mqe_core.data.store.parts import read_parts
 from mqe_core.robot.arrays import AnyArray, Bools, Float32s, Images, Ints
+from mqe_core.robot.ranks import OPERATOR
 
 _CHUNK = 64  # images that one thread decodes at a go
 
@@ -73,6 +76,17 @@ class EpisodeStore:
     def splits(self) -> list[str]:
         """Per episode; empty: it is of none."""
         return [str(episode.get("split", "")) for part in self._parts for episode in part.episodes()]
+
+    @cached_property
+    def operated(self) -> Bools:
+        """(N,): an operator moved the arm. False also where the source did not tell who did."""
+        operated = np.zeros(self.num_frames, dtype=bool)
+        episodes = (episode for part in self._parts for episode in part.episodes())
+        for start, end, episode in zip(self.episode_starts.tolist(), self.episode_ends.tolist(), episodes):
+            if "commanders" in episode:
+                operated[start:end] = [name == OPERATOR for name in self._commanders(episode, end - start)]
+        operated.setflags(write=False)
+        return operated
 
     @cached_property
     def states(self) -> Float32s:
@@ -188,7 +202,10 @@ class EpisodeStore:
         [episode] = part.episodes(*self._numbers_in(part_number, number))
         states, actions = part.states[first : first + end - start], part.actions[first : first + end - start - 1]
         languages, split = tuple(episode["languages"]), str(episode.get("split", ""))
-        return EncodedEpisode(episode["name"], states, actions, encoded, languages, enlarged=False, split=split)
+        commanders = self._commanders(episode, end - start)
+        return EncodedEpisode(
+            episode["name"], states, actions, encoded, languages, enlarged=False, split=split, commanders=commanders
+        )
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -207,6 +224,13 @@ class EpisodeStore:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             for _ in pool.map(lambda file: file[0].verify_file(file[1]), largest_first):
                 pass
+
+    def _commanders(self, episode: dict[str, Any], frames: int) -> tuple[str, ...]:
+        """(frames,) names, or none where the store does not tell them."""
+        try:
+            return from_runs(episode.get("commanders", []), frames)
+        except ValueError as error:
+            raise damaged(self.path / layout.EPISODES_FILE, str(error)) from error
 
     def _require_camera(self, camera: int) -> None:
         if camera not in self.cameras:

@@ -10,6 +10,7 @@ import numpy as np
 from mqe_core import images
 from mqe_core.data.episode import ACTION_SIZE, EncodedEpisode, Episode, Skipped, encode_episode
 from mqe_core.data.store import layout
+from mqe_core.data.store.commanders import runs_of
 from mqe_core.data.store.episodes import write_lines
 from mqe_core.data.store.files import CameraFile, FileEntry, json_bytes, write_array, write_file
 from mqe_core.data.store.place import StorePlace
@@ -68,6 +69,7 @@ class EpisodeWriter:
         self._names: dict[str, int] = {}
         self._languages: list[tuple[str, ...]] = []
         self._splits: list[str] = []
+        self._commanders: list[tuple[str, ...]] = []
         self._states: list[Float32s] = []
         self._actions: list[Float32s] = []
         self._cameras: dict[int, CameraFile] = {}
@@ -135,6 +137,7 @@ class EpisodeWriter:
         self._names[encoded.name] = len(self._names)
         self._languages.append(encoded.languages)
         self._splits.append(encoded.split)
+        self._commanders.append(encoded.commanders)
         self._states.append(encoded.states)
         last = np.full((1, ACTION_SIZE), np.nan, dtype=np.float32)  # the last frame has no action
         self._actions.append(np.concatenate([encoded.actions, last]))
@@ -198,8 +201,10 @@ class EpisodeWriter:
             folder / layout.ACTIONS_FILE, np.concatenate(self._actions).astype("<f4")
         )
         episodes = [
-            {"name": name, "languages": list(lines)} | ({"split": split} if split else {})
-            for name, lines, split in zip(self._names, self._languages, self._splits)
+            {"name": name, "languages": list(lines)}
+            | ({"split": split} if split else {})
+            | ({"commanders": runs_of(commanders)} if commanders else {})
+            for name, lines, split, commanders in zip(self._names, self._languages, self._splits, self._commanders)
         ]
         files |= write_lines(folder, episodes)
         metadata: layout.Metadata = {

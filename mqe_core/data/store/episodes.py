@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mqe_core.data.store import layout
+from mqe_core.data.store.commanders import is_runs
 from mqe_core.data.store.files import FileEntry, json_line, write_array, write_file
 from mqe_core.data.store.metadata import damaged
 from mqe_core.files.checks import fields, is_text, list_of
@@ -21,7 +22,9 @@ from mqe_core.robot.arrays import Ints
 
 Episodes = list[dict[str, Any]]
 
-_EPISODE = fields({"name": is_text, "languages": list_of(lambda value: isinstance(value, str))})
+_EPISODE = fields(
+    {"name": is_text, "languages": list_of(lambda value: isinstance(value, str))}, {"commanders": is_runs}
+)
 
 
 def write_lines(folder: Path, episodes: Sequence[dict[str, Any]]) -> dict[str, FileEntry]:

@@ -25,6 +25,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mqe_core.data.episode import ACTION_SIZE, STATE_SIZE, EncodedEpisode, Skipped
+from mqe_core.data.store.commanders import from_runs, runs_of
 from mqe_core.data.store.files import GrowingFile, Point
 from mqe_core.data.store.place import JOURNAL_FILE, LOCK_FILE, NUMBERS_FILE
 from mqe_core.files.disk import write_atomically
@@ -188,6 +189,7 @@ def _entry_of(result: Result) -> dict[str, Any] | None:
         "even_cameras": list(result.even_cameras),
         "unused_cameras": list(result.unused_cameras),
         "split": result.split,
+        "commanders": runs_of(result.commanders),
         "lost_cameras": {str(camera): why for camera, why in result.lost_cameras.items()},
         "digest": result.digest.hex(),
     }
@@ -204,6 +206,7 @@ def _episode_of(entry: dict[str, Any], states: bytes, actions: bytes) -> tuple[E
         even_cameras=tuple(entry["even_cameras"]),
         unused_cameras=tuple(entry["unused_cameras"]),
         split=entry["split"],
+        commanders=from_runs(entry.get("commanders", []), entry["frames"]),
         lost_cameras={int(camera): why for camera, why in entry["lost_cameras"].items()},
         digest=bytes.fromhex(entry["digest"]),
     )
