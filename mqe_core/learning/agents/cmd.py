@@ -21,7 +21,7 @@ from torch import Tensor
 from mqe_core.learning.networks.actor import Agent, GoalActor, Metrics, frozen, named
 from mqe_core.learning.networks.actor_losses import actor_loss
 from mqe_core.learning.networks.contrastive import binary_nce
-from mqe_core.learning.networks.encoders import make_encoder
+from mqe_core.learning.networks.encoders import make_encoder, share_encoder
 from mqe_core.learning.networks.heads import HeadConfig
 from mqe_core.learning.networks.layers import EnsembleMLP
 from mqe_core.learning.rows.batch import Batch
@@ -53,6 +53,8 @@ class CMDAgent(Agent):
         )
         self.head = config.make_head(divided=False, smoothing=SMOOTHING)
         self.actor = GoalActor(config, observation, action_dim, statistics)
+        if config.encoder_shared:
+            share_encoder(self.critic_encoder, self.actor)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """Binary NCE of the distance plus the actor's loss."""
@@ -80,6 +82,8 @@ class CMDAgent(Agent):
 @dataclass(frozen=True)
 class CMDConfig(HeadConfig):
     """Official defaults."""
+
+    can_share_encoder = True
 
     discount: float = key(0.99, "gamma: value goals lie Geom(1 - gamma) steps ahead", group="critic")
 

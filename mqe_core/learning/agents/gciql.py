@@ -24,6 +24,7 @@ from torch import Tensor
 from mqe_core.learning.networks.actor import Agent, Metrics, frozen, named
 from mqe_core.learning.networks.actor_losses import ACTOR_LOSSES, actor_loss, awr_loss
 from mqe_core.learning.networks.choice import Choice, choose
+from mqe_core.learning.networks.encoders import share_encoder
 from mqe_core.learning.networks.flow import ChoiceConfig, FlowActor, make_actor
 from mqe_core.learning.networks.values import (
     GoalValue,
@@ -55,8 +56,12 @@ class GCIQLAgent(Agent):
         self.candidates = config.choices
         self.value = GoalValue(config, observation, statistics, 1)
         self.q = GoalValue(config, observation, statistics, config.ensemble, action_dim)
+        if config.encoder_shared:
+            share_encoder(self.value.encoder, self.q)
         self.target_q = copy.deepcopy(self.q).requires_grad_(False)
         self.actor = make_actor(config, observation, action_dim, statistics)
+        if config.encoder_shared:
+            share_encoder(self.value.encoder, self.actor)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The sum of the losses of V, Q and actor."""
@@ -122,6 +127,8 @@ class GCIQLAgent(Agent):
 @dataclass(frozen=True)
 class GCIQLConfig(ChoiceConfig, ImplicitValueConfig):
     """OGBench's defaults, but for alpha, which it sets per task (0.003 to 1)."""
+
+    can_share_encoder = True
 
     actor_loss: str = key(
         "ddpgbc",

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mqe_core.learning.networks.actor import Agent, GoalActor, Metrics, named
 from mqe_core.learning.networks.actor_losses import awr_loss
+from mqe_core.learning.networks.encoders import share_encoder
 from mqe_core.learning.networks.values import (
     GoalValue,
     ImplicitValueConfig,
@@ -47,6 +48,8 @@ class GCIVLAgent(Agent):
         self.value = GoalValue(config, observation, statistics, config.ensemble)
         self.target_value = copy.deepcopy(self.value).requires_grad_(False)
         self.actor = GoalActor(config, observation, action_dim, statistics)
+        if config.encoder_shared:
+            share_encoder(self.value.encoder, self.actor)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The sum of the losses of V and of the actor."""
@@ -80,5 +83,7 @@ class GCIVLAgent(Agent):
 @dataclass(frozen=True)
 class GCIVLConfig(ImplicitValueConfig):
     """OGBench's defaults."""
+
+    can_share_encoder = True
 
     alpha: float = key(10.0, "inverse temperature: weight of an action is exp(alpha * advantage)", group="policy")

@@ -24,7 +24,7 @@ from mqe_core.learning.networks.actor import Agent, Metrics, frozen, named
 from mqe_core.learning.networks.actor_losses import actor_loss
 from mqe_core.learning.networks.choice import Choice, choose
 from mqe_core.learning.networks.critic_contrast import ContrastConfig, Origin, contrast_loss
-from mqe_core.learning.networks.encoders import make_encoder
+from mqe_core.learning.networks.encoders import make_encoder, share_encoder
 from mqe_core.learning.networks.flow import ChoiceConfig, FlowActor, make_actor
 from mqe_core.learning.networks.heads import MRN, Head
 from mqe_core.learning.networks.layers import EnsembleMLP
@@ -148,13 +148,15 @@ class MQEAgent(Agent):
         self.config, self.discount = config, config.discount
         self.candidates = config.choices
         self.head = config.make_head()
-        # phi and psi share one encoder, trained by the critic loss alone; the actor has its own.
+        # phi and psi share one encoder, trained by the critic loss alone; the actor has its own, if not told otherwise.
         self.critic_encoder = make_encoder(config.encoder, observation, statistics, config.encoder_bfloat16)
         features = self.critic_encoder.out_features
         widths, members, latent = config.critic_widths, config.ensemble, config.latent_dim
         self.phi = EnsembleMLP(members, features + action_dim, widths, latent, config.critic_layer_norm)
         self.psi = EnsembleMLP(members, features, widths, latent, config.critic_layer_norm)
         self.actor = make_actor(config, observation, action_dim, statistics)
+        if config.encoder_shared:
+            share_encoder(self.critic_encoder, self.actor)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The sum that one optimiser step descends, and scalar metrics named ``critic/...`` and ``actor/...``."""
@@ -230,6 +232,8 @@ class MQEAgent(Agent):
 @dataclass(frozen=True)
 class MQEConfig(ChoiceConfig, ContrastConfig):
     """Official defaults (state-based tasks); presets for other uses are in docs/algorithm.md."""
+
+    can_share_encoder = True
 
     discount: float = key(
         0.995, "gamma: value goals lie Geom(1 - gamma) steps ahead, and a step costs -log(gamma)", group="critic"

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from mqe_core.learning.networks.actor import Agent, GoalActor, Metrics, frozen, named
 from mqe_core.learning.networks.actor_losses import ACTOR_LOSSES, actor_loss, awr_loss
-from mqe_core.learning.networks.encoders import make_encoder
+from mqe_core.learning.networks.encoders import make_encoder, share_encoder
 from mqe_core.learning.networks.heads import HEADS, HalvesSwapped, Head, HeadConfig
 from mqe_core.learning.networks.layers import EnsembleMLP
 from mqe_core.learning.rows.batch import Batch
@@ -57,6 +57,8 @@ class QRLAgent(Agent):
         )
         self.log_multiplier = nn.Parameter(torch.zeros(()))
         self.actor = GoalActor(config, observation, action_dim, statistics)
+        if config.encoder_shared:
+            share_encoder(self.critic_encoder, self.actor)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """Distance, dual and model, plus the actor's loss."""
@@ -111,6 +113,8 @@ class QRLAgent(Agent):
 @dataclass(frozen=True)
 class QRLConfig(HeadConfig):
     """OGBench's defaults; it sets alpha per task (0.0003 to 0.3)."""
+
+    can_share_encoder = True
 
     alpha: float = key(0.003, "weight of cloning in ddpgbc; inverse temperature of the weights in awr", group="policy")
     actor_loss: str = key(

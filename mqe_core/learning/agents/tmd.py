@@ -23,7 +23,7 @@ from mqe_core.learning.agents.mqe import backup_loss_pairs
 from mqe_core.learning.networks.actor import ActionDistribution, ActionHead, Agent, GoalActor, Metrics, frozen, named
 from mqe_core.learning.networks.actor_losses import actor_loss
 from mqe_core.learning.networks.contrastive import infonce_over_rows
-from mqe_core.learning.networks.encoders import make_encoder
+from mqe_core.learning.networks.encoders import make_encoder, share_encoder
 from mqe_core.learning.networks.heads import HeadConfig
 from mqe_core.learning.networks.layers import EnsembleMLP
 from mqe_core.learning.rows.batch import Batch
@@ -71,6 +71,8 @@ class TMDAgent(Agent):
             if config.actor_sees_psi
             else GoalActor(config, observation, action_dim, statistics)
         )
+        if config.encoder_shared:
+            share_encoder(self.critic_encoder, self.actor)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """Contrastive loss, invariance and weighted backup, plus the actor's loss."""
@@ -126,6 +128,8 @@ class TMDAgent(Agent):
 @dataclass(frozen=True)
 class TMDConfig(HeadConfig):
     """Defaults of the official release; the copy beside MQE has backup_weight 0.2, linex_clip 5, stop_psi_in_backup."""
+
+    can_share_encoder = True
 
     discount: float = key(
         0.99, "gamma: value goals lie Geom(1 - gamma) steps ahead, and a step costs -log(gamma)", group="critic"

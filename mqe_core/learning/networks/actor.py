@@ -125,7 +125,20 @@ class CriticConfig(ActorConfig):
     critic_layer_norm: bool = key(
         True, "LayerNorm after the hidden layers of the critic (as the official one has)", group="networks"
     )
+    encoder_shared: bool = key(
+        False,
+        "critic and policy see through one image encoder, which both losses train (mqe, tmd, cmd, qrl with "
+        "actor_fusion: late; gciql, gcivl with early)",
+        group="networks",
+    )
     ensemble: int = key(2, "E: independent critics", group="critic")
+
+    can_share_encoder: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.encoder_shared and not self.can_share_encoder:
+            raise ValueError("encoder_shared: mqe, tmd, cmd, qrl, gciql and gcivl know it, this agent does not")
 
     @property
     def critic_widths(self) -> tuple[int, ...]:

@@ -187,6 +187,24 @@ class PairEncoder(nn.Module):
         return torch.cat([features[row], goal_features[column]], dim=-1)
 
 
+def share_encoder(critic: nn.Module, actor: nn.Module) -> None:
+    """Let the policy ``actor`` see through the encoder ``critic``, that of single observations or of pairs.
+
+    ValueError where the two do not see alike: as one picture or as two.
+    """
+    seen = getattr(actor, "encoder", None)
+    if seen is None:
+        raise ValueError("encoder_shared: this policy has no encoder of its own")
+    if isinstance(critic, PairEncoder):
+        if not isinstance(seen, PairEncoder) or seen.early != critic.early:
+            raise ValueError("encoder_shared needs actor_fusion: early here, as the values see both pictures at once")
+        actor.encoder = critic
+    else:
+        if getattr(seen, "early", False):
+            raise ValueError("encoder_shared needs actor_fusion: late, as the critic sees each picture alone")
+        seen.encoder = critic
+
+
 def make_encoder(
     name: str, observation: ObservationSpec, statistics: Statistics | None, bfloat16: bool = False
 ) -> ImageEncoder | StateEncoder:

@@ -155,8 +155,10 @@ class Trainer:
         RuntimeError as :meth:`check`.
         """
         self.check()
-        names = [name for name, _ in self.agent.named_parameters()]
-        return {**self.agent.state_dict(), **dict(zip(names, self.average))}
+        means = dict(zip(self.agent.parameters(), self.average))
+        # Under all of its names, where a module stands in two places.
+        named = self.agent.named_parameters(remove_duplicate=False)
+        return {**self.agent.state_dict(), **{name: means[value] for name, value in named if value in means}}
 
     def state(self) -> dict[str, Any]:
         """Everything that ``restore`` needs to continue bit for bit, on any device; RuntimeError as :meth:`check`."""
