@@ -94,7 +94,8 @@ class ImageEncoder(nn.Module):
         return self._encode(images, films)
 
     def _encode(self, images: Tensor, films: Sequence[Tensor]) -> Tensor:
-        x = images.permute(0, 3, 1, 2).to(torch.float32, copy=True).div_(255.0)  # (B, C, H, W), NHWC strides
+        kind = next(self.parameters()).dtype
+        x = images.permute(0, 3, 1, 2).to(kind, copy=True).div_(255.0)  # (B, C, H, W), NHWC strides
         film_after: dict[nn.Module, Tensor] = dict(zip(self.steered, films, strict=True)) if films else {}
         for layer in self.convolutions:
             x = layer(x)

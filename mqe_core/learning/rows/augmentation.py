@@ -15,14 +15,18 @@ import torch
 from torch import Tensor
 
 ImageArray: TypeAlias = np.ndarray | Tensor
+ALL = slice(None)  # rows
 Change: TypeAlias = Callable[[ImageArray], ImageArray]  # (keys, B, H, W, 3) uint8 -> the same shape
 
 
 class Augmentation(Protocol):
     """What draws how training images change."""
 
-    def draw(self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None) -> Change:
-        """The change of a batch of ``rows``. Draws from ``rng`` in the same order whatever comes of it.
+    def draw(
+        self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None, own: slice = ALL
+    ) -> Change:
+        """The change of the rows ``own`` of a batch of ``rows``. Draws from ``rng`` in the same order whatever comes of
+        it.
 
         Rows of one number in ``alike (B,)`` get the same change.
         """
@@ -78,7 +82,9 @@ class ShiftAugmentation:
     padding: int = 3  # pixels
     colour: float = 0.0  # strength: brightness and contrast +-colour, tint +-colour/2
 
-    def draw(self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None) -> Change:
+    def draw(
+        self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None, own: slice = ALL
+    ) -> Change:
         """As :class:`Augmentation`."""
         apply = rng.random() < self.probability
         offsets = rng.integers(0, 2 * self.padding + 1, size=(rows, 2))
@@ -86,12 +92,11 @@ class ShiftAugmentation:
         tint = 1.0 + rng.uniform(-self.colour / 2, self.colour / 2, (rows, 3)).astype(np.float32)
         if not apply:
             return lambda images: images
-        if alike is not None:
-            chosen = first_alike(alike)
-            offsets, brightness, contrast, tint = offsets[chosen], brightness[chosen], contrast[chosen], tint[chosen]
+        chosen = (np.arange(rows) if alike is None else first_alike(alike))[own]
+        offsets, brightness, contrast, tint = offsets[chosen], brightness[chosen], contrast[chosen], tint[chosen]
 
         def change(images: ImageArray) -> ImageArray:
-            keys = len(images)
+            keys, rows = images.shape[:2]
             flat = images.reshape(keys * rows, *images.shape[2:])
             flat = random_crop(flat, np.tile(offsets, (keys, 1)), self.padding)
             if self.colour > 0.0:

@@ -27,10 +27,13 @@ class Batch:
     landmarks: Tensor | None = None  # (B, 7) float32: see landmarks.py; None where nobody asked for them
     # (B, 2) int64: number of the row's scene, and the observation's among all frames; None where nobody asked for them
     origin: Tensor | None = None
+    # On several ranks: the rows whose frames are there, where each loads its own. Others hold nothing; what an image
+    # encoder makes of them comes from their ranks.
+    own: slice | None = None
 
     def __post_init__(self) -> None:
         observations, rows = self.frames["observation"], len(self.actions)
-        assert self.actions.ndim == 2 and self.actions.dtype == torch.float32
+        assert self.actions.ndim == 2 and self.actions.dtype in (torch.float32, torch.float64)
         assert self.steps.keys() == self.frames.keys(), "every frame has its steps"
         for name, seen in self.frames.items():
             assert len(seen) == rows and self.steps[name].shape == (rows,), f"{name} needs one frame per transition"

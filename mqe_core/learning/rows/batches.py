@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mqe_core.data.store.decoding_pool import WorkerEndedError
+from mqe_core.learning.ranks.ranks import ALONE, Ranks
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.training_data import TrainingData
 
@@ -24,8 +25,10 @@ class Batches:
     batches that were taken, so a run that goes on from there begins the others again.
     """
 
-    def __init__(self, data: TrainingData, rng: np.random.Generator, names: tuple[str, ...]) -> None:
-        self._data, self._rng, self._names = data, rng, names
+    def __init__(
+        self, data: TrainingData, rng: np.random.Generator, names: tuple[str, ...], ranks: Ranks = ALONE
+    ) -> None:
+        self._data, self._rng, self._names, self._ranks = data, rng, names, ranks
         self._begun: collections.deque[tuple[Callable[[], Batch], Mapping[str, Any]]] = collections.deque()
         self._state: Mapping[str, Any] = rng.bit_generator.state
 
@@ -41,13 +44,16 @@ class Batches:
         self._rng.bit_generator.state = dict(random_state)
 
     def take(self) -> Batch:
-        """The next one; BatchError where it cannot be made."""
+        """The next one; BatchError where it cannot be made, on any rank."""
         self._begin(1)
         finish, state = self._begun[0]
+        failed: Exception | None = None
         try:
             batch = finish()
         except (ValueError, OSError, WorkerEndedError) as error:
-            raise BatchError(str(error)) from error
+            failed = error
+        if said := self._ranks.told(str(failed or "")):
+            raise BatchError(said) from failed
         self._begun.popleft()
         self._state = state
         self._begin(self._data.observations.ahead)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mqe_core.learning.rows.augmentation import Change, ImageArray, first_alike
+from mqe_core.learning.rows.augmentation import ALL, Change, ImageArray, first_alike
 
 AREA = (0.8, 1.0)
 LOG_ASPECT = (math.log(0.9), math.log(1.1))
@@ -27,8 +27,10 @@ CONTRAST = SATURATION = (0.8, 1.2)
 class BridgeAugmentation:
     """See :class:`mqe_core.learning.rows.augmentation.Augmentation`; computed with torch, where the images lie."""
 
-    def draw(self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None) -> Change:
-        """The change of a batch of ``rows``; those of one number in ``alike (B,)`` get the same."""
+    def draw(
+        self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None, own: slice = ALL
+    ) -> Change:
+        """The change of the rows ``own`` of a batch of ``rows``; those of one number in ``alike (B,)`` get the same."""
         area, aspect = _within(rng, AREA, rows), np.exp(_within(rng, LOG_ASPECT, rows))
         height, width = np.minimum(np.sqrt(area / aspect), 1.0), np.minimum(np.sqrt(area * aspect), 1.0)
         top, left = rng.random(rows) * (1 - height), rng.random(rows) * (1 - width)
@@ -39,8 +41,7 @@ class BridgeAugmentation:
             _within(rng, (-HUE, HUE), rows),
         ]
         drawn = np.stack([top, left, height, width, *colours]).astype(np.float32)  # (8, B)
-        if alike is not None:
-            drawn = drawn[:, first_alike(alike)]
+        drawn = (drawn if alike is None else drawn[:, first_alike(alike)])[:, own]
 
         def change(images: ImageArray) -> ImageArray:
             given = torch.as_tensor(images)

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from mqe_core.data.frames import Frames
 from mqe_core.data.store.layout import FEATURES_FOLDER
 from mqe_core.learning.networks.encoders import ImageEncoder
-from mqe_core.learning.rows.augmentation import random_crop
-from mqe_core.learning.rows.observations import Observations, ObservationSpec, Statistics, standardisation
+from mqe_core.learning.rows.augmentation import ALL, random_crop
+from mqe_core.learning.rows.observations import Observations, ObservationSpec, Statistics, rows_of, standardisation
 from mqe_core.robot.arrays import Ints
 
 logger = logging.getLogger(__name__)
@@ -74,13 +74,13 @@ class FeatureObservations(Observations):
         return torch.from_numpy(self._features[number, indices].astype(np.float32))
 
     def begin_training_frames(
-        self, rng: np.random.Generator, indices: Mapping[str, Ints], alike: Ints | None = None
+        self, rng: np.random.Generator, indices: Mapping[str, Ints], alike: Ints | None = None, own: slice = ALL
     ) -> Callable[[], dict[str, Tensor]]:
         """Of a copy that each row draws; ``alike`` has no say."""
         if len(self._features) == 1:
-            return lambda: self.frames(indices)
-        copies = rng.integers(len(self._features), size=len(indices["observation"]))
-        return lambda: {name: self.copy(copies, frames) for name, frames in indices.items()}
+            return lambda: self.frames(rows_of(indices, own))
+        copies = rng.integers(len(self._features), size=len(indices["observation"]))[own]
+        return lambda: {name: self.copy(copies, frames) for name, frames in rows_of(indices, own).items()}
 
     def statistics(self) -> Statistics:
         """Over all frames that have an image, of the plain copy."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mqe_core.data.frames import Frames
+from mqe_core.learning.rows.augmentation import ALL
 from mqe_core.robot.arrays import Bools, Float32s, Ints
 
 # A state dimension that never changes is centred but not amplified.
@@ -54,15 +55,15 @@ class Observations(ABC):
         return by_name(indices, self.take(stacked(indices)))
 
     def begin_training_frames(
-        self, rng: np.random.Generator, indices: Mapping[str, Ints], alike: Ints | None = None
+        self, rng: np.random.Generator, indices: Mapping[str, Ints], alike: Ints | None = None, own: slice = ALL
     ) -> Callable[[], dict[str, Tensor]]:
-        """The frames with random changes, where this kind of observation has them; all frames of a row change alike.
+        """The frames of the rows ``own`` with random changes, where this kind of observation has them; all frames of a row change alike.
 
         All is drawn from ``rng`` at once, and does not depend on which frames are asked for. The frames are there when
         what comes back is called, and may be made meanwhile. Rows of one number in ``alike (B,)`` change alike, too,
         where they can.
         """
-        return lambda: self.frames(indices)
+        return lambda: self.frames(rows_of(indices, own))
 
     @property
     def ahead(self) -> int:
@@ -77,6 +78,11 @@ class Observations(ABC):
 def stacked(indices: Mapping[str, Ints]) -> Ints:
     """``(B,)`` per name -> ``(keys, B)``."""
     return np.stack(list(indices.values()))
+
+
+def rows_of(indices: Mapping[str, Ints], own: slice) -> dict[str, Ints]:
+    """``(B,)`` per name -> those of some rows."""
+    return {name: frames[own] for name, frames in indices.items()}
 
 
 def by_name(indices: Mapping[str, Ints], frames: Tensor) -> dict[str, Tensor]:

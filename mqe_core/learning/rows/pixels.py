@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mqe_core.data.frames import Frames
 from mqe_core.data.store.decoding_pool import DecodingPool
 from mqe_core.data.store.episode_store import EpisodeStore
-from mqe_core.learning.rows.augmentation import Augmentation, ImageArray
+from mqe_core.learning.rows.augmentation import ALL, Augmentation, ImageArray
 from mqe_core.learning.rows.observations import Observations, ObservationSpec, by_name, stacked
 from mqe_core.robot.arrays import Ints
 
@@ -84,12 +84,12 @@ class PixelObservations(Observations):
         return torch.as_tensor(self._images(indices))
 
     def begin_training_frames(
-        self, rng: np.random.Generator, indices: Mapping[str, Ints], alike: Ints | None = None
+        self, rng: np.random.Generator, indices: Mapping[str, Ints], alike: Ints | None = None, own: slice = ALL
     ) -> Callable[[], dict[str, Tensor]]:
         """Shifted, cropped and changed in colour, where the augmentation says so."""
         wanted = stacked(indices)
-        change = self._augmentation.draw(rng, wanted.shape[1], alike)
-        images = self._begin(wanted)
+        change = self._augmentation.draw(rng, wanted.shape[1], alike, own)
+        images = self._begin(wanted[:, own])
         return lambda: by_name(indices, torch.as_tensor(change(images())))
 
     def close(self) -> None:

@@ -13,15 +13,16 @@ from torch import Tensor
 
 from mqe_core.data.frames import Frames
 from mqe_core.learning.networks.encoders import ImageEncoder
+from mqe_core.learning.ranks.ranks import ALONE, Ranks
 from mqe_core.learning.rows.actions import ActionScale, fit_action_scale
-from mqe_core.learning.rows.augmentation import Augmentation, ShiftAugmentation
+from mqe_core.learning.rows.augmentation import ALL, Augmentation, ShiftAugmentation
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.bridge_augmentation import BridgeAugmentation
 from mqe_core.learning.rows.features import FeatureObservations
 from mqe_core.learning.rows.goal_sampling import GoalIndices, TransitionIndex
 from mqe_core.learning.rows.held_out import held_out_frames
 from mqe_core.learning.rows.landmarks import landmarks
-from mqe_core.learning.rows.observations import Observations, StateObservations
+from mqe_core.learning.rows.observations import Observations, StateObservations, rows_of
 from mqe_core.learning.rows.pixels import PixelObservations
 from mqe_core.learning.rows.scenes import scene_ends, stopping_frames
 from mqe_core.learning.run.run_config import RunConfig, TrainConfig
@@ -42,13 +43,17 @@ class TrainingData:
         scale: ActionScale | None = None,
         encoder: ImageEncoder | None = None,
         progress: bool = True,
+        ranks: Ranks = ALONE,
     ) -> None:
         """``device`` is the one that batches lie on. ``scale``: of the actions; fitted to what training sees where it
-        is not given. ``encoder``: the frozen one that makes the observations, where there is one.
+        is not given. ``encoder``: the frozen one that makes the observations, where there is one. ``ranks``: who trains
+        this run; each loads the images of its own rows, or of all where rows meet each other's goals.
         """
         train, agent = config.train, config.agent
         self._config, self._device = config, device
         self.observations = _open_observations(store, train, encoder, device, progress)
+        alone = ranks.world == 1 or self.observations.spec.kind != "pixels" or agent.actor_goals_crossed
+        self._own = None if alone else ranks.rows(train.batch_size)
         valid = store.valid & self.observations.available
         held_out = held_out_frames(store, train.validation_fraction, train.seed)
         if held_out.all():
@@ -87,14 +92,14 @@ class TrainingData:
         rows = self.sampler.sample(transitions, rng, train.batch_size, train.batch_scenes)
         missing = set(names) - rows.frames.keys()
         assert not missing, f"{train.agent} needs the frames {missing}, which its sampler does not draw"
-        indices = {name: rows.frames[name] for name in names}
+        indices, own = {name: rows.frames[name] for name in names}, ALL if self._own is None else self._own
         frames: Callable[[], Mapping[str, Tensor]]
         if held_out:
-            frames = partial(self.observations.frames, indices)
+            frames = partial(self.observations.frames, rows_of(indices, own))
         else:
             # Goals that are shared among the rows of a scene are changed as it is.
             alike = transitions.scene(rows.observation) if crossed else None
-            frames = self.observations.begin_training_frames(rng, indices, alike)
+            frames = self.observations.begin_training_frames(rng, indices, alike, own)
         pairs = transitions.crossed_pairs(rows.observation, rows.frames["actor_goal"]) if crossed else None
         origin = np.stack([transitions.scene(rows.observation), rows.observation], axis=1)
         return partial(self._finish, rows, names, frames, pairs, origin)
@@ -107,14 +112,25 @@ class TrainingData:
         pairs: Ints | None,
         origin: Ints,
     ) -> Batch:
+        seen = frames()
+        if self._own is not None:
+            seen = {name: _among(own, self._own, len(rows.observation)) for name, own in seen.items()}
         return Batch(
-            frames=frames(),
+            frames=seen,
             steps={name: torch.from_numpy(rows.steps_to(name).astype(np.float32)) for name in names},
             actions=self._batch_actions[torch.from_numpy(rows.observation).to(self._device, non_blocking=True)],
             actor_pairs=None if pairs is None else torch.from_numpy(pairs),
             landmarks=None if self._landmarks is None else torch.from_numpy(self._landmarks[rows.observation]),
             origin=torch.from_numpy(origin) if self._config.agent.contrasts else None,
+            own=self._own,
         ).to(self._device)
+
+
+def _among(own: Tensor, where: slice, rows: int) -> Tensor:
+    """A rank's own frames ``(b, ...)`` at their place in a batch ``(B, ...)``, whose others are never looked at."""
+    whole = own.new_empty(rows, *own.shape[1:])
+    whole[where] = own
+    return whole
 
 
 def _open_observations(

@@ -13,6 +13,8 @@ from mqe_core.data.frames import Frames
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.networks.actor import Agent, Metrics
 from mqe_core.learning.networks.encoders import ImageEncoder
+from mqe_core.learning.ranks.ranks import ALONE, Ranks
+from mqe_core.learning.ranks.sharing import descend, shared_out
 from mqe_core.learning.rows.actions import ActionScale
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.batches import Batches
@@ -37,25 +39,28 @@ class Trainer:
         progress: bool = True,
         scale: ActionScale | None = None,
         encoder: ImageEncoder | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """``scale``: of the actions; fitted to the data where it is not given. ``encoder``: the frozen one of
-        ``features_of``.
+        ``features_of``. ``ranks``: the processes that train this run.
         """
-        self.config = config
+        self.config, self.ranks = config, ranks
         train = config.train
         if train.threads:
             torch.set_num_threads(train.threads)
-        self.device = _choose_device(train.device)
+        self.device = _choose_device(train.device, ranks)
         torch.manual_seed(train.seed)
         self.rng = np.random.default_rng(train.seed)
         self.step = 0
         self.means = MetricMeans()
-        self.data = TrainingData(store, config, self.device, scale=scale, encoder=encoder, progress=progress)
+        self.data = TrainingData(
+            store, config, self.device, scale=scale, encoder=encoder, progress=progress, ranks=ranks
+        )
         observations = self.data.observations
         make_agent, action_dim = AGENTS[train.agent][0], self.data.actions.shape[1]
         statistics = observations.statistics() if train.standardise else None
         self.agent = make_agent(config.agent, observations.spec, action_dim, statistics).to(self.device)
-        self._batches = Batches(self.data, self.rng, self.agent.frames)
+        self._batches = Batches(self.data, self.rng, self.agent.frames, ranks)
         on_gpu = self.device.type == "cuda"
         groups = _groups(self.agent, train)
         # On a GPU the rates are tensors: a recorded update reads them there.
@@ -63,8 +68,8 @@ class Trainer:
         for group, rate in zip(groups, self._rates):
             group["lr"] = rate
         self.optimiser = torch.optim.Adam(groups, fused=True, capturable=on_gpu)
-        # Crossed goals are another number of pairs in every batch, and a recording has one.
-        recorded = on_gpu and not config.agent.actor_goals_crossed
+        # Crossed goals are another number of pairs in every batch, and a recording has one. Nor do ranks talk in it.
+        recorded = on_gpu and not config.agent.actor_goals_crossed and ranks.world == 1
         self._descend = GraphedUpdate(self._descend_once) if recorded else self._descend_once
         self._unchecked: list[torch.Tensor] = []  # the last losses, on a GPU
         self.restart_average()
@@ -99,11 +104,12 @@ class Trainer:
 
     def _descend_once(self, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """The loss, its gradient and the optimiser's step; nothing in it waits for a GPU."""
-        loss, metrics = self.agent.loss(batch)
+        with shared_out(self.agent, batch, self.ranks):
+            loss, metrics = self.agent.loss(batch)
         if self.device.type == "cpu":
             _require_finite(loss.item(), self.step)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        descend(loss, self.agent, self.ranks)
         self.agent.before_update()
         self.optimiser.step()
         self.agent.after_update()
@@ -128,7 +134,9 @@ class Trainer:
         means, rng = MetricMeans(), np.random.default_rng(self.config.train.seed + 1)
         with torch.no_grad():
             for _ in range(VALIDATION_BATCHES):
-                _, metrics = self.agent.loss(self.data.sample(rng, self.agent.frames, held_out=True))
+                batch = self.data.sample(rng, self.agent.frames, held_out=True)
+                with shared_out(self.agent, batch, self.ranks):
+                    _, metrics = self.agent.loss(batch)
                 means.add(metrics)
         return {f"val/{name}": value for name, value in means.take().items()}
 
@@ -213,10 +221,17 @@ def _groups(agent: Agent, train: TrainConfig) -> list[dict[str, Any]]:
     return [{"params": others, "lr": train.learning_rate}, {"params": policies, "lr": train.actor_learning_rate}]
 
 
-def _choose_device(asked: str) -> torch.device:
-    """ValueError where a GPU is asked for and torch sees none."""
+def _choose_device(asked: str, ranks: Ranks) -> torch.device:
+    """The rank's own GPU, where there are any. ValueError where one is asked for and torch sees none."""
     if asked == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             "device is cuda, and torch sees no GPU here: install a torch with CUDA, or leave device at auto"
         )
-    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
+    if asked == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if ranks.world == 1:
+        return torch.device("cuda")
+    # Of all GPUs of the machine the one of the rank's number there; or the one that it is shown.
+    device = torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device
