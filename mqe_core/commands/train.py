@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import logging
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mqe_core.learning.ranks.ranks import Ranks
     from mqe_core.learning.run.run_config import RunConfig
 
 
@@ -72,8 +74,21 @@ def run(args: argparse.Namespace) -> int:
     # torch's OpenMP threads spin while they wait; beside any other busy process that slows each other's work many times
     # over.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # of torchrun
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a rank that is gone is told in one line, not by frames
     _keep_freed_memory()
 
+    from mqe_core.learning.ranks.ranks import joined_ranks
+
+    with joined_ranks() as ranks:
+        if not ranks.first:
+            logging.disable(logging.WARNING)  # rank 0 says the same
+        return _train(args, ranks)
+
+
+def _train(args: argparse.Namespace, ranks: Ranks) -> int:
+    """As :func:`run`, as one of several ranks or alone."""
+    from mqe_core.learning.ranks.watch import INTERRUPTED
     from mqe_core.learning.run import config as configuration
     from mqe_core.learning.run.run_config import keys_for, make_config
     from mqe_core.learning.run.run_folder import read_config, read_metadata
@@ -95,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         taken = of_dataset.comment(dataset, agent)
     values |= {**keys_for(agent, from_file), **given}
     if args.show_config:
-        sys.stdout.write(taken + make_config(values).to_yaml())
+        sys.stdout.write(taken + make_config(values).to_yaml() if ranks.first else "")
         return 0
     if args.out is None:
         raise ValueError("give --out, the run folder to create (or to continue, with --resume)")
@@ -103,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         if args.begin_from is not None:
             raise ValueError("a run that is continued has weights of its own: leave out --begin-from")
-        stored = configuration.as_values(read_config(args.out))
+        stored = ranks.from_first(lambda: configuration.as_values(read_config(args.out)))
         asked = given if args.env else values
         changed = {"agent"} if asked.get("agent", stored["agent"]) != stored["agent"] else set()
         config = make_config(stored if changed else {**stored, **asked})
@@ -114,19 +129,19 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(
                 f"--resume continues with the run's own configuration; {', '.join(sorted(changed))} cannot change"
             )
-        metadata = read_metadata(args.out)["data"]
+        metadata = ranks.from_first(lambda: read_metadata(args.out)["data"])
         data, how = _data(args, config, metadata["metadata"].get("name"), Path(metadata["path"]))
-        finished = resume(data, args.out, config, **how)
+        finished = resume(data, args.out, config, progress=ranks.first, ranks=ranks, **how)
     else:
         config = make_config(values)
         data, how = _data(args, config, args.env, None)
-        finished = train(data, args.out, config, begin_from=args.begin_from, **how)
-    if finished:
+        finished = train(data, args.out, config, begin_from=args.begin_from, progress=ranks.first, ranks=ranks, **how)
+    if ranks.first and finished:
         following = f"mqe eval --run {args.out}" if "open_data" in how else f"mqe export {args.out} --out policy.onnx"
         print(f"{args.out}: trained {config.train.steps} steps; next: {following}")
-        return 0
-    sys.stderr.write(f"interrupted; continue with: mqe train --resume --out {args.out}\n")
-    return 130
+    elif ranks.first:
+        sys.stderr.write(f"interrupted; continue with: mqe train --resume --out {args.out}\n")
+    return 0 if finished else INTERRUPTED
 
 
 def _data(

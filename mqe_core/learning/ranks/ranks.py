@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -86,9 +87,11 @@ class Ranks:
                 )
 
     def require_apart(self, device: torch.device) -> None:
-        """ValueError where two ranks train on one GPU."""
-        where = str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else ""
-        _require_apart(self._by_name({"device": where})["device"])
+        """ValueError where two ranks train on one GPU, and where some train on a GPU and some on none."""
+        if self.world > 1:
+            self.require_alike({"the kind of device": device.type})
+            where = str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else ""
+            _require_apart(self._all(where))
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Give all ranks the values of rank 0, where they lie."""
@@ -96,7 +99,7 @@ class Ranks:
             with torch.no_grad():
                 for tensor in tensors:
                     sent = tensor.contiguous()
-                    self._together(lambda sent=sent: dist.broadcast(sent, src=0))
+                    self._together(partial(dist.broadcast, sent, src=0))
                     tensor.copy_(sent)
 
     def gathered(self, own: Tensor) -> Tensor:
@@ -118,7 +121,7 @@ class Ranks:
         under_way = []
         for bucket in _buckets([parameter.grad for parameter in parameters if parameter.grad is not None]):
             flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
-            under_way.append((self._together(lambda flat=flat: dist.all_reduce(flat, async_op=True)), flat, bucket))
+            under_way.append((self._together(partial(dist.all_reduce, flat, async_op=True)), flat, bucket))
         for work, flat, bucket in under_way:
             self._together(work.wait)
             for gradient, total in zip(bucket, flat.split([gradient.numel() for gradient in bucket])):

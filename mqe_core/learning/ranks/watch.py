@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it is there
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ class Watch:
         address: host and port of the store.
         rank: whose watch it is, of ``world`` ranks.
         name: of the rank, as others may tell it.
-        speaks: whether it says why the process ends; else it ends without a word, as another one here says it.
+        speaks: whether it says why another rank has ended; of a machine's ranks one is enough.
     """
 
     def __init__(self, address: tuple[str, int], rank: int, world: int, *, name: str, speaks: bool) -> None:
         self._rank, self._world, self._name, self._speaks = rank, world, name, speaks
-        self._store = dist.TCPStore(*address, is_master=False, wait_for_workers=False)
+        self._store = TCPStore(*address, is_master=False, wait_for_workers=False)
         self._beats = 0
         self._over = threading.Event()
         self._reason: str | None = None
@@ -63,7 +63,8 @@ class Watch:
         left = json.dumps({"reason": f"{self._name}: {reason}", "code": code})
         try:
             if self._store.compare_set(_LEFT, "", left).decode() != left:
-                return  # another one was first, and all know
+                self._store.add(_HEARD, 1)
+                return  # another one was first, and this one ends of itself
             until = time.monotonic() + 4 * BEAT_S
             while self._store.add(_HEARD, 0) < self._world - 1 and time.monotonic() < until:
                 time.sleep(BEAT_S / 5)
@@ -89,27 +90,27 @@ class Watch:
                 if self._store.check([_LEFT]):
                     left = json.loads(self._store.get(_LEFT))
                     self._store.add(_HEARD, 1)
-                    return self._end(left["reason"], left["code"])
+                    return self._end(left["reason"], left["code"], self._speaks)
                 beats = self._store.multi_get(names)
             except RuntimeError as error:  # a DistError of the store
                 logger.debug("%s", error)
                 if self._over.wait(4 * BEAT_S):
                     return None  # the ranks are done, and rank 0 has gone first
-                return self._end("the store of the ranks is gone: torchrun on the first machine has ended", 1)
+                return self._end("the ranks' store is gone: rank 0, or torchrun on its machine, has ended")
             now = time.monotonic()
             for rank, beat in zip(others, beats):
                 if beat != seen[rank][0]:
                     seen[rank] = beat, now
                 elif now - seen[rank][1] > PATIENCE_S:
-                    return self._end(f"rank {rank} has been silent for {PATIENCE_S:.0f} s: killed, or cut off", 1)
+                    return self._end(f"rank {rank} has been silent for {PATIENCE_S:.0f} s: killed, or cut off")
 
-    def _end(self, reason: str, code: int) -> None:
+    def _end(self, reason: str, code: int = 1, speaks: bool = True) -> None:
         """This process, whatever it waits for."""
         if self._over.is_set():
             return
         self._reason = reason
         self._known.set()
-        if self._speaks:
+        if speaks:
             sys.stderr.write(f"mqe train: {reason}; the run is kept as of its last checkpoint\n")
         sys.stdout.flush()
         sys.stderr.flush()

@@ -22,9 +22,7 @@ Change: TypeAlias = Callable[[ImageArray], ImageArray]  # (keys, B, H, W, 3) uin
 class Augmentation(Protocol):
     """What draws how training images change."""
 
-    def draw(
-        self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None, own: slice = ALL
-    ) -> Change:
+    def draw(self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None, own: slice = ALL) -> Change:
         """The change of the rows ``own`` of a batch of ``rows``. Draws from ``rng`` in the same order whatever comes of
         it.
 
@@ -82,9 +80,7 @@ class ShiftAugmentation:
     padding: int = 3  # pixels
     colour: float = 0.0  # strength: brightness and contrast +-colour, tint +-colour/2
 
-    def draw(
-        self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None, own: slice = ALL
-    ) -> Change:
+    def draw(self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None, own: slice = ALL) -> Change:
         """As :class:`Augmentation`."""
         apply = rng.random() < self.probability
         offsets = rng.integers(0, 2 * self.padding + 1, size=(rows, 2))

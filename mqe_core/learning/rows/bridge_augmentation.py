@@ -27,9 +27,7 @@ CONTRAST = SATURATION = (0.8, 1.2)
 class BridgeAugmentation:
     """See :class:`mqe_core.learning.rows.augmentation.Augmentation`; computed with torch, where the images lie."""
 
-    def draw(
-        self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None, own: slice = ALL
-    ) -> Change:
+    def draw(self, rng: np.random.Generator, rows: int, alike: np.ndarray | None = None, own: slice = ALL) -> Change:
         """The change of the rows ``own`` of a batch of ``rows``; those of one number in ``alike (B,)`` get the same."""
         area, aspect = _within(rng, AREA, rows), np.exp(_within(rng, LOG_ASPECT, rows))
         height, width = np.minimum(np.sqrt(area / aspect), 1.0), np.minimum(np.sqrt(area * aspect), 1.0)

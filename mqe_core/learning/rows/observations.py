@@ -57,8 +57,9 @@ class Observations(ABC):
     def begin_training_frames(
         self, rng: np.random.Generator, indices: Mapping[str, Ints], alike: Ints | None = None, own: slice = ALL
     ) -> Callable[[], dict[str, Tensor]]:
-        """The frames of the rows ``own`` with random changes, where this kind of observation has them; all frames of a row change alike.
+        """The frames of the rows ``own`` with random changes, where this kind of observation has them.
 
+        All frames of a row change alike.
         All is drawn from ``rng`` at once, and does not depend on which frames are asked for. The frames are there when
         what comes back is called, and may be made meanwhile. Rows of one number in ``alike (B,)`` change alike, too,
         where they can.

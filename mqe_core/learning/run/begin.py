@@ -15,6 +15,7 @@ from mqe_core.data.frames import Frames
 from mqe_core.learning.networks.actor import Agent, GoalActor
 from mqe_core.learning.networks.encoders import ImageEncoder, StateEncoder
 from mqe_core.learning.networks.imagenet_weights import load_imagenet
+from mqe_core.learning.ranks.ranks import ALONE, Ranks
 from mqe_core.learning.rows.frozen_encoder import FrozenEncoder, encoder_of_agent, encoder_of_bundle, is_bundle
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.run_folder import action_scale, load_run
@@ -22,7 +23,12 @@ from mqe_core.learning.run.trainer import Trainer
 
 
 def begin(
-    store: Frames, config: RunConfig, encoder: ImageEncoder | None, source: Path | None, progress: bool
+    store: Frames,
+    config: RunConfig,
+    encoder: ImageEncoder | None,
+    source: Path | None,
+    progress: bool,
+    ranks: Ranks = ALONE,
 ) -> Trainer:
     """A trainer before its first update; ``config.train.begin_with`` says what it takes from the run ``source``.
 
@@ -31,14 +37,14 @@ def begin(
     if source is None:
         if config.train.begin_with != "all":
             raise ValueError(f"begin_with: {config.train.begin_with} needs a run to begin from: give --begin-from RUN")
-        trainer = Trainer(store, config, progress, encoder=encoder)
+        trainer = Trainer(store, config, progress, encoder=encoder, ranks=ranks)
         load_imagenet(trainer.agent, config.agent.encoder, config.train.encoder_weights)
         trainer.restart_average()
         return trainer
     if is_bundle(str(source)):
         raise ValueError(f"--begin-from {source}: a run begins from a run folder, not from a bundle made of one")
     agent, its_config, metadata = load_run(source)
-    trainer = Trainer(store, config, progress, scale=action_scale(metadata), encoder=encoder)
+    trainer = Trainer(store, config, progress, scale=action_scale(metadata), encoder=encoder, ranks=ranks)
     if config.train.begin_with == "policy":
         load_imagenet(trainer.agent, config.agent.encoder, config.train.encoder_weights)
         _take_policy(trainer.agent, agent, encoder, source)

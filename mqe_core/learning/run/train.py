@@ -9,9 +9,8 @@ import json
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -19,16 +18,19 @@ from tqdm import tqdm
 
 from mqe_core.data.frames import Frames
 from mqe_core.data.store.episode_store import EpisodeStore
-from mqe_core.files.disk import WriteError, require_space, write_atomically
+from mqe_core.files.disk import WriteError, write_atomically
 from mqe_core.files.kinds import RUN, RUN_BEGUN
 from mqe_core.files.outputs import check_folder
 from mqe_core.learning.networks.actor import PolicyModule
+from mqe_core.learning.ranks.ranks import ALONE, Ranks
 from mqe_core.learning.rows.batches import BatchError
 from mqe_core.learning.rows.frozen_encoder import FrozenEncoder
 from mqe_core.learning.run.begin import begin, frozen_encoder
-from mqe_core.learning.run.checkpoint import MetricsTable, load_checkpoint, save_checkpoint
+from mqe_core.learning.run.checkpoint import load_checkpoint, save_checkpoint
+from mqe_core.learning.run.records import Records, latest_checkpoint
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.run_folder import action_scale, describe_run, read_metadata
+from mqe_core.learning.run.shareable import require_shareable
 from mqe_core.learning.run.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -52,23 +54,28 @@ def train(
     progress: bool = True,
     open_data: Callable[[Path], Frames] = EpisodeStore.open,
     score: Score | None = None,
+    ranks: Ranks = ALONE,
 ) -> bool:
     """Train a new run for ``config.train.steps`` updates in the folder ``out``; False when Ctrl-C ended it early.
 
-    ``open_data`` reads ``data``; ``score`` is what ``eval_every`` asks for.
+    ``open_data`` reads ``data``; ``score`` is what ``eval_every`` asks for. ``ranks``: the processes that train it; the
+    first one writes the folder.
 
     ``begin_from``: the run that it begins from; ``config.train.begin_with`` says with what of it. ValueError where
     ``out`` holds a run already, or anything else, and where what the run is to begin with does not fit. WriteError
     where the disk does not take the run, or is full on the way: then it can be resumed.
     """
-    if RUN.stands_at(out):
+    if ranks.first and RUN.stands_at(out):
         raise ValueError(f"{out} already holds a run: add --resume to continue it, or choose another --out")
-    check_folder(out, RUN, reads=[data], continues=(RUN_BEGUN,), remedy="choose another --out")
+    if ranks.first:
+        check_folder(out, RUN, reads=[data], continues=(RUN_BEGUN,), remedy="choose another --out")
     store = open_data(data)
-    trainer = begin(store, config, frozen_encoder(config, store, out), begin_from, progress)
-    metadata = describe_run(store, data, trainer, begin_from)
-    write_atomically(out / "metadata.json", (json.dumps(metadata, indent=1) + "\n").encode())
-    write_atomically(out / "config.yaml", config.to_yaml().encode())  # last: with it the folder is a run
+    require_shareable(config, store, ranks)
+    trainer = begin(store, config, frozen_encoder(config, store, out), begin_from, progress, ranks)
+    if ranks.first:
+        metadata = describe_run(store, data, trainer, begin_from)
+        write_atomically(out / "metadata.json", (json.dumps(metadata, indent=1) + "\n").encode())
+        write_atomically(out / "config.yaml", config.to_yaml().encode())  # last: with it the folder is a run
     return _loop(trainer, out, progress, score)
 
 
@@ -80,32 +87,33 @@ def resume(
     progress: bool = True,
     open_data: Callable[[Path], Frames] = EpisodeStore.open,
     score: Score | None = None,
+    ranks: Ranks = ALONE,
 ) -> bool:
     """Continue the run in the folder ``out`` to ``config.train.steps`` updates; False when Ctrl-C ended it early.
 
     A run that was interrupted before its first checkpoint begins again. ValueError where ``out`` holds no run, and
-    where it was made from other data.
+    where it was made from other data. How many ``ranks`` trained it before does not matter.
     """
-    metadata, store = read_metadata(out), open_data(data)
+    metadata, store = ranks.from_first(lambda: read_metadata(out)), open_data(data)
     fingerprint = metadata["data"]["fingerprint"]
     if fingerprint != store.fingerprint:
         raise ValueError(
             f"{out} was trained on other data (fingerprint {fingerprint}, not {store.fingerprint}): give that store"
         )
+    require_shareable(config, store, ranks)
     encoder = FrozenEncoder.load(out).encoder if config.train.features_of else None
-    if _latest(out).exists():
-        trainer = Trainer(store, config, progress, scale=action_scale(metadata), encoder=encoder)
-        trainer.restore(load_checkpoint(_latest(out)))
+    latest = latest_checkpoint(out)
+    checkpoint = ranks.from_first(lambda: load_checkpoint(latest) if latest.exists() else None)
+    if checkpoint is not None:
+        trainer = Trainer(store, config, progress, scale=action_scale(metadata), encoder=encoder, ranks=ranks)
+        trainer.restore(checkpoint)
         logger.info("resuming at step %d", trainer.step)
     else:
         source = metadata["begin_from"]
-        trainer = begin(store, config, encoder, Path(source["path"]) if source else None, progress)
-    write_atomically(out / "config.yaml", config.to_yaml().encode())
+        trainer = begin(store, config, encoder, Path(source["path"]) if source else None, progress, ranks)
+    if ranks.first:
+        write_atomically(out / "config.yaml", config.to_yaml().encode())
     return _loop(trainer, out, progress, score)
-
-
-def _latest(run: Path) -> Path:
-    return run / "checkpoints" / "latest.pt"
 
 
 def _loop(trainer: Trainer, out: Path, progress: bool, score: Score | None) -> bool:
@@ -115,7 +123,9 @@ def _loop(trainer: Trainer, out: Path, progress: bool, score: Score | None) -> b
     try:
         return _update_until_done(trainer, out, progress, score)
     except BatchError as error:
-        save_checkpoint(_latest(out), trainer.state())
+        if trainer.ranks.first:
+            save_checkpoint(latest_checkpoint(out), trainer.state())
+        trainer.ranks.wait_for_all()  # the end of one ends all, and it may take seconds to save
         raise BatchError(
             f"{error}; the run is kept as of step {trainer.step}: continue with mqe train --resume --out {out}"
         ) from error
@@ -127,11 +137,6 @@ def _loop(trainer: Trainer, out: Path, progress: bool, score: Score | None) -> b
         trainer.close()
 
 
-def _checkpoint_bytes(trainer: Trainer) -> int:
-    """What a checkpoint takes while it replaces the one before: weights and Adam's two moments, twice."""
-    return 2 * 3 * sum(weights.numel() * weights.element_size() for weights in trainer.agent.parameters())
-
-
 def _policy(trainer: Trainer) -> PolicyModule:
     """What would be deployed now, apart from what training goes on with."""
     agent = copy.deepcopy(trainer.agent)
@@ -140,38 +145,32 @@ def _policy(trainer: Trainer) -> PolicyModule:
 
 
 def _update_until_done(trainer: Trainer, out: Path, progress: bool, score: Score | None) -> bool:
-    from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
-
-    train, latest = trainer.config.train, _latest(out)
-    require_space(out, _checkpoint_bytes(trainer))
-    table = MetricsTable(out / "metrics.csv", trainer.step, columns=score.columns if score else ())
-    curves = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
+    train, ranks = trainer.config.train, trainer.ranks
+    # Where the ranks' processors differ, what they drew and computed so far may, too, in the last digits.
+    ranks.broadcast([*trainer.agent.parameters(), *trainer.agent.buffers(), *trainer.average])
     bar = tqdm(
         total=train.steps, initial=trainer.step, desc=train.agent, unit="step", disable=not progress, mininterval=1.0
     )
-    last_log, steps_since_log = time.monotonic(), 0
-    with curves, bar, _stop_on_interrupt() as stop:
-        while trainer.step < train.steps and not stop.is_set():
+    records = Records(trainer, out, score.columns if score else ()) if ranks.first else None
+    with records or nullcontext(), bar, _stop_on_interrupt() as stop:
+        while trainer.step < train.steps and not ranks.any(stop.is_set()):
             trainer.update()
-            steps_since_log += 1
             bar.update()
             if trainer.step % train.log_every == 0:
                 trainer.check()
                 metrics = {**trainer.means.take(), **trainer.validate()}
-                if score and train.eval_every and trainer.step % train.eval_every == 0:
-                    metrics |= score(_policy(trainer))
-                table.append(trainer.step, metrics)
-                now = time.monotonic()
-                for name, value in {**metrics, "steps_per_second": steps_since_log / (now - last_log)}.items():
-                    curves.add_scalar(name, value, trainer.step)
-                last_log, steps_since_log = now, 0
                 bar.set_postfix(loss=f"{metrics['loss']:.3f}", refresh=False)
-            if train.snapshot_every and trainer.step % train.snapshot_every == 0:
-                snapshot = {"step": trainer.step, "agent": trainer.policy_weights()}
-                save_checkpoint(latest.with_name(f"step_{trainer.step:08d}.pt"), snapshot)
-            if trainer.step % train.checkpoint_every == 0:
-                save_checkpoint(latest, trainer.state())
-        save_checkpoint(latest, trainer.state())
+                if records is not None:
+                    if score and train.eval_every and trainer.step % train.eval_every == 0:
+                        metrics |= score(_policy(trainer))
+                    records.log(metrics)
+            if records is not None:
+                if train.snapshot_every and trainer.step % train.snapshot_every == 0:
+                    records.snapshot()
+                if trainer.step % train.checkpoint_every == 0:
+                    records.checkpoint()
+        if records is not None:
+            records.checkpoint()
     return trainer.step >= train.steps
 
 

@@ -49,6 +49,7 @@ class Trainer:
         if train.threads:
             torch.set_num_threads(train.threads)
         self.device = _choose_device(train.device, ranks)
+        ranks.require_apart(self.device)
         torch.manual_seed(train.seed)
         self.rng = np.random.default_rng(train.seed)
         self.step = 0
