@@ -1,5 +1,5 @@
 """Promise: docs/troubleshooting.md has a row for each safety rule, reason, doctor's line and error that stops a launch,
-`mqe run`, `mqe serve` or an operator's command, and none for what the code does not say.
+`mqe run`, `mqe serve`, an operator's command or training on several ranks, and none for what the code does not say.
 
 Messages are read from the source: what is worked out at run time counts as `…`, on the page as well.
 """
@@ -51,6 +51,8 @@ SOURCES = [
                 "units",
             )
         ),
+        *(ROOT / "mqe_core" / "learning" / name for name in ("ranks/ranks.py", "ranks/sharing.py", "ranks/watch.py")),
+        ROOT / "mqe_core" / "learning" / "run" / "shareable.py",
         ROOT / "mqe_core" / "commands" / "replay.py",
         ROOT / "mqe_core" / "learning" / "networks" / "imagenet_weights.py",
         ROOT / "mqe_core" / "closed_loop" / "rigs.py",
@@ -59,7 +61,7 @@ SOURCES = [
     if path.name not in NOT_OPERATED
 ]
 ERRORS = {"ValueError", "RuntimeError", "FileNotFoundError", "FileExistsError", "OSError", "TimeoutError"}
-ERRORS |= {"BundleError", "PolicyUnavailable", "WriteError"}
+ERRORS |= {"BundleError", "LostRankError", "PolicyUnavailable", "WriteError"}
 
 
 def says(node: ast.expr) -> list[str]:

@@ -121,8 +121,8 @@ def test_what_stops_one_rank_stops_both_and_keeps_the_run(
         ("not a number", [1, 1], 0, "the loss is nan at step 3"),
         ("no room", [1, 1], 0, "No space left on device; the run is kept as of its last checkpoint"),
         ("other data", [1, 1], 0, "the data's fingerprint differs"),
-        ("killed", [1, -9], 0, "rank 1 has been silent for 3 s: killed, or cut off"),
-        ("silent", [1, -9], 0, "rank 1 has been silent for 3 s: killed, or cut off"),
+        ("killed", [1, -9], 0, "has been silent for 3 s: killed, or cut off"),
+        ("silent", [1, -9], 0, "has been silent for 3 s: killed, or cut off"),
         ("the first killed", [-9, 1], 1, "the ranks' store is gone: rank 0"),
     ],
 )

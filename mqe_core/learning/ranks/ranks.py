@@ -146,7 +146,8 @@ class Ranks:
             return speak()
         except RuntimeError as error:
             assert self.watch is not None
-            raise LostRankError(self.watch.wait_for_a_reason() or str(error)) from error
+            self.watch.wait_for_the_end()
+            raise LostRankError(f"the ranks have lost each other: {error}") from error
 
 
 ALONE = Ranks()

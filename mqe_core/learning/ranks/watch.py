@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_S = 0.5
 PATIENCE_S = 15.0  # without a beat, before a rank counts as dead
+SUSPICION_S = 3.0  # the same, once a connection has broken
 INTERRUPTED = 130  # exit code after Ctrl-C
 _LEFT, _HEARD, _BEAT = "mqe/left", "mqe/heard", "mqe/beat"
 
@@ -41,10 +42,8 @@ class Watch:
     def __init__(self, address: tuple[str, int], rank: int, world: int, *, name: str, speaks: bool) -> None:
         self._rank, self._world, self._name, self._speaks = rank, world, name, speaks
         self._store = TCPStore(*address, is_master=False, wait_for_workers=False)
-        self._beats = 0
+        self._beats, self._patience_s = 0, PATIENCE_S
         self._over = threading.Event()
-        self._reason: str | None = None
-        self._known = threading.Event()  # there is a reason
         self._thread = threading.Thread(target=self._run, name="ranks", daemon=True)
         self._beat()
 
@@ -71,19 +70,19 @@ class Watch:
         except RuntimeError:
             logger.debug("nobody is left to be told", exc_info=True)
 
-    def wait_for_a_reason(self) -> str | None:
-        """Why another rank is gone, once that is known: a broken connection comes before its reason."""
-        self._known.wait(PATIENCE_S + 4 * BEAT_S)
-        return self._reason
+    def wait_for_the_end(self) -> None:
+        """Of this process, by this watch, once it knows who is gone and why: a broken connection comes before that."""
+        self._patience_s = SUSPICION_S
+        time.sleep(SUSPICION_S + 8 * BEAT_S)
 
     def _beat(self) -> None:
         self._beats += 1
-        self._store.set(f"{_BEAT}/{self._rank}", str(self._beats))
+        self._store.set(f"{_BEAT}/{self._rank}", f"{self._beats} {self._name}")
 
     def _run(self) -> None:
         others = [rank for rank in range(self._world) if rank != self._rank]
         names = [f"{_BEAT}/{rank}" for rank in others]
-        seen = {rank: (b"", time.monotonic()) for rank in others}
+        seen = dict.fromkeys(others, (b"", time.monotonic()))
         while not self._over.wait(BEAT_S):
             try:
                 self._beat()
@@ -101,15 +100,14 @@ class Watch:
             for rank, beat in zip(others, beats):
                 if beat != seen[rank][0]:
                     seen[rank] = beat, now
-                elif now - seen[rank][1] > PATIENCE_S:
-                    return self._end(f"rank {rank} has been silent for {PATIENCE_S:.0f} s: killed, or cut off")
+                elif now - seen[rank][1] > self._patience_s:
+                    who = beat.decode().partition(" ")[2]
+                    return self._end(f"{who} has been silent for {self._patience_s:.0f} s: killed, or cut off")
 
     def _end(self, reason: str, code: int = 1, speaks: bool = True) -> None:
         """This process, whatever it waits for."""
         if self._over.is_set():
             return
-        self._reason = reason
-        self._known.set()
         if speaks:
             sys.stderr.write(f"mqe train: {reason}; the run is kept as of its last checkpoint\n")
         sys.stdout.flush()
