@@ -7,7 +7,6 @@ and ends its own process.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -59,7 +58,7 @@ class Watch:
     def tell(self, reason: str, code: int) -> None:
         """Leave why this rank ends, for the others to end with exit code ``code``, and give them time to read it."""
         self._over.set()
-        left = json.dumps({"reason": f"{self._name}: {reason}", "code": code})
+        left = f"{code} {self._name}: {reason}"
         try:
             if self._store.compare_set(_LEFT, "", left).decode() != left:
                 self._store.add(_HEARD, 1)
@@ -87,9 +86,9 @@ class Watch:
             try:
                 self._beat()
                 if self._store.check([_LEFT]):
-                    left = json.loads(self._store.get(_LEFT))
+                    code, _, reason = self._store.get(_LEFT).decode().partition(" ")
                     self._store.add(_HEARD, 1)
-                    return self._end(left["reason"], left["code"], self._speaks)
+                    return self._end(reason, int(code), self._speaks)
                 beats = self._store.multi_get(names)
             except RuntimeError as error:  # a DistError of the store
                 logger.debug("%s", error)
