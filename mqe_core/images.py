@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mqe_core.files.bounded import read_bounded
-from mqe_core.robot.arrays import Images
+from mqe_core.files.picture_parts import png_chunk, require_few_parts
+from mqe_core.robot.arrays import AnyArray, Floats, Images
 
 RESIZE_RULE = "squash-lanczos"
 
@@ -42,6 +43,7 @@ _KEEP, _FLATTEN, _SCALE = "as it is", "over white", "16 bits to 8"
 _PRINT = "the colours of print, which each screen shows differently"
 _NUMBERS = "its numbers have no range that says what is white"
 _NOT_RGB = "its numbers are not red, green and blue"
+_OTHER_COLOURS = "its numbers mean other colours than sRGB's, as it says itself (cICP, cHRM); save it as sRGB"
 # Every mode of Pillow: what is done with it (one of the first three), or why it is refused.
 _MODES = {
     **dict.fromkeys(("1", "L", "RGB", "RGBX", "P"), _KEEP),
@@ -53,6 +55,12 @@ _MODES = {
 }
 # Under these keys Pillow keeps what may change how the pixels are to be seen.
 _MARKS = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "icc_profile", "transparency"}
+_MARKS |= {"gamma", "chromaticity"}  # of a PNG without a profile
+_CICP_OF_SRGB = bytes([1, 13, 0, 1])  # primaries, transfer, matrix, full range: ITU-T H.273
+# x, y of white, red, green and blue; and the exponent with which sRGB's numbers come from light, as writers state it.
+_SRGB_COLOURS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+_SRGB_GAMMA = 0.45455
+_NEAR = 0.02  # what writers round away
 
 # Images in a ROS message: channels per pixel, and which of them are red, green and blue.
 _ENCODINGS = {
@@ -66,8 +74,6 @@ FRAME_PIXELS = 4_000_000
 FRAME_BYTES = 16_000_000  # of one as a file: a PNG of noise has three a pixel
 _MOST_BYTES = 2**28  # of any other picture's file
 _MOST_SCANS = 20  # of a progressive JPEG; encoders write up to 12, and each costs as much as a whole picture
-# Of a PNG, or of a JPEG before its first scan. Pillow reads them one by one, in Python; a PNG of 16 MB has 2,000.
-_MOST_PARTS = 4096
 _MIN_CONTRAST = 4.0  # grey levels of 255, standard deviation; BridgeData's images have 40 and more
 _CONTRAST_STRIDE = 4  # of the pixels that it is measured on
 # What Pillow raises on damaged bytes, depending on where the damage lies.
@@ -91,13 +97,16 @@ def decode(data: bytes, most_pixels: int | None = None) -> Images:
     more than `most_pixels`.
     """
     if most_pixels is not None:
-        _require_few_parts(data)  # Pillow reads them all before it says how large the picture is
+        require_few_parts(data)  # Pillow reads them all before it says how large the picture is
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _require_bounded(data, image, most_pixels)
             image.load()
+            cicp = png_chunk(data, b"cICP")  # Pillow does not read it
+            if cicp not in (None, _CICP_OF_SRGB):
+                raise _RefusedError(_OTHER_COLOURS)
             is_plain = image.mode == "RGB" and not _MARKS & image.info.keys() and getattr(image, "n_frames", 1) == 1
-            return np.array(image if is_plain else _upright_rgb(image))
+            return np.array(image if is_plain else _upright_rgb(image, is_srgb=cicp is not None))
     except _RefusedError:
         raise
     except UnidentifiedImageError as error:
@@ -117,8 +126,8 @@ class _RefusedError(ValueError):
     """Why a picture is refused that is not damaged."""
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    """The same picture in mode RGB."""
+def _upright_rgb(image: Image.Image, is_srgb: bool = False) -> Image.Image:
+    """The same picture in mode RGB. `is_srgb`: what a PNG without a profile says of its colours besides is moot."""
     treatment = _MODES.get(image.mode, _NOT_RGB)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # the first picture of an MPO is the photo, the others are its previews
@@ -126,6 +135,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if treatment not in (_KEEP, _FLATTEN, _SCALE):
         raise _RefusedError(f"an image of mode {image.mode}: {treatment}; save it as RGB with 8 bits")
     profile, is_clear = image.info.get("icc_profile"), "transparency" in image.info or treatment == _FLATTEN
+    gamma = None if profile or is_srgb or "srgb" in image.info else _gamma(image)
     try:
         Image.Exif().load(image.info.get("exif", b""))  # its damage, which Pillow keeps to itself in a JPEG
         image = ImageOps.exif_transpose(image)
@@ -134,15 +144,43 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if treatment == _SCALE:
         if is_clear:
             raise _RefusedError(f"an image of mode {image.mode} with a transparent grey; save it as RGB with 8 bits")
-        levels = np.asarray(image).astype(np.uint32)
-        image = Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
-    elif is_clear:
+        image = Image.fromarray(_as_srgb(np.arange(65536) / 65535, gamma)[np.asarray(image)])
+    elif gamma is not None:
+        image = image.convert("RGBA")
+        levels = _as_srgb(np.arange(256) / 255, gamma).tolist()
+        image = image.point([*levels * 3, *range(256)])
+    if is_clear:
         clear = image.convert("RGBA")
         image = Image.new("RGBA", clear.size, "white")
         image.alpha_composite(clear)
     if not (profile and image.mode == "L"):  # a profile of greys is for mode L
         image = image.convert("RGB")
     return _to_srgb(image, profile) if profile else image
+
+
+def _gamma(image: Image.Image) -> float | None:
+    """The exponent with which a PNG's numbers come from light; None where they are sRGB's. Refused are others' colours.
+
+    Source: the PNG specification, third edition: gAMA and cHRM.
+    """
+    colours = image.info.get("chromaticity", _SRGB_COLOURS)
+    if not np.allclose(colours, _SRGB_COLOURS, atol=_NEAR, rtol=0):
+        raise _RefusedError(_OTHER_COLOURS)
+    gamma = float(image.info.get("gamma", _SRGB_GAMMA))
+    if gamma <= 0.0:
+        raise _RefusedError(_OTHER_COLOURS)
+    return None if abs(gamma / _SRGB_GAMMA - 1.0) <= _NEAR else gamma
+
+
+def _as_srgb(levels: Floats, gamma: float | None) -> AnyArray:
+    """Levels (n,) from 0 to 1, of which light is the power 1/gamma → uint8 of sRGB; None: they are sRGB's already.
+
+    Source: IEC 61966-2-1.
+    """
+    if gamma is not None:
+        light = levels ** (1.0 / gamma)
+        levels = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.floor(levels * 255.0 + 0.5).astype(np.uint8)
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
@@ -238,37 +276,6 @@ def _require_bounded(data: bytes, image: Image.Image, most_pixels: int | None) -
     require_few_pixels(*image.size, most_pixels)
     if image.format == "JPEG" and data.count(b"\xff\xda") > _MOST_SCANS:
         raise _RefusedError(f"a JPEG of more than {_MOST_SCANS} scans")
-
-
-def _require_few_parts(data: bytes) -> None:
-    """ValueError where a JPEG or PNG has so many parts that reading their headers alone would take too long."""
-    parts, following = 0, _after_segment
-    at: int | None = None
-    if data.startswith(b"\x89PNG"):
-        at, following = 8, _after_chunk
-    elif data.startswith(b"\xff\xd8"):
-        at = 2
-    while at is not None and at < len(data):
-        at, parts = following(data, at), parts + 1
-        if parts > _MOST_PARTS:
-            raise ValueError(f"a picture of more than {_MOST_PARTS} parts")
-
-
-def _after_chunk(data: bytes, at: int) -> int | None:
-    """Where the chunk of a PNG after the one at `at` begins."""
-    return at + 12 + int.from_bytes(data[at : at + 4], "big")
-
-
-def _after_segment(data: bytes, at: int) -> int | None:
-    """Likewise of a JPEG; None where its picture begins."""
-    mark, code = data[at], data[at + 1 : at + 2]
-    if mark != 0xFF or code in (b"\x00", b"\xff"):  # filling
-        return at + 1
-    if code == b"\xda":
-        return None
-    if code == b"\x01" or b"\xd0" <= code <= b"\xd9":  # these stand alone
-        return at + 2
-    return at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
 
 def _encode(image: Images, format: str, **options: int) -> bytes:

@@ -224,3 +224,75 @@ def test_plain_pictures_decode_to_the_bytes_of_the_library(encode) -> None:
     """As BridgeData's and those of every store."""
     encoded = encode(_noise(48, 64))
     assert np.array_equal(images.decode(encoded), np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")))
+
+
+def _with_chunks(file: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """The PNG with these chunks behind its header."""
+    made = [
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    ]
+    return file[:33] + b"".join(made) + file[33:]
+
+
+def _hundred_thousandths(*values: float) -> bytes:
+    return struct.pack(f">{len(values)}I", *(round(1e5 * value) for value in values))
+
+
+_SRGB_PRIMARIES = _hundred_thousandths(0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+_ADOBE_PRIMARIES = _hundred_thousandths(0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+_LINEAR = (b"gAMA", _hundred_thousandths(1.0))
+_PICTURES = {
+    "L": Image.fromarray(_ramp()),
+    "RGB": Image.fromarray(np.dstack([_ramp()] * 3)),
+    "P": Image.fromarray(_ramp()).convert("P"),
+    "RGBA": Image.fromarray(np.dstack([_ramp()] * 3 + [np.full((4, 8), 255, np.uint8)])),
+    "I;16": Image.fromarray(_ramp(np.uint16)),
+}
+
+
+@pytest.mark.parametrize("mode", _PICTURES)
+def test_numbers_that_are_light_become_those_that_a_screen_takes(mode: str) -> None:
+    """A PNG whose gAMA is 1.0, as renderers and scientific cameras write it."""
+    light = np.linspace(0, 1, 32).reshape(4, 8)
+    wanted = 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    # Eight bits of light are few: a step of one of them is up to 13 levels of sRGB.
+    worst = 0.51 if mode == "I;16" else 13
+    decoded = images.decode(_with_chunks(_file(_PICTURES[mode]), _LINEAR))
+    assert np.abs(decoded - wanted[:, :, None]).max() <= worst
+    assert np.abs(decoded[-1, -8:] - wanted[-1, -8:, None]).max() <= 1.5
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [(b"gAMA", _hundred_thousandths(0.45455))],
+        [(b"gAMA", _hundred_thousandths(0.45455)), (b"cHRM", _SRGB_PRIMARIES)],
+        [(b"sRGB", b"\0"), _LINEAR],
+        [(b"cICP", bytes([1, 13, 0, 1])), _LINEAR, (b"cHRM", _ADOBE_PRIMARIES)],
+    ],
+    ids=["as sRGB's", "with primaries", "sRGB comes first", "cICP comes first"],
+)
+@pytest.mark.parametrize("mode", _PICTURES)
+def test_what_a_png_says_of_srgb_changes_no_bit(mode: str, chunks: list[tuple[bytes, bytes]]) -> None:
+    file = _file(_PICTURES[mode])
+    assert np.array_equal(images.decode(_with_chunks(file, *chunks)), images.decode(file))
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"cICP", bytes([9, 16, 0, 1])),
+        (b"cHRM", _ADOBE_PRIMARIES),
+        (b"gAMA", _hundred_thousandths(0.0)),
+    ],
+    ids=["a screenshot in HDR", "Adobe RGB's primaries", "no exponent"],
+)
+def test_colours_that_are_not_srgbs_are_refused_with_the_remedy(chunk: tuple[bytes, bytes]) -> None:
+    with pytest.raises(ValueError, match="other colours than sRGB's.*; save it as sRGB"):
+        images.decode(_with_chunks(_file(_PICTURES["RGB"]), chunk))
+
+
+def test_a_transparent_picture_of_light_is_laid_over_white() -> None:
+    half = Image.fromarray(np.full((2, 2, 4), (0, 0, 0, 128), np.uint8))
+    assert images.decode(_with_chunks(_file(half), _LINEAR))[0, 0, 0] == images.decode(_file(half))[0, 0, 0]
