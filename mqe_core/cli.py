@@ -8,6 +8,7 @@ that needs it.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _INTERRUPTED = 130  # exit code after Ctrl-C
+_BROKEN_PIPE = 141  # and where whoever reads the output has ended: as a shell shows SIGPIPE
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,9 +60,7 @@ def _docstring(module: ModuleType) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the console script; returns the process exit code."""
-    for stream in (sys.stdout, sys.stderr):  # a file name that is not UTF-8 is shown, not an error
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _open_streams()
     try:
         args = build_parser().parse_args(argv)
     except KeyboardInterrupt:  # while the commands were still being imported
@@ -69,33 +69,63 @@ def main(argv: list[str] | None = None) -> int:
     return _run(args)
 
 
+def _open_streams() -> None:
+    """A file name that is not UTF-8 is shown, not an error; what was closed (`>&-`) takes everything."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _run(args: argparse.Namespace) -> int:
     """Run the command; what can be expected to fail is told in one line."""
-    import logging
+    from mqe_core.command_line import log_to_terminal, words_of
+    from mqe_core.files.bounded import printable
 
-    logging.basicConfig(
-        level=logging.DEBUG if args.debug else logging.INFO,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    log_to_terminal(args.debug)
+
+    def fails(said: str) -> int:
+        sys.stderr.write(printable(f"mqe {args.command}: {said}") + "\n")
+        return 1
+
     try:
         code: int = args.run(args)
+        sys.stdout.flush()
         return code
     except (ValueError, RuntimeError, OSError) as error:
         if args.debug:
             raise
-        sys.stderr.write(f"mqe {args.command}: {error}\n")
-        return 1
+        if isinstance(error, BrokenPipeError) and _nobody_reads_on():
+            return _BROKEN_PIPE
+        return fails(words_of(error))
     except ModuleNotFoundError as error:
         if args.debug or (error.name or "").startswith("mqe"):
             raise
-        sys.stderr.write(
-            f"mqe {args.command}: {error}; `make learn` installs what training needs, `make setup` the rest\n"
-        )
-        return 1
+        return fails(f"{error}; `make learn` installs what training needs, `make setup` the rest")
     except KeyboardInterrupt:
         sys.stderr.write(f"mqe {args.command}: interrupted\n")
         return _INTERRUPTED
+    finally:
+        _let_go_of_output()
+
+
+def _nobody_reads_on() -> bool:
+    """Of what is printed, as in `mqe … | head`."""
+    import select
+
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _let_go_of_output() -> None:
+    """What cannot be written is lost: Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

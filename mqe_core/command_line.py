@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from mqe_core.files.bounded import printable
 from mqe_core.files.near_names import did_you_mean
 
 
@@ -19,6 +23,12 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}{self._near(unknown)}")
         return found, unknown
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """An empty path would mean the folder that this runs in."""
+        if action.type is Path and not arg_string:
+            raise argparse.ArgumentError(action, "expected a path, got nothing: is a variable of the shell empty?")
+        return super()._get_value(action, arg_string)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
@@ -36,3 +46,25 @@ class Parser(argparse.ArgumentParser):
             if near := near or did_you_mean(f"{word.lstrip('-').partition(':=')[0]}:=", named):
                 return near
         return ""
+
+
+class _Formatter(logging.Formatter):
+    """Names of files come into messages: what would steer the terminal is shown as its escape."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def log_to_terminal(debug: bool) -> None:
+    """Messages of all modules go to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
+
+
+def words_of(error: Exception) -> str:
+    """What an error says, without the number that the system has for it."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{' to '.join(names)}: {error.strerror}" if names else error.strerror

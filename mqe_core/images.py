@@ -20,6 +20,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from mqe_core.files.bounded import read_bounded
 from mqe_core.files.picture_parts import png_chunk, require_few_parts
+from mqe_core.files.placeholders import POINTER, is_pointer
 from mqe_core.robot.arrays import AnyArray, Floats, Images
 
 RESIZE_RULE = "squash-lanczos"
@@ -117,6 +118,8 @@ def decode(data: bytes, most_pixels: int | None = None) -> Images:
 
 def _other_format(data: bytes) -> str:
     """What to do with bytes that begin as another format does; empty where they do not."""
+    if is_pointer(data):
+        return f": {POINTER}"
     begins = [name for mark, name in _OTHERS.items() if data.startswith(mark)]
     holds = [name for mark, name in _OTHERS_INSIDE.items() if mark in data[:16]]
     return next((f": it begins as {name} does; save it as PNG" for name in begins + holds), "")

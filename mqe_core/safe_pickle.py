@@ -11,6 +11,7 @@ import pickle
 from pathlib import Path
 
 from mqe_core.files.bounded import read_bounded
+from mqe_core.files.placeholders import why_unreadable
 
 _MOST_BYTES = 2**31  # of a file; an episode's states have some thousand
 _NUMPY_NAMES = {
@@ -72,4 +73,4 @@ def load(file: Path) -> object:
     try:
         return loads(contents)
     except ValueError as error:
-        raise ValueError(f"{file.name} {error}") from error
+        raise ValueError(f"{file.name} {error}{why_unreadable(file)}") from error

@@ -67,7 +67,7 @@ def test_a_goal_is_not_replaced_by_accident(real_store: Path, home: Path, capsys
     assert capture(real_store, "--force") == 0
 
 
-@pytest.mark.parametrize("name", ["../r2", "a b/c", "", "cup.png", "cup\n", "tasse-é"])
+@pytest.mark.parametrize("name", ["../r2", "a b/c", "", "cup.png", "cup\n", "tasse-é", "x" * 101])
 def test_a_goals_name_is_a_name_and_no_path(
     real_store: Path, home: Path, name: str, capsys: pytest.CaptureFixture
 ) -> None:

@@ -178,6 +178,7 @@ def summarise(store: EpisodeStore) -> StoreSummary:
 
 def _describe(summary: StoreSummary) -> str:
     from mqe_core.data.source_files import describe
+    from mqe_core.files.bounded import in_one_line
 
     cameras = ", ".join(f"{c} ({count} episodes)" for c, count in summary.episodes_per_camera.items()) or "none"
     lines = [
@@ -201,7 +202,7 @@ def _describe(summary: StoreSummary) -> str:
     lines[3:3] = [f"  one colour   camera {c} in {count} episodes" for c, count in summary.even_cameras.items()]
     lines[2:2] = [f"  files        {line}" for line in describe(summary.source_files)]
     lines += [f"    {entry.name}: {entry.reason}" for entry in summary.skipped]
-    return "\n".join(lines)
+    return "\n".join(map(in_one_line, lines))
 
 
 def _row(values: list[float]) -> str:

@@ -16,12 +16,11 @@ from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.data.store.files import json_bytes
 from mqe_core.data.store.metadata import read_head
 from mqe_core.data.store.parts import read_parts, why_apart
+from mqe_core.data.store.place import APPEND_LOCK
 from mqe_core.files.disk import write_atomically
 from mqe_core.files.lock import FileLock
 
 log = logging.getLogger(__name__)
-
-_LOCK_FILE = "append.lock"
 
 
 class Addition:
@@ -77,7 +76,7 @@ class Addition:
 def adding_to(path: Path) -> Iterator[Addition]:
     """An addition to the store in folder `path`. ValueError where there is none, or another process adds to it."""
     read_head(path)
-    lock = FileLock(path / _LOCK_FILE, path)
+    lock = FileLock(path / APPEND_LOCK, path)
     try:
         for half_written in path.glob(f".{layout.METADATA_FILE}.*.tmp"):  # of an addition that was killed
             half_written.unlink()

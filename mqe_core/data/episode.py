@@ -35,6 +35,7 @@ class Episode:
     split: str = ""  # the part of the data set that the source puts it in (train, val …); empty where it says nothing
     lost_cameras: Mapping[int, str] = field(default_factory=dict)  # those whose images end midway, with the reason
     commanders: tuple[str, ...] = ()  # T names of `ranks`: who moved the arm; empty where the source does not tell
+    period_s: float | None = None  # between two frames, where the source says it
 
     def __post_init__(self) -> None:
         states, actions = np.asarray(self.states), np.asarray(self.actions)
@@ -90,6 +91,7 @@ class EncodedEpisode:
     split: str = ""  # as the episode's
     lost_cameras: Mapping[int, str] = field(default_factory=dict)  # as the episode's
     commanders: tuple[str, ...] = ()  # as the episode's
+    period_s: float | None = None  # as the episode's
     digest: bytes = b""  # tells numbers and images from those of other episodes
 
     @property
@@ -145,6 +147,7 @@ def encode_episode(episode: Episode, image_size: int, jpeg_quality: int | None =
         split=episode.split,
         lost_cameras=dict(episode.lost_cameras),
         commanders=tuple(episode.commanders),
+        period_s=episode.period_s,
         digest=digest.digest(),
     )
 

@@ -70,7 +70,7 @@ class EpisodeRules:
         first, end = self.drop_first, len(states) - self.drop_last
         if end - first < 2:
             raise ValueError(f"of its {len(states)} frames fewer than 2 are left without the first and last ones")
-        images = {camera: frames[first:end] for camera, frames in self._kept(episode.images).items()}
+        images = {camera: frames[first:end] for camera, frames in self._kept(episode).items()}
         return replace(
             episode,
             states=states[first:end],
@@ -81,12 +81,14 @@ class EpisodeRules:
             lost_cameras={c: why for c, why in episode.lost_cameras.items() if not self.cameras or c in self.cameras},
         )
 
-    def _kept(self, images: Mapping[int, Frames]) -> Mapping[int, Frames]:
+    def _kept(self, episode: Episode) -> Mapping[int, Frames]:
         if not self.cameras:
-            return images
-        kept = {camera: frames for camera, frames in images.items() if camera in self.cameras}
+            return episode.images
+        kept = {camera: frames for camera, frames in episode.images.items() if camera in self.cameras}
         if not kept:
-            raise ValueError(f"it has none of the cameras {list(self.cameras)}; its cameras are {sorted(images)}")
+            lost = [why for camera, why in sorted(episode.lost_cameras.items()) if camera in self.cameras]
+            there = "; ".join([f"its cameras are {sorted(episode.images)}", *lost])
+            raise ValueError(f"it has none of the cameras {list(self.cameras)}; {there}")
         return kept
 
 

@@ -20,19 +20,21 @@ from mqe_core.data.episode import EncodedEpisode, Skipped
 from mqe_core.data.episode_rules import EpisodeRules
 from mqe_core.data.loading import Recipe, Shard, load_in_order
 from mqe_core.data.readers.bridge_numpy import BridgeNumpySource
-from mqe_core.data.readers.bridge_raw import BridgeRawSource
+from mqe_core.data.readers.bridge_raw import BridgeRawSource, tree_around
 from mqe_core.data.readers.lerobot import LeRobotSource
 from mqe_core.data.readers.rlds import RldsSource
 from mqe_core.data.readers.ros_bag import RosBagSource
 from mqe_core.data.seen import Seen
 from mqe_core.data.source import Source
-from mqe_core.data.source_files import NOT_READ, account, describe, fingerprint_of_files
+from mqe_core.data.source_files import NOT_READ, account, describe, fingerprint_of_files, why_of_no_format
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.data.store.episode_writer import BRIDGE_CONTROL_HZ, EpisodeWriter
 from mqe_core.data.store.import_journal import Result
 from mqe_core.data.store.restartable_writer import RestartableWriter
 from mqe_core.data.units import Conversion
+from mqe_core.files.bounded import in_one_line
 from mqe_core.files.forecast import Forecast
+from mqe_core.files.kinds import kind_of_folder
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ def open_source(path: str | Path, format: str = "auto", cameras: Sequence[str] =
         *first, last = (f"{known.files} ({name})" for name, known in FORMATS.items())
         raise ValueError(
             f"{path} holds no episodes in the format {' or '.join(names)}: expected {', '.join(first)}, or {last}"
-            + _what_is_there(candidates[names[0]], path)
+            + _what_is_there(path, format, candidates[names[0]])
         )
     if len(fitting) > 1:
         raise ValueError(f"{path} holds data in several formats ({', '.join(fitting)}); choose one with --format")
@@ -84,9 +86,14 @@ def open_source(path: str | Path, format: str = "auto", cameras: Sequence[str] =
     return _WITH_CAMERAS[name](path, cameras) if cameras else source
 
 
-def _what_is_there(source: Source, path: Path) -> str:
-    """What the path holds instead, for an error."""
-    lines = describe(group for group in account(path, source.why_not_read) if group.outcome == NOT_READ)
+def _what_is_there(path: Path, format: str, source: Source) -> str:
+    """What the path is or holds instead, for an error."""
+    if (made := kind_of_folder(path)) is not None:
+        return f"; {path} is {made.words}"
+    if (tree := tree_around(path)) is not None:
+        return f"; {path} is a part of a raw tree: give the folder {tree}"
+    why = (lambda file: why_of_no_format(file, "")) if format == "auto" else source.why_not_read
+    lines = describe(group for group in account(path, why) if group.outcome == NOT_READ)
     return f"; found: {'; '.join(lines)}" if lines else ""
 
 
@@ -188,7 +195,7 @@ def import_episodes(
                     writer.add(kept)
                     forecast.add(kept.num_bytes, share)
                 elif kept is not None:
-                    log.warning("skipped %s: %s", kept.name, kept.reason)
+                    log.warning("skipped %s: %s", in_one_line(kept.name), kept.reason)
                     writer.skip(kept)
                 elif isinstance(writer, RestartableWriter):
                     writer.leave_out()
@@ -197,7 +204,7 @@ def import_episodes(
             what = "no store is made" if addition is None else "nothing is added"
             raise ValueError(f"{source_name} holds no usable episode, {what}; {_summarize(writer.skipped)}")
         if not trust_units:
-            seen.require_units()
+            seen.require_units(1.0 / float(head["control_hz"]))
         writer.note(**seen.notes(conversion, trust_units), rules=asdict(rules))
         if root is not None:
             writer.note(source_files=[asdict(group) for group in account(root, source.why_not_read)])

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from mqe_core.data.agreement import why_another_rate, why_grippers_disagree
 from mqe_core.data.episode import EncodedEpisode, Skipped
 from mqe_core.data.units import Conversion, why_implausible
 from mqe_core.robot.arrays import Float32s
@@ -29,6 +30,7 @@ class Seen:
         self._even: dict[int, list[str]] = {}  # by camera, the episodes in which it shows nothing
         self._unused: Counter[str] = Counter()  # by key, episodes
         self._lost: Counter[int] = Counter()  # by camera, episodes
+        self._periods_s: list[float] = []  # of the episodes that say it
 
     def take(self, result: EncodedEpisode | Skipped) -> EncodedEpisode | Skipped:
         """Note an episode; one that is there already becomes a Skipped."""
@@ -51,13 +53,16 @@ class Seen:
             self._even.setdefault(camera, []).append(result.name)
         self._unused.update(result.unused_cameras)
         self._lost.update(result.lost_cameras.keys())
+        self._periods_s += [] if result.period_s is None else [result.period_s]
         for camera, why in sorted(result.lost_cameras.items()):
             log.warning("%s: without camera %d: %s", result.name, camera, why)
         return result
 
-    def require_units(self) -> None:
-        """ValueError where the numbers are in other units than a store's."""
+    def require_units(self, period_s: float) -> None:
+        """ValueError where the numbers are in other units than a store's, whose frames are `period_s` apart."""
         wrong = why_implausible(np.concatenate(self._states), np.concatenate(self._actions), load_robot_spec())
+        wrong += why_grippers_disagree(self._states, self._actions)
+        wrong += why_another_rate(self._periods_s, period_s)
         if wrong:
             raise ValueError(
                 f"the numbers are not in a store's units: {'; '.join(wrong)}. --trust-units imports them as they are"

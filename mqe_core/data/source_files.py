@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mqe_core.files.placeholders import POINTER, why_unreadable
+from mqe_core.files.system_names import is_of_a_system
+
 READ, NOT_READ = "read", "not looked at"
 
-_SYSTEM_NAMES = {".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"}
 _OF_THE_SYSTEM = "written by an operating system beside its files"
 _PACKED = {".gz", ".zst", ".zstd", ".zip", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".lz4"}
 _BLOCK = 1 << 20
@@ -70,19 +72,21 @@ class Walk:
             yield from (folder / name for name in names)
 
     def _why_not_entered(self, folder: Path, seen: set[tuple[int, int]]) -> str | None:
-        if folder.name in _SYSTEM_NAMES:
+        if is_of_a_system(folder.name):
             return _OF_THE_SYSTEM
         if folder.is_symlink() and self._leads_back(folder):
             return f"a link to {os.readlink(folder)}, which is looked at there"
         return "the same folder as another one" if _identity(folder) in seen else None
 
     def _why_no_file(self, file: Path) -> str | None:
-        if file.name in _SYSTEM_NAMES or file.name.startswith("._"):
+        if is_of_a_system(file.name):
             return _OF_THE_SYSTEM
         if not file.exists():
             return "a link to nothing"
         if not file.is_file():
             return "a pipe, a socket or a device"
+        if why_unreadable(file):
+            return POINTER
         if file.is_symlink() and self._leads_back(file):
             return f"a link to {os.readlink(file)}, which is looked at there"
         return None
@@ -155,14 +159,16 @@ def below(root: Path, path: Path) -> str:
 
 
 def why_of_no_format(file: Path, format: str) -> str:
-    """Why a file that a reader does not know is not read, by its name and size."""
+    """Why a file is not read that the reader of `format`, or where that is empty no reader knows, by name and size."""
     if file.suffix in _PACKED:
         return "packed: unpack it, and import again"
+    if file.suffix == ".npz":
+        return "an archive of arrays, whose meaning is not known: see the forms that are read"
     if file.suffix == ".db3":
         return "a bag in SQLite's form: make it an MCAP (ros2 bag convert), and import again"
     if file.stat().st_size == 0:
         return "empty: 0 bytes"
-    return f"no data of the format {format}"
+    return f"no data of the format {format}" if format else "of no form that is read"
 
 
 def describe(groups: Iterable[FileGroup]) -> list[str]:

@@ -49,6 +49,18 @@ def shortened(text: str, most: int) -> str:
     return encoded.decode()
 
 
+def printable(text: str) -> str:
+    """`text` as one that a terminal only shows: what would steer it, or is no letter, as its escape; lines stay."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def in_one_line(text: str) -> str:
+    """`printable`, and the ends of lines as their escapes too: for names of files, which may hold any letter."""
+    return printable(text).replace("\n", "\\n")
+
+
 def shown(value: object) -> str:
     """A value of a file, for an error message: its repr, or the begin and the end of it."""
     try:

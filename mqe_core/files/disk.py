@@ -29,9 +29,13 @@ def writing(path: Path) -> Iterator[None]:
     except WriteError:
         raise
     except OSError as error:
-        raise WriteError(
-            f"{path} cannot be written: {error.strerror or error}; free some space, or choose another place"
-        ) from error
+        raise WriteError(f"{path} cannot be written: {error.strerror or error}; {_remedy(error)}") from error
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space, or choose another place"
+    return "choose a shorter name" if error.errno == errno.ENAMETOOLONG else "choose another place"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -67,7 +71,7 @@ def require_space(out: Path, needed_bytes: int = 0) -> None:
         free = shutil.disk_usage(there).free
     except OSError as error:
         raise WriteError(
-            f"{out} cannot be made, as {there} takes no files: {error.strerror or error}; choose another place"
+            f"{out} cannot be made, as {there} takes no files: {error.strerror or error}; {_remedy(error)}"
         ) from error
     if free < needed_bytes:
         raise WriteError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mqe_core.files.disk import is_probe
+from mqe_core.files.system_names import is_of_a_system
 from mqe_core.files.text import read_json, read_yaml
 from mqe_core.files.web_page import MARK
 
@@ -49,6 +50,11 @@ def kind_of_folder(folder: Path) -> Kind | None:
     return next((kind for kind in _FOLDERS if folder.is_dir() and kind.stands_at(folder)), None)
 
 
+def entries_in(folder: Path) -> list[Path]:
+    """What lies in the folder, but for probes and what is an operating system's."""
+    return [entry for entry in folder.iterdir() if not (is_probe(entry.name) or is_of_a_system(entry.name))]
+
+
 def what_stands(path: Path) -> str:
     """What lies at `path`, in words."""
     if not path.is_dir():
@@ -78,7 +84,7 @@ def _is_store(path: Path) -> bool:
 
 def _begins_store(path: Path) -> bool:
     """What an import leaves, in a folder that was there before, when it is killed."""
-    names = {entry.name for entry in path.iterdir() if not is_probe(entry.name)}
+    names = {entry.name for entry in entries_in(path)}
     return any(map(_PARTIAL.fullmatch, names)) and all(_PARTIAL.fullmatch(n) or _STORE_FILE.fullmatch(n) for n in names)
 
 
@@ -89,7 +95,7 @@ def _is_run(path: Path) -> bool:
 
 def _begins_run(path: Path) -> bool:
     """What a training leaves that was ended before its run folder was complete."""
-    names = {entry.name for entry in path.iterdir() if not entry.name.endswith(".tmp")}
+    names = {entry.name for entry in entries_in(path) if not entry.name.endswith(".tmp")}
     described = "metadata.json" not in names or _has_keys(path / "metadata.json", ("agent", "action_low"))
     return names <= {"encoder.pt", "metadata.json"} and described
 
@@ -105,13 +111,13 @@ def _is_ros_evaluation(path: Path) -> bool:
 
 
 def _is_keys(path: Path) -> bool:
-    files = (file for file in path.rglob("*") if not file.is_dir())
+    files = (file for file in path.rglob("*") if not file.is_dir() and not is_of_a_system(file.name))
     first = next(files, None)
     return first is not None and all(file.suffix in (".key", ".key_secret") for file in itertools.chain([first], files))
 
 
 def _is_ogbench(path: Path) -> bool:
-    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    names = [entry.name for entry in entries_in(path)] if path.is_dir() else []
     return bool(names) and all(re.fullmatch(r".+-v\d+(-val)?\.(npz|partial)", name) for name in names)
 
 

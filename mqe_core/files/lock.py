@@ -9,6 +9,8 @@ import socket
 from datetime import datetime
 from pathlib import Path
 
+from mqe_core.files.disk import writing
+
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # of a file system that has none
 
 
@@ -16,7 +18,7 @@ class FileLock:
     """Holds `file` until `release`, or until this process ends, however it ends. Makes it where it is not there.
 
     ValueError, naming process, machine and since when, where another process holds it. On a file system without locks
-    nobody is refused.
+    nobody is refused. WriteError where the disk takes no files.
 
     Args:
         file: the file that is locked; its contents are who holds it.
@@ -25,11 +27,12 @@ class FileLock:
 
     def __init__(self, file: Path, what: Path) -> None:
         self._file = file
-        self._descriptor = _open_locked(file, what)
-        since = datetime.now().isoformat(" ", "seconds")
-        holder = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, holder.encode(), 0)
+        with writing(what):
+            self._descriptor = _open_locked(file, what)
+            since = datetime.now().isoformat(" ", "seconds")
+            holder = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, holder.encode(), 0)
 
     def remove(self) -> None:
         """Take the file away, and let others in."""

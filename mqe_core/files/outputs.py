@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mqe_core.files.disk import is_probe, require_space
 from mqe_core.files.kinds import RECORDING, STORE, Kind, goal_domain, kind_of_folder, what_stands
+from mqe_core.files.system_names import is_of_a_system
 
 _CLOSED = (STORE, RECORDING)  # read and replaced as a whole: nothing else goes inside
 
@@ -90,11 +91,16 @@ def check_goal(png: Path, *, domain: str, force: bool) -> None:
 
 
 def holds_nothing(folder: Path) -> bool:
-    """Whether there is no file in the folder, however deep; empty folders in it do not count, nor do probes."""
-    return not any(
-        not all(map(is_probe, files)) or any(os.path.islink(os.path.join(root, name)) for name in folders)
-        for root, folders, files in os.walk(folder)
-    )
+    """Whether there is no file in the folder, however deep; empty folders in it do not count, nor do probes and what an
+    operating system leaves on every disk.
+    """
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_of_a_system(name)]
+        if any(os.path.islink(os.path.join(root, name)) for name in folders):
+            return False
+        if not all(is_probe(name) or is_of_a_system(name) for name in files):
+            return False
+    return True
 
 
 def check_place(out: Path) -> None:

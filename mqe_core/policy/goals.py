@@ -21,6 +21,7 @@ from mqe_core.robot.arrays import Images
 _REQUIRED = ("camera", "resize_rule", "domain", "capture_pose")
 _OF_THE_SIM = ("task", "seed")
 _KNOWN_BYTES = 300  # of a list in a message
+_NAME_LETTERS = 100  # at most: file systems take 255 bytes, with the ending and what is added while it is written
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,15 +104,15 @@ def write_goal(
 
 def _as_name(text: str) -> str:
     """The text as a goal's name."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text) or "goal"
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)[:_NAME_LETTERS] or "goal"
 
 
 def check_name(name: str) -> None:
     """ValueError where a goal may not be called `name`: it becomes a file's name in the user's folder."""
-    if re.fullmatch(r"[A-Za-z0-9_-]+", name) is None:
+    if re.fullmatch(rf"[A-Za-z0-9_-]{{1,{_NAME_LETTERS}}}", name) is None:
         raise ValueError(
-            f"a goal's name is made of letters (a to z), digits, - and _, got {name!r}; its folder is given with "
-            "--out DIR"
+            f"a goal's name is made of letters (a to z), digits, - and _, at most {_NAME_LETTERS}, got "
+            f"{shown(name)}; its folder is given with --out DIR"
         )
 
 

@@ -98,6 +98,9 @@ def _no_address(text: str) -> ValueError:
 
 
 def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    scope = host.partition("%")[2]
+    if ":" in scope:  # Python would take the port of fe80::1%eth0:5557 for a part of the interface's name
+        return None
     try:
         return ipaddress.ip_address(host)
     except ValueError:

@@ -10,6 +10,9 @@ from mqe_core.data.episode import Episode
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.data.store.episode_writer import EpisodeWriter
 
+# What a clone without Git LFS leaves in the place of a large file.
+LFS_POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d7a2146' * 8}\nsize 123456\n".encode()
+
 
 def made_episode(
     index: int, num_frames: int = 5, cameras: tuple[int, ...] = (0,), size: int = 16, **changes

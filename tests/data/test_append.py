@@ -175,3 +175,16 @@ def test_merged_stores_share_their_files_and_outlive_each_other(grown, tmp_path,
     monkeypatch.undo()
     (tmp_path / "empty").mkdir()
     assert merge.merge_stores([merged], tmp_path / "empty").names == merged.names
+
+
+def test_a_store_that_is_being_added_to_is_not_replaced(days, tmp_path):
+    """What is added would be lost without a word; the import that was to replace it keeps its work."""
+    out = tmp_path / "store"
+    command = ("import", days[1], "--out", out, "--image-size", 8, "--trust-units", "--force")
+    assert _run("import", days[0], "--out", out, "--image-size", 8, "--trust-units") == 0
+    with adding_to(out):
+        with pytest.raises(ValueError, match=f"{out} is being made by process {os.getpid()}"):
+            _run(*command)
+    assert EpisodeStore.open(out).languages == [["day 1"]] * 2
+    assert _run(*command) == 0
+    assert EpisodeStore.open(out).languages == [["day 2"]] * 2

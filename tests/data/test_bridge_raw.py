@@ -12,6 +12,7 @@ import pytest
 from mqe_core import images
 from mqe_core.data.importer import import_episodes, open_source
 from mqe_core.data.readers.bridge_raw import BridgeRawSource, find_collection_folders
+from tests.data.made_episodes import LFS_POINTER
 
 DATED = "bridge_data_v2/toykitchen1/put_cup/00/2023-01-02_03-04-05"
 OLD = "bridge_data_v1/berkeley/toysink/flip_pot/2021-07-22_23-59-59"
@@ -159,6 +160,22 @@ DAMAGES = {
     "a gap": (
         lambda f: (f / "images0/im_1.jpg").rename(f / "images0/im_9.jpg"),
         "images0/im_1.jpg is missing",
+    ),
+    "two images of one frame": (
+        lambda f: (f / "images0/im_01.png").write_bytes((f / "images0/im_1.jpg").read_bytes()),
+        "images0 holds two images of one frame, im_01.png and im_1.jpg",
+    ),
+    "images of another format": (
+        lambda f: [p.rename(p.with_suffix(".tif")) for p in (f / "images0").iterdir()],
+        "images0 holds 0 images for 5 states, and 5 other files such as im_0.tif; im_<t>.jpg or .png are read",
+    ),
+    "pointers of Git LFS for images": (
+        lambda f: [p.write_bytes(LFS_POINTER) for p in (f / "images0").iterdir()],
+        "camera 0, frame 0: not a readable JPEG or PNG image (131 bytes): a pointer of Git LFS",
+    ),
+    "a pointer of Git LFS for a pickle": (
+        lambda f: (f / "obs_dict.pkl").write_bytes(LFS_POINTER),
+        "obs_dict.pkl not loaded: invalid load key, 'v'.: a pointer of Git LFS",
     ),
     "no image at all": (lambda f: [p.unlink() for p in (f / "images0").iterdir()], "images0 holds 0 images"),
     "a broken image": (

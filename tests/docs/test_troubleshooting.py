@@ -27,18 +27,21 @@ SOURCES = [
         *sorted(ROS_SOURCES.glob("*.py")),
         *sorted((ROOT / "mqe_core" / "policy").glob("*.py")),
         *sorted((ROOT / "mqe_core" / "runtime").rglob("*.py")),
-        *(ROOT / "mqe_core" / f"{name}.py" for name in ("workspace", "ros_domain", "user_files")),
+        *(ROOT / "mqe_core" / f"{name}.py" for name in ("workspace", "ros_domain", "user_files", "command_line")),
         *sorted((ROOT / "mqe_core" / "files").glob("*.py")),
         ROOT / "mqe_core" / "images.py",
         ROOT / "mqe_core" / "commands" / "goal_add.py",
         *(
             ROOT / "mqe_core" / "data" / f"{name}.py"
             for name in (
+                "agreement",
                 "append",
                 "importer",
                 "loading",
                 "readers/bag_episodes",
                 "readers/bag_messages",
+                "readers/bridge_raw",
+                "readers/lerobot_layout",
                 "readers/ros_bag",
                 "seen",
                 "source",

@@ -166,3 +166,22 @@ def test_the_preset_of_features_asks_for_an_encoder(synthetic_store: Path, tmp_p
     with pytest.raises(ValueError, match="features_of=FILE"):
         train(synthetic_store, tmp_path / "run", config, progress=False)
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "empty", "of another store", "no numbers"])
+def test_features_that_are_damaged_are_made_again(
+    writable_store: Path, encoder_run: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    store, encoder = EpisodeStore.open(writable_store), encoder_of_agent(load_run(encoder_run)[0], encoder_run)
+    encoder = FrozenEncoder(encoder, "patch", store.image_size).encoder
+    whole = FeatureObservations(store, 0, encoder, progress=False).take(np.arange(5))
+    (kept,) = (store.path / "features").glob("*.npy")
+    content = kept.read_bytes()
+    if damage == "of another store":
+        np.save(kept, np.load(kept)[:, :7])
+    else:
+        kept.write_bytes({"cut off": content[: len(content) // 2], "empty": b"", "no numbers": b"x" * 200}[damage])
+    again = FeatureObservations(store, 0, encoder, progress=False).take(np.arange(5))
+    np.testing.assert_array_equal(again, whole)
+    assert "so the images are encoded again" in caplog.text
+    assert kept.read_bytes() == content

@@ -55,6 +55,11 @@ def test_what_people_type_is_understood(typed: str, meant: str) -> None:
         "robot :5577",
         "robot;eth0:5577",
         "user@robot:5577",
+        "fe80::1%eth0:5577",
+        "::1%lo:5577",
+        "[::1%a:b]:5577",
+        "127.0.0.1 : 5577",
+        "5577 5578",
     ]
     + [
         "tcp://robot:80@0.0.0.0:5577",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mqe_core.files.disk import is_mount_point, sync_folder, writing
 from mqe_core.files.outputs import check_place, holds_nothing
+from mqe_core.files.system_names import is_of_a_system
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ def _move(partial: Path, out: Path) -> None:
     if out.exists():
         if not (out.is_dir() and holds_nothing(out)):
             raise ValueError(f"{out} has appeared during the export; it is left alone, choose another folder")
+        for entry in list(out.iterdir()):
+            if is_of_a_system(entry.name):
+                os.rename(entry, partial / entry.name)
         for folder, _, _ in os.walk(out, topdown=False):
             os.rmdir(folder)
     os.rename(partial, out)

@@ -94,7 +94,9 @@ class BridgeRawSource:
             return None
         if inside in _UNUSED or folder.startswith("depth_images"):
             return "not used by an import"
-        return f"images of {folder}, no camera's key (--camera)" if folder else why_of_no_format(file, self.format)
+        if is_camera or not folder:
+            return why_of_no_format(file, self.format)
+        return f"images of {folder}, no camera's key (--camera)"
 
     def domain(self) -> str:
         """The `domain` that collection_metadata.json states. The real robot's states none."""
@@ -118,6 +120,12 @@ def find_collection_folders(root: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(path.as_posix()))
 
 
+def tree_around(path: Path) -> Path | None:
+    """The dated folder that `path`, in or at one of its trajectories, lies in; None where it lies in none."""
+    above = [path.absolute(), *path.absolute().parents]
+    return next((folder.parent for folder in above if folder.name == "raw" and _has_groups(folder)), None)
+
+
 def _has_groups(raw: Path) -> bool:
     try:
         return any(_GROUP.fullmatch(entry.name) for entry in raw.iterdir())
@@ -133,14 +141,14 @@ def load_trajectory(folder: Path, name: str, latency_shift: bool, asked: Sequenc
     for file in ("obs_dict.pkl", "policy_out.pkl"):
         if not (folder / file).is_file():
             raise ValueError(f"{file} is missing")
-    states = _read_states(folder / "obs_dict.pkl")
+    states, period_s = _read_states(folder / "obs_dict.pkl")
     actions = _read_actions(folder / "policy_out.pkl")
     cameras, lost, unused = _read_images(folder, len(states), asked)
     if latency_shift:
         states, actions = states[1:], actions[:-1]
         cameras = {camera: frames[1:] for camera, frames in cameras.items()}
     languages = _read_languages(folder / "lang.txt")
-    return Episode(name, states, actions, cameras, languages, unused, lost_cameras=lost)
+    return Episode(name, states, actions, cameras, languages, unused, lost_cameras=lost, period_s=period_s)
 
 
 def _find_trajectories(folder: Path) -> list[Path]:
@@ -165,14 +173,26 @@ def _needs_latency_shift(folder: Path) -> bool:
         return False
 
 
-def _read_states(file: Path) -> Floats:
+def _read_states(file: Path) -> tuple[Floats, float | None]:
+    """The states, and how many seconds lie between two of them; None where the file does not say."""
     observations = safe_pickle.load(file)
     if not isinstance(observations, dict):
         raise ValueError(f"{file.name}: expected a dict, got {type(observations).__name__}")
     for key in ("full_state", "state"):
         if key in observations:
-            return seven_columns(_as_array(observations[key], f"{file.name} {key}"), f"{file.name} {key}")
+            states = seven_columns(_as_array(observations[key], f"{file.name} {key}"), f"{file.name} {key}")
+            return states, _period_s(observations.get("time_stamp"))
     raise ValueError(f"{file.name}: expected full_state or state, got the keys {sorted(map(str, observations))}")
+
+
+def _period_s(time_stamps: object) -> float | None:
+    """The median step, s; None where there are no stamps, or some that stand still or run backwards."""
+    try:
+        steps = np.diff(np.asarray(time_stamps, dtype=np.float64))
+    except (ValueError, TypeError):
+        return None
+    is_time = steps.ndim == 1 and len(steps) > 0 and bool((np.isfinite(steps) & (steps > 0)).all())
+    return float(np.median(steps)) if is_time else None
 
 
 def _read_actions(file: Path) -> Floats:
@@ -224,9 +244,17 @@ def _holds_images(folder: Path) -> bool:
 
 
 def _read_camera(folder: Path, num_states: int) -> list[bytes]:
-    files = {int(match[1]): path for path in folder.iterdir() if (match := _IMAGE.fullmatch(path.name))}
+    files: dict[int, Path] = {}
+    others = []
+    for path in sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".")):
+        match = _IMAGE.fullmatch(path.name)
+        if match is None:
+            others.append(path.name)
+        elif (first := files.setdefault(int(match[1]), path)) is not path:
+            raise ValueError(f"{folder.name} holds two images of one frame, {first.name} and {path.name}")
     if len(files) != num_states:
-        raise ValueError(f"{folder.name} holds {len(files)} images for {num_states} states")
+        besides = f", and {len(others)} other files such as {others[0]}; im_<t>.jpg or .png are read" if others else ""
+        raise ValueError(f"{folder.name} holds {len(files)} images for {num_states} states{besides}")
     missing = sorted(set(range(num_states)) - files.keys())
     if missing:
         raise ValueError(f"{folder.name}/im_{missing[0]}.jpg is missing")

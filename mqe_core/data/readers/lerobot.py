@@ -23,6 +23,7 @@ from mqe_core.data.readers.video import read_frames, require
 from mqe_core.data.source import EpisodeTask, natural_key, no_camera
 from mqe_core.data.source_files import Walk, below, why_of_no_format
 from mqe_core.data.units import seven_columns
+from mqe_core.files.placeholders import why_unreadable
 from mqe_core.robot.arrays import AnyArray, Images
 
 _PREFIX = "observation.images."
@@ -150,7 +151,7 @@ def _read_numbers(file: Path) -> dict[str, AnyArray]:
         names = parquet.read_schema(file).names
         table = parquet.read_table(file, columns=[key for key in _NUMBERS if key in names])
     except (OSError, arrow.ArrowException) as error:
-        raise ValueError(f"not a readable parquet file: {error}") from error
+        raise ValueError(f"not a readable parquet file: {error}{why_unreadable(file)}") from error
     if missing := [key for key in _NUMBERS if key not in names]:
         raise ValueError(f"no columns {', '.join(missing)}; it has {', '.join(names)}")
     columns = {}

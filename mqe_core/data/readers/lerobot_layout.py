@@ -7,6 +7,7 @@ meta/episodes…      v3: parquet files; v2: episodes.jsonl
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from mqe_core.files.text import read_json, read_json_lines
 INFO = Path("meta") / "info.json"
 NO_TASK = "no label"  # what stands for a missing one
 
+
+_JOINT = re.compile(r"joint|waist|shoulder|elbow|forearm|wrist")
+_QUATERNION = re.compile(r"(.*[_.])?(qx|qy|qz|qw|quat.*)")
+_PREFIX = re.compile(r"^(.*[_.])?(delta_?)?")
+_PLACES = {"x": 0, "y": 1, "z": 2, "roll": 3, "pitch": 4, "yaw": 5, "gripper": 7}
 
 _INFO = {
     "fps": lambda value: is_number(value) and isinstance(value, (int, float)) and value > 0,
@@ -96,6 +102,9 @@ def read_layout(root: Path) -> LeRobotLayout:
     if wrong := wrong_keys(info, _INFO, _OF_INFO):
         shown_values = ", ".join(f"{key} is {shown(info.get(key))}" for key in wrong)
         raise ValueError(f"{root / INFO} does not describe a LeRobot data set: {shown_values}")
+    for key in ("observation.state", "action"):
+        if why := why_other_columns(info["features"].get(key, {}).get("names")):
+            raise ValueError(f"{root / INFO}: {key} has {why}")
     if version.startswith("v3."):
         require("pyarrow.parquet")
     try:
@@ -106,6 +115,28 @@ def read_layout(root: Path) -> LeRobotLayout:
     except ValueError as error:
         raise ValueError(f"{root / 'meta'} does not describe a LeRobot data set: {error}") from error
     return LeRobotLayout(root, info, tuple(sorted(entries, key=lambda entry: entry.index)))
+
+
+def why_other_columns(names: object) -> str:
+    """Why columns of these names are not a store's x, y, z, roll, pitch, yaw, gripper; empty where they may be.
+
+    `names` is what info.json has: a list, a mapping of one list, or nothing. Names that say nothing (motor_0, R, g) are
+    let pass: the numbers are judged as well.
+    """
+    if isinstance(names, dict) and len(names) == 1:
+        (names,) = names.values()
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return ""
+    said = ", ".join(names)
+    if any(_JOINT.search(name.lower()) for name in names):
+        return f"the columns {shown(said)}: joints, where the pose of the hand is expected; convert them"
+    if any(_QUATERNION.fullmatch(name.lower()) for name in names):
+        return f"the columns {shown(said)}: a quaternion, where roll, pitch and yaw are expected; convert it"
+    words = [_PREFIX.sub("", name.lower()) for name in names]
+    places = [_PLACES[word] for word in words if word in _PLACES and words.count(word) == 1]  # Y may be yaw
+    if places != sorted(places):
+        return f"the columns {shown(said)}: another order than x, y, z, roll, pitch, yaw, gripper; put them in that"
+    return ""
 
 
 def _rows_v3(root: Path) -> list[dict[str, Any]]:

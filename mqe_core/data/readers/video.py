@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mqe_core.files.bounded import shown
+from mqe_core.files.placeholders import why_unreadable
 from mqe_core.robot.arrays import Floats, Images
 
 INSTALL = "pip install -r requirements/lerobot.txt (or pip install 'av' 'pyarrow')"
@@ -54,5 +55,5 @@ def read_frames(file: Path, times_s: Floats) -> list[Images]:
                 if len(found) == len(times_s):
                     break
     except (av.error.FFmpegError, OSError) as error:
-        raise ValueError(f"{file.name}: not a readable video: {error}") from error
+        raise ValueError(f"{file.name}: not a readable video: {error}{why_unreadable(file)}") from error
     return found

@@ -191,6 +191,7 @@ def _entry_of(result: Result) -> dict[str, Any] | None:
         "split": result.split,
         "commanders": runs_of(result.commanders),
         "lost_cameras": {str(camera): why for camera, why in result.lost_cameras.items()},
+        "period_s": result.period_s,
         "digest": result.digest.hex(),
     }
 
@@ -208,6 +209,7 @@ def _episode_of(entry: dict[str, Any], states: bytes, actions: bytes) -> tuple[E
         split=entry["split"],
         commanders=from_runs(entry.get("commanders", []), entry["frames"]),
         lost_cameras={int(camera): why for camera, why in entry["lost_cameras"].items()},
+        period_s=entry["period_s"],
         digest=bytes.fromhex(entry["digest"]),
     )
     return episode, {int(camera): np.array(sizes) for camera, sizes in entry["image_bytes"].items()}

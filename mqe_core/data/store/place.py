@@ -11,14 +11,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mqe_core.data.store import layout
-from mqe_core.files.disk import is_mount_point, is_probe, require_space, sync_folder, writing
-from mqe_core.files.kinds import STORE, STORE_BEGUN
+from mqe_core.files.disk import is_mount_point, require_space, sync_folder, writing
+from mqe_core.files.kinds import STORE, STORE_BEGUN, entries_in
 from mqe_core.files.lock import FileLock
 from mqe_core.files.outputs import check_folder
 
 log = logging.getLogger(__name__)
 
 LOCK_FILE = "lock"
+APPEND_LOCK = "append.lock"  # in a store, while it is added to
 JOURNAL_FILE = "journal.jsonl"
 NUMBERS_FILE = "numbers.bin"
 _OF_THE_IMPORT = (LOCK_FILE, JOURNAL_FILE, NUMBERS_FILE)  # beside the store's files while it grows
@@ -79,6 +80,7 @@ class StorePlace:
         self._check()
         old = None
         if self.path.exists():
+            FileLock(self.path / APPEND_LOCK, self.path).remove()  # what is being added to it would be lost
             old = self._sibling("replaced", secrets.token_hex(4))
             os.rename(self.path, old)
         try:
@@ -127,13 +129,13 @@ class StorePlace:
     def _clear(self) -> None:
         """Delete what an import left that was killed in this folder."""
         if STORE_BEGUN.stands_at(self.path):
-            for entry in self.path.iterdir():
+            for entry in entries_in(self.path):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     def _take_back(self) -> None:
         """Into the growing folder go again the files that were moved up when an import was killed."""
         if self._in_place and STORE_BEGUN.stands_at(self.path):
-            for file in [entry for entry in self.path.iterdir() if entry.is_file() and not is_probe(entry.name)]:
+            for file in filter(Path.is_file, entries_in(self.path)):
                 os.replace(file, self.folder / file.name)
 
     def _move_up(self) -> None:

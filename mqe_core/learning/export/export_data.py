@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mqe_core.data.store.episode_store import EpisodeStore
+from mqe_core.data.store.layout import is_store
 from mqe_core.policy.golden_images import counter_image
 from mqe_core.robot.arrays import Images
 
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 def open_data(metadata: dict[str, Any], data: str | Path | None) -> EpisodeStore | None:
     """The store of the run; None, with a warning, where it is gone. ValueError where `data` is another one."""
     path = Path(data) if data is not None else Path(metadata["data"]["path"])
-    if data is None and not path.exists():
+    if data is None and not is_store(path):  # also the folder of a disk that is not mounted
         logger.warning(
             "the training data is gone from %s: checking on noise images alone, and measuring no thresholds; "
             "--data says where it is now",

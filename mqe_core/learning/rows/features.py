@@ -55,7 +55,8 @@ class FeatureObservations(Observations):
             / FEATURES_FOLDER
             / f"{_digest(encoder)}-{store.fingerprint[:16]}-{camera}-{copies}-{padding}.npy"
         )
-        if not path.exists():
+        kept = _kept(path, (copies, store.num_frames, encoder.out_features))
+        if kept is None:
             encoder.to(device)
             features = np.stack(
                 [_encode_all(store, camera, encoder, padding if copy else 0, copy, progress) for copy in range(copies)]
@@ -64,7 +65,7 @@ class FeatureObservations(Observations):
             _keep(features, path)
             self._features = features  # (copies, N, D) float16
         else:
-            self._features = np.load(path)
+            self._features = kept
 
     def take(self, indices: Ints) -> Tensor:
         return self.copy(0, indices)
@@ -85,6 +86,21 @@ class FeatureObservations(Observations):
     def statistics(self) -> Statistics:
         """Over all frames that have an image, of the plain copy."""
         return standardisation(self._features[0][self.available].astype(np.float32))
+
+
+def _kept(path: Path, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """What an earlier run has kept; None where there is none, or it is cut off or damaged."""
+    if not path.exists():
+        return None
+    try:
+        features = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        logger.warning("%s: damaged (%s), so the images are encoded again", path, error)
+        return None
+    if not isinstance(features, np.ndarray) or features.shape != shape or features.dtype != np.float16:
+        logger.warning("%s: not the features of this store, so the images are encoded again", path)
+        return None
+    return features
 
 
 def _keep(features: np.ndarray, path: Path) -> None:
