@@ -33,6 +33,20 @@ _LEAST_USE = 0.02  # of the permitted width; a conversion that leaves less than 
 _GRIPPERS = ("-1..1", "0..255", "0..100", "0..1000", "0.010..0.035")
 
 
+def numbers_of(values: object, what: str) -> Floats:
+    """A source's numbers as float64. ValueError, naming `what`, where they are none: texts and complex numbers too."""
+    try:
+        array = np.asarray(values)
+        are_numbers = array.dtype.kind in "fiub" or (
+            array.dtype.kind == "O" and all(isinstance(value, (int, float, np.number)) for value in array.flat)
+        )
+        if are_numbers or not array.size:
+            return array.astype(np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{what}: not a numeric array: {error}") from error
+    raise ValueError(f"{what}: not a numeric array: its values are of the type {array.dtype}")
+
+
 def seven_columns(values: AnyArray, what: str) -> AnyArray:
     """(T, 8) numbers in the layout `[x, y, z, roll, pitch, yaw, padding 0, gripper]` → (T, 7); others as they are.
 

@@ -161,6 +161,18 @@ DAMAGES = {
         lambda f: (f / "images0/im_1.jpg").rename(f / "images0/im_9.jpg"),
         "images0/im_1.jpg is missing",
     ),
+    "complex states": (
+        lambda f: _replace_pickle(f, "obs_dict.pkl", {"full_state": np.ones((5, 7)) * 1j}),
+        "obs_dict.pkl full_state: not a numeric array: its values are of the type complex128",
+    ),
+    "states as texts": (
+        lambda f: _replace_pickle(f, "obs_dict.pkl", {"full_state": np.full((5, 7), "1.0")}),
+        "obs_dict.pkl full_state: not a numeric array: its values are of the type <U3",
+    ),
+    "actions as texts": (
+        lambda f: _replace_pickle(f, "policy_out.pkl", [["1"] * 7] * 4),
+        "policy_out.pkl: not a numeric array: its values are of the type <U1",
+    ),
     "two images of one frame": (
         lambda f: (f / "images0/im_01.png").write_bytes((f / "images0/im_1.jpg").read_bytes()),
         "images0 holds two images of one frame, im_01.png and im_1.jpg",

@@ -24,6 +24,7 @@ from mqe_core.data.readers import lazy_pickle
 from mqe_core.data.readers.transitions import folder_split, from_transitions
 from mqe_core.data.source import EpisodeTask, natural_key, no_camera
 from mqe_core.data.source_files import Walk, below, same_files, why_of_no_format
+from mqe_core.data.units import numbers_of
 from mqe_core.policy.domain import REAL
 from mqe_core.robot.arrays import AnyArray, Images
 
@@ -109,7 +110,7 @@ def parse_trajectory(trajectory: Any, name: str, cameras: Sequence[str] = (), sp
     states, next_states = _rows(observations, "state"), _rows(following, "state")
     if "actions" not in trajectory:
         raise ValueError("no key actions")
-    actions = _array(trajectory["actions"], "actions")
+    actions = numbers_of(trajectory["actions"], "actions")
     return from_transitions(name, states, next_states, actions, images, lines, unused_cameras=unused, split=split)
 
 
@@ -123,14 +124,7 @@ def _steps(trajectory: dict[Any, Any], key: str) -> list[dict[str, Any]]:
 def _rows(steps: list[dict[str, Any]], key: str) -> AnyArray:
     if any(key not in step for step in steps):
         raise ValueError(f"an observation has no key {key}")
-    return _array([step[key] for step in steps], key)
-
-
-def _array(values: object, what: str) -> AnyArray:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{what}: not a numeric array: {error}") from error
+    return numbers_of([step[key] for step in steps], key)
 
 
 def _is_picture(value: object) -> bool:

@@ -29,7 +29,7 @@ from mqe_core.data.readers import collection_metadata
 from mqe_core.data.readers.collection_metadata import one_domain
 from mqe_core.data.source import EpisodeTask, natural_key, no_camera
 from mqe_core.data.source_files import Walk, why_of_no_format
-from mqe_core.data.units import seven_columns
+from mqe_core.data.units import numbers_of, seven_columns
 from mqe_core.files.bounded import read_bounded
 from mqe_core.robot.arrays import Floats
 
@@ -180,7 +180,7 @@ def _read_states(file: Path) -> tuple[Floats, float | None]:
         raise ValueError(f"{file.name}: expected a dict, got {type(observations).__name__}")
     for key in ("full_state", "state"):
         if key in observations:
-            states = seven_columns(_as_array(observations[key], f"{file.name} {key}"), f"{file.name} {key}")
+            states = seven_columns(numbers_of(observations[key], f"{file.name} {key}"), f"{file.name} {key}")
             return states, _period_s(observations.get("time_stamp"))
     raise ValueError(f"{file.name}: expected full_state or state, got the keys {sorted(map(str, observations))}")
 
@@ -202,14 +202,7 @@ def _read_actions(file: Path) -> Floats:
     steps = [output["actions"] if isinstance(output, dict) and "actions" in output else output for output in outputs]
     if any(isinstance(step, dict) for step in steps):
         raise ValueError(f"{file.name}: a step has no key 'actions'")
-    return seven_columns(_as_array(steps, file.name), file.name)
-
-
-def _as_array(values: object, what: str) -> Floats:
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{what}: not a numeric array: {error}") from error
+    return seven_columns(numbers_of(steps, file.name), file.name)
 
 
 def _read_images(
