@@ -6,6 +6,7 @@ mqe data merge STORE... --out STORE   several stores become one, nothing decoded
 mqe data export STORE --to FORMAT OUT   a store becomes a raw Bridge tree or a LeRobot data set
 mqe data view STORE                a web page of its episodes, with a slider over the frames
 mqe data info STORE                episodes, frames, cameras, action statistics, what was skipped
+mqe data verify STORE              whether every byte is still what was written, on all cores
 """
 
 from __future__ import annotations
@@ -61,11 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also read every byte and compare it with the checksums of the import",
     )
+    verifying = actions.add_parser("verify", help="whether every byte of a store is still what was written")
+    verifying.add_argument("store", metavar="STORE", type=Path)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the action that is asked for."""
     does = {"import": _import, "append": _append, "merge": _merge, "export": _export, "view": _view, "info": _info}
+    does["verify"] = _verify
     return does[args.data_command](args)
 
 
@@ -118,6 +122,15 @@ def _info(args: argparse.Namespace) -> int:
         store.verify()
     summary = summarise(store)
     sys.stdout.write((json.dumps(asdict(summary), indent=2) if args.json else _describe(summary)) + "\n")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from mqe_core.data.store.episode_store import EpisodeStore
+
+    found = EpisodeStore.open(args.store).verify(progress=True)
+    size = f"{found.files} files, {found.num_bytes / 1e6:.1f} MB in {found.blocks} blocks"
+    sys.stdout.write(f"{args.store}: {size}: as they were written\n")
     return 0
 
 

@@ -40,6 +40,7 @@ from mqe_core.data.store.commanders import from_runs
 from mqe_core.data.store.metadata import damaged
 from mqe_core.data.store.part import StorePart
 from mqe_core.data.store.parts import read_parts
+from mqe_core.data.store.verify import Verified, verify
 from mqe_core.robot.arrays import AnyArray, Bools, Float32s, Images, Ints
 from mqe_core.robot.ranks import OPERATOR
 
@@ -212,18 +213,12 @@ class EpisodeStore:
         """What the import left out."""
         return tuple(Skipped(**entry) for entry in self.metadata["skipped"])
 
-    def verify(self) -> None:
-        """Read every file and compare its sha256 with the one at its writing, several at a time on as many cores.
+    def verify(self, *, progress: bool = False) -> Verified:
+        """Read every file and compare its checksums with those of its writing, block by block on all cores.
 
-        ValueError names a file that changed.
+        ValueError names what changed: file, frames, episodes.
         """
-        largest_first = sorted(
-            ((part, name) for part in self._parts for name in part.metadata["files"]),
-            key=lambda file: -file[0].metadata["files"][file[1]]["bytes"],
-        )
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            for _ in pool.map(lambda file: file[0].verify_file(file[1]), largest_first):
-                pass
+        return verify(self._parts, progress)
 
     def _commanders(self, episode: dict[str, Any], frames: int) -> tuple[str, ...]:
         """(frames,) names, or none where the store does not tell them."""

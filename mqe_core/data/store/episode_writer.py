@@ -10,9 +10,10 @@ import numpy as np
 from mqe_core import images
 from mqe_core.data.episode import ACTION_SIZE, EncodedEpisode, Episode, Skipped, encode_episode
 from mqe_core.data.store import layout
+from mqe_core.data.store.checksums import FileEntry
 from mqe_core.data.store.commanders import runs_of
 from mqe_core.data.store.episodes import write_lines
-from mqe_core.data.store.files import CameraFile, FileEntry, json_bytes, write_array, write_file
+from mqe_core.data.store.files import CameraFile, json_bytes, write_array, write_file
 from mqe_core.data.store.place import StorePlace
 from mqe_core.files.disk import sync_folder, writing
 from mqe_core.policy.domain import REAL, require_domain

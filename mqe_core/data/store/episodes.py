@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from mqe_core.data.store import layout
+from mqe_core.data.store.checksums import FileEntry
 from mqe_core.data.store.commanders import is_runs
-from mqe_core.data.store.files import FileEntry, json_line, write_array, write_file
+from mqe_core.data.store.files import json_line, write_array, write_file
 from mqe_core.data.store.metadata import damaged
 from mqe_core.files.checks import fields, is_text, list_of
 from mqe_core.files.text import parse_json, read_json

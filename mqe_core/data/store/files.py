@@ -1,51 +1,38 @@
-"""The files of an EpisodeStore as they are written: each flushed to the disk, with its size and sha256."""
+"""The files of an EpisodeStore as they are written: each flushed to the disk, with its size and checksums."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
+from mqe_core.data.store.checksums import Checksums, FileEntry, checksums_of
 from mqe_core.files.disk import sync
 from mqe_core.robot.arrays import AnyArray, Ints
 
-FileEntry = dict[str, Any]  # what the metadata states of a file: its bytes and sha256
-
-
-@dataclass(frozen=True)
-class Point:
-    """How far a file had come: its bytes, and the sha256 over them that can still be carried on."""
-
-    num_bytes: int
-    digest: Any  # hashlib's
-
 
 class GrowingFile:
-    """A file that is appended to, with the sha256 of all that was. `at`: where to go on in one that is there."""
+    """A file that is appended to, with the checksums of all that was. `at`: where to go on in one that is there."""
 
-    def __init__(self, path: Path, at: Point | None = None) -> None:
+    def __init__(self, path: Path, at: Checksums | None = None) -> None:
         self.stream: BinaryIO = open(path, "xb" if at is None else "r+b")
-        self._digest = hashlib.sha256() if at is None else at.digest.copy()
-        self._num_bytes = 0 if at is None else at.num_bytes
-        self.stream.truncate(self._num_bytes)
-        self.stream.seek(self._num_bytes)
+        self._checksums = Checksums() if at is None else at.copy()
+        self.stream.truncate(self._checksums.num_bytes)
+        self.stream.seek(self._checksums.num_bytes)
 
     def write(self, data: bytes) -> None:
         """Append."""
         self.stream.write(data)
-        self._digest.update(data)
-        self._num_bytes += len(data)
+        self._checksums.update(data)
 
-    def point(self) -> Point:
+    def point(self) -> Checksums:
         """How far it has come."""
-        return Point(self._num_bytes, self._digest.copy())
+        return self._checksums.copy()
 
     def flush(self) -> None:
         """To the disk."""
@@ -60,13 +47,13 @@ class GrowingFile:
         """Flush and close it."""
         self.flush()
         self.stream.close()
-        return {"bytes": self._num_bytes, "sha256": self._digest.hexdigest()}
+        return self._checksums.entry()
 
 
 class CameraFile(GrowingFile):
     """The .bin of one camera while it grows."""
 
-    def __init__(self, path: Path, frames_before: int, at: Point | None = None) -> None:
+    def __init__(self, path: Path, frames_before: int, at: Checksums | None = None) -> None:
         super().__init__(path, at)
         self.sizes: list[Ints] = [np.zeros(frames_before, dtype=np.int64)]  # bytes per frame; 0: no image
 
@@ -109,7 +96,7 @@ def write_file(file: Path, contents: bytes) -> FileEntry:
     with open(file, "xb") as stream:
         stream.write(contents)
         _flush_to_disk(stream)
-    return {"bytes": len(contents), "sha256": hashlib.sha256(contents).hexdigest()}
+    return checksums_of(contents).entry()
 
 
 def _flush_to_disk(stream: BinaryIO) -> None:

@@ -13,7 +13,6 @@ does the work again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -25,8 +24,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mqe_core.data.episode import ACTION_SIZE, STATE_SIZE, EncodedEpisode, Skipped
+from mqe_core.data.store.checksums import Checksums, checksums_of
 from mqe_core.data.store.commanders import from_runs, runs_of
-from mqe_core.data.store.files import GrowingFile, Point
+from mqe_core.data.store.files import GrowingFile
 from mqe_core.data.store.place import JOURNAL_FILE, LOCK_FILE, NUMBERS_FILE
 from mqe_core.files.disk import write_atomically
 from mqe_core.files.text import parse_json
@@ -55,13 +55,13 @@ class ImportJournal:
         if good < len(records):
             log.warning("%s: what was written last is damaged; it is done again", folder)
         self._entries: list[Any] = [entry for record in records[:good] for entry in record["results"]]
-        self._pending: list[tuple[Any, dict[str, Point]]] = []
+        self._pending: list[tuple[Any, dict[str, Checksums]]] = []
         text = b"".join(map(_line, [{"settings": wanted}, *records[:good]]))
         write_atomically(self._file, text)
         for entry in folder.iterdir():
             if entry.name not in {LOCK_FILE, JOURNAL_FILE, *self.points}:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        self._stream = GrowingFile(self._file, Point(len(text), hashlib.sha256()))
+        self._stream = GrowingFile(self._file, checksums_of(text))
         self._numbers = GrowingFile(folder / NUMBERS_FILE, self.points.get(NUMBERS_FILE))
 
     @property
@@ -99,7 +99,7 @@ class ImportJournal:
             file.flush()
         entries = [entry for entry, _ in self._pending]
         points = self._pending[-1][1]
-        files = {name: [point.num_bytes, point.digest.hexdigest()] for name, point in points.items()}
+        files = {name: [point.num_bytes, point.sha256] for name, point in points.items()}
         self._stream.write(_line({"results": entries, "files": files}))
         self._stream.flush()
         self._entries += entries
@@ -145,7 +145,7 @@ def _record_of(line: bytes) -> dict[str, Any] | None:
     return record
 
 
-def _verified(folder: Path, records: list[dict[str, Any]]) -> tuple[int, dict[str, Point]]:
+def _verified(folder: Path, records: list[dict[str, Any]]) -> tuple[int, dict[str, Checksums]]:
     """How many records the files bear out from the first on, and how far the files had come at the last of them."""
     good, points = len(records), {}
     for name in {name for record in records for name in record["files"]}:
@@ -157,19 +157,18 @@ def _verified(folder: Path, records: list[dict[str, Any]]) -> tuple[int, dict[st
     return good, {name: points[name][good - 1] for name in records[good - 1]["files"]}
 
 
-def _points(file: Path, wanted: list[list[Any]]) -> list[Point]:
-    """For each of the wanted sizes and checksums, up to the first that the file does not fit, its point."""
-    points: list[Point] = []
-    digest, at = hashlib.sha256(), 0
+def _points(file: Path, wanted: list[list[Any]]) -> list[Checksums]:
+    """For each of the wanted sizes and checksums, up to the first that the file does not fit, its own."""
+    points: list[Checksums] = []
+    so_far = Checksums()
     try:
         with open(file, "rb") as stream:
             for num_bytes, sha256 in wanted:
-                while at < num_bytes and (block := stream.read(min(_BLOCK, num_bytes - at))):
-                    digest.update(block)
-                    at += len(block)
-                if at != num_bytes or (sha256 and digest.hexdigest() != sha256):
+                while block := stream.read(min(_BLOCK, num_bytes - so_far.num_bytes)):
+                    so_far.update(block)
+                if so_far.num_bytes != num_bytes or (sha256 and so_far.sha256 != sha256):
                     break
-                points.append(Point(num_bytes, digest.copy()))
+                points.append(so_far.copy())
     except FileNotFoundError:
         return []
     return points

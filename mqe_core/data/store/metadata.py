@@ -19,6 +19,7 @@ from mqe_core.files.checks import (
 from mqe_core.files.text import read_json
 from mqe_core.policy.domain import DOMAINS
 
+_BLOCKS = fields({"bytes": lambda value: is_count(value) and value != 0, "sha256": list_of(is_text)})
 _METADATA = {
     "format": is_text,
     "source": lambda value: isinstance(value, str),
@@ -32,7 +33,7 @@ _METADATA = {
     "skipped": list_of(
         fields({"name": is_text, "reason": lambda value: isinstance(value, str), "episodes": nullable(is_count)})
     ),
-    "files": mapping_of(fields({"bytes": is_count, "sha256": is_text})),
+    "files": mapping_of(fields({"bytes": is_count, "sha256": is_text}, {"blocks": _BLOCKS})),
     "fingerprint": is_text,
 }
 _OF_AN_IMPORT = {

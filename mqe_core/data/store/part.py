@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -64,15 +63,10 @@ class StorePart:
         """The images of `frames` (n,) as they are encoded, with no bytes where there is none."""
         return self._images[camera].read(frames)
 
-    def verify_file(self, name: str) -> None:
-        """Read the file and compare its sha256 with the one at its writing. ValueError where it changed."""
-        if _sha256(self.path / name) != self.metadata["files"][name]["sha256"]:
-            raise damaged(self.path / name, "the contents changed since the import (sha256 differs)")
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    def frames_between(self, file: str, begin: int, end: int) -> tuple[int, int] | None:
+        """The first and the last frame with bytes in [begin, end) of the file; None where it holds no images."""
+        camera = next((c for c in self.cameras if layout.camera_file(c) == file), None)
+        if camera is None:
+            return None
+        first, last = np.searchsorted(self._offsets[camera], [begin, end - 1], side="right") - 1
+        return int(first), int(last)
