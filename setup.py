@@ -75,6 +75,7 @@ setup(
             "imageio-ffmpeg>=0.5",
             "matplotlib>=3.9",
         ],
+        "ray": ["ray>=2.40"],
         "ogbench": ["ogbench>=1.2.1", "matplotlib>=3.9"],
         "learn": ["torch>=2.6", "onnxscript>=0.3", "tensorboard>=2.18"],
     },

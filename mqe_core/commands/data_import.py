@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mqe_core.data.append import Addition
+    from mqe_core.data.import_job import ImportJob
+    from mqe_core.data.loading import Shard
     from mqe_core.data.store.episode_store import EpisodeStore
 
 
@@ -16,6 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_source(parser)
     parser.add_argument("--out", metavar="STORE", type=Path, required=True, help="folder of the store to make")
     parser.add_argument("--force", action="store_true", help="replace the store at STORE, once the new one is complete")
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        nargs="?",
+        const="auto",
+        help="import on all machines of a Ray cluster, which see SRC and STORE under the same paths; without ADDRESS "
+        "the cluster that this machine is of",
+    )
     _add_choices(parser)
 
 
@@ -135,9 +144,15 @@ def import_store(args: argparse.Namespace) -> EpisodeStore:
     """Do it, and open what was made. ValueError or WriteError where that cannot be."""
     from mqe_core.data.store.place import check_store_target
 
+    if args.ray is not None:
+        from mqe_core.data.on_ray import import_on_ray
+
+        if args.shard != "1/1":
+            raise ValueError("--ray makes all shards, --shard one of them: leave out one of the two")
+        return import_on_ray(_job(args), args.out, args.ray, overwrite=args.force, progress=True)
     # Before the source is searched through.
     check_store_target(args.out, reads=[args.source], force=args.force, restartable=True)
-    return _import(args, args.out, overwrite=args.force)
+    return _job(args).run(args.out, shard=_shard(args), overwrite=args.force, progress=True)
 
 
 def append_to_store(args: argparse.Namespace) -> EpisodeStore:
@@ -147,32 +162,31 @@ def append_to_store(args: argparse.Namespace) -> EpisodeStore:
 
     check_apart(args.store, args.source)
     with adding_to(args.store) as addition:
-        return _import(args, args.store, addition=addition)
+        return _job(args).run(args.store, shard=_shard(args), progress=True, addition=addition)
 
 
-def _import(
-    args: argparse.Namespace, out: Path, *, overwrite: bool = False, addition: Addition | None = None
-) -> EpisodeStore:
-    from mqe_core.data.episode_rules import EpisodeRules
-    from mqe_core.data.importer import import_episodes, open_source
+def _shard(args: argparse.Namespace) -> Shard:
     from mqe_core.data.loading import Shard
+
+    return Shard.parse(args.shard)
+
+
+def _job(args: argparse.Namespace) -> ImportJob:
+    from mqe_core.data.episode_rules import EpisodeRules
+    from mqe_core.data.import_job import ImportJob
     from mqe_core.data.units import Conversion
 
     if args.workers is not None and args.workers < 1:
         raise ValueError(f"--workers must be at least 1, got {args.workers}")
     numbers, keys = _cameras(args.cameras)
-    cameras = [*args.camera, *keys]
-    return import_episodes(
-        open_source(args.source, args.format, cameras),
-        out,
+    return ImportJob(
+        source=args.source,
+        source_name=str(args.source),
+        format=args.format,
+        cameras=(*args.camera, *keys),
         image_size=args.image_size,
         jpeg_quality=args.jpeg_quality,
-        shard=Shard.parse(args.shard),
-        processes=True,
-        source_name=str(args.source),
         workers=args.workers,
-        overwrite=overwrite,
-        progress=True,
         conversion=Conversion.parse(
             args.gripper, args.units, args.actions == "absolute", args.pitch_offset, args.tool_turn
         ),
@@ -186,9 +200,6 @@ def _import(
             split=args.split,
         ),
         trust_units=args.trust_units,
-        root=args.source,
-        cameras=cameras,
-        addition=addition,
     )
 
 

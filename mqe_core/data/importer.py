@@ -41,6 +41,10 @@ log = logging.getLogger(__name__)
 DEFAULT_IMAGE_SIZE = 128  # of training on BridgeData, whose images are larger
 
 
+class NoEpisodeError(ValueError):
+    """An import has found no usable episode. The text says why."""
+
+
 class Format(NamedTuple):
     """A published format: what opens a data set in it, and the files that it is found by, in words."""
 
@@ -202,7 +206,7 @@ def import_episodes(
                 bar.update(_episodes_in(result))
         if writer.num_episodes == 0:
             what = "no store is made" if addition is None else "nothing is added"
-            raise ValueError(f"{source_name} holds no usable episode, {what}; {_summarize(writer.skipped)}")
+            raise NoEpisodeError(f"{source_name} holds no usable episode, {what}; {_summarize(writer.skipped)}")
         if not trust_units:
             seen.require_units(1.0 / float(head["control_hz"]))
         writer.note(**seen.notes(conversion, trust_units), rules=asdict(rules))
