@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 from tqdm import tqdm
 
-from mqe_core import __version__
+import mqe_core
 from mqe_core.data.import_job import ImportJob
 from mqe_core.data.importer import NoEpisodeError
 from mqe_core.data.loading import Shard
@@ -65,7 +65,8 @@ def import_in_shards(
             if other.name != folder.name:
                 log.warning("%s: shards of another import; delete it unless that one still runs", other)
         tasks = [
-            ShardTask(job, Shard(number, shards), folder / str(number), __version__) for number in range(1, shards + 1)
+            ShardTask(job, Shard(number, shards), folder / str(number), mqe_core.__version__)
+            for number in range(1, shards + 1)
         ]
         reasons: dict[int, str] = {}
         with tqdm(total=shards, unit="shard", desc="importing", disable=not progress) as bar:
@@ -93,8 +94,8 @@ def make_shard(task: ShardTask) -> str:
     ValueError as `ImportJob.run`, and where this machine sees other files, or has another version.
     """
     here = socket.gethostname()
-    if task.version != __version__:
-        raise ValueError(f"{here} has version {__version__} of this project, and was asked by {task.version}")
+    if task.version != mqe_core.__version__:
+        raise ValueError(f"{here} has version {mqe_core.__version__} of this project, and was asked by {task.version}")
     if not task.job.source.exists() or not task.out.parent.is_dir():
         missing = task.job.source if task.out.parent.is_dir() else task.out.parent
         raise ValueError(f"{missing} is not to be seen on {here}: {_SHARED}")
@@ -109,6 +110,6 @@ def make_shard(task: ShardTask) -> str:
 
 
 def _folder(job: ImportJob, out: Path, shards: int) -> Path:
-    decides = [asdict(replace(job, workers=None)), shards, fingerprint_of_files(job.source), __version__]
+    decides = [asdict(replace(job, workers=None)), shards, fingerprint_of_files(job.source), mqe_core.__version__]
     digest = hashlib.sha256(repr(decides).encode("utf-8", "surrogateescape")).hexdigest()
     return out.absolute().parent / f".{out.name}.shards-{digest[:8]}"
