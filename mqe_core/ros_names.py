@@ -19,12 +19,14 @@ EE_TARGET = "/arm/ee_target"
 JOINT_STATES = "/joint_states"
 ARM_STATUS = "/arm/status"
 INTENDED_PATH = "/arm/intended_path"
+EPISODE_STATUS = "/episode/status"
 DIAGNOSTICS = "/diagnostics"
 
 # Services
 HOLD = "/arm/hold"
 RESUME = "/arm/resume"
 HOME = "/arm/home"
+MARK_EPISODE = "/episode/mark"
 
 # Action
 REACH_GOAL = "/reach_goal"

@@ -8,6 +8,7 @@ COMMANDS = (
     "compare",
     "data",
     "doctor",
+    "episode",
     "eval",
     "export",
     "goal",

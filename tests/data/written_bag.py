@@ -17,7 +17,7 @@ from mqe_core.runtime.onnx_policy import OnnxPolicy
 
 MESSAGES = Path(__file__).parents[2] / "ros2_ws" / "src" / "mqe_interfaces" / "msg"
 TYPES = get_typestore(Stores.ROS2_JAZZY)
-for _name in ("EndEffectorCommand", "ArmStatus", "PolicyStatus"):
+for _name in ("EndEffectorCommand", "ArmStatus", "EpisodeStatus", "PolicyStatus"):
     TYPES.register(get_types_from_msg((MESSAGES / f"{_name}.msg").read_text(), f"mqe_interfaces/msg/{_name}"))
 WRIST = "/wrist/image_raw"  # of a second camera, which the policy does not see
 TOPICS = {
@@ -31,6 +31,7 @@ TOPICS = {
     ros_names.EE_TARGET: "geometry_msgs/msg/PoseStamped",
     ros_names.JOINT_STATES: "sensor_msgs/msg/JointState",
     ros_names.ARM_STATUS: "mqe_interfaces/msg/ArmStatus",
+    ros_names.EPISODE_STATUS: "mqe_interfaces/msg/EpisodeStatus",
     ros_names.DIAGNOSTICS: "diagnostic_msgs/msg/DiagnosticArray",
     WRIST: "sensor_msgs/msg/Image",
 }
@@ -147,6 +148,12 @@ class Bag:
             kind(header=self.header(), state="ready", reason="", clipped=list(clipped), refused=refused, **about),
         )
 
+    def mark(self, mark: str, label: str = "") -> None:
+        """What the recorder notes when an operator marks an episode."""
+        kind = TYPES.types["mqe_interfaces/msg/EpisodeStatus"]
+        counts = {"number": 1, "open": mark == "start", "kept": 0, "discarded": 0}
+        self.write(ros_names.EPISODE_STATUS, kind(header=self.header(), mark=mark, label=label, **counts))
+
     def policy_status(self, session: str, sequence: int, goal: str, latency_ms: float, state: str = "running") -> None:
         kind = TYPES.types["mqe_interfaces/msg/PolicyStatus"]
         fields = {"reason": "", "steps_to_goal": 1.0, "deadline_misses": 0}
@@ -201,11 +208,21 @@ def picture(seed: int) -> np.ndarray:
 
 
 def walk(
-    bag: Bag, count: int, *, session: str = "one", first: int = 1, seed: int = 0, by_hand: bool = False
+    bag: Bag,
+    count: int,
+    *,
+    session: str = "one",
+    first: int = 1,
+    seed: int = 0,
+    by_hand: bool = False,
+    begin: np.ndarray | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], list[float]]:
-    """Record `count` commands along a wandering target: their images, measured poses, targets and grippers."""
+    """Record `count` commands along a wandering target, which is `begin` (4, 4) at first: images, measured poses,
+    targets and grippers.
+    """
     rng = np.random.default_rng(seed)
-    target = make_pose(euler_to_rotation(np.array([0.0, 0.1, 0.0])) @ TOOL_DOWN, np.array([0.3, 0.0, 0.15]))
+    start = make_pose(euler_to_rotation(np.array([0.0, 0.1, 0.0])) @ TOOL_DOWN, np.array([0.3, 0.0, 0.15]))
+    target = start if begin is None else begin
     images, measured, targets, grippers = [], [], [], []
     for k in range(count):
         images.append(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))

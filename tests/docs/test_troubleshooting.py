@@ -30,6 +30,7 @@ SOURCES = [
         *(ROOT / "mqe_core" / f"{name}.py" for name in ("workspace", "ros_domain", "user_files", "command_line")),
         *sorted((ROOT / "mqe_core" / "files").glob("*.py")),
         ROOT / "mqe_core" / "images.py",
+        ROOT / "mqe_core" / "robot" / "episode_marks.py",
         ROOT / "mqe_core" / "commands" / "goal_add.py",
         *(
             ROOT / "mqe_core" / "data" / f"{name}.py"
@@ -41,6 +42,7 @@ SOURCES = [
                 "loading",
                 "on_ray",
                 "readers/bag_episodes",
+                "readers/bag_marks",
                 "readers/bag_messages",
                 "readers/bridge_raw",
                 "readers/lerobot_layout",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from mqe_core.robot.safety_rules import GRIPPER_EFFORT
 from mqe_core.robot.spec import RobotSpec
 
 # Of one episode, as its images are held in memory: 140 MB at 640x480. A longer pursuit becomes several episodes.
-_MAX_FRAMES = 150
+MAX_FRAMES = 150
 _GAP_PERIODS = 2.5  # two commands farther apart than that do not belong to one episode
 # Without these, and images, there is no frame.
 _NEEDED = (ros_names.EE_POSE, ros_names.EE_TARGET, ros_names.JOINT_STATES)
@@ -45,7 +45,10 @@ class Stretch:
     commander: str  # whose commands they are, a name of `ranks`
     sequence: int  # of the last frame's command
     gripper_before: float | None  # commanded before the first frame; None: not known
-    times: list[float] = field(default_factory=list)  # s
+    label: str = ""  # what it shows, in words
+    times: list[float] = field(default_factory=list)  # s, when the command was published
+    received: list[float] = field(default_factory=list)  # s, when the recorder got it
+    commanders: list[str] = field(default_factory=list)  # as `commander`, until stretches are joined
     images: list[list[Images]] = field(default_factory=list)  # by camera (H, W, 3)
     states: list[Floats] = field(default_factory=list)  # (7,)
     poses: list[Floats] = field(default_factory=list)  # (4, 4), measured
@@ -61,8 +64,21 @@ class Stretch:
         for sequence, asked in enumerate(self.grippers, self.sequence - len(self.grippers) + 1):
             commanded.append(commanded[-1] if sequence in kept else asked)
         self.grippers = [gripper for gripper in commanded[1:] if gripper is not None]
-        for values in (self.times, self.images, self.states, self.poses, self.targets):
-            del values[: len(values) - len(self.grippers)]
+        left = len(self.grippers)
+        for name in _OF_EACH_FRAME:
+            values = getattr(self, name)
+            del values[: len(values) - left]
+
+    def part(self, first: int, end: int) -> Stretch:
+        """The frames from `first` to before `end`, as a stretch of their own."""
+        return replace(self, **{name: getattr(self, name)[first:end] for name in _OF_EACH_FRAME})
+
+    def joined(self, after: Stretch) -> Stretch:
+        """This one's frames and those of `after` behind them."""
+        return replace(self, **{name: getattr(self, name) + getattr(after, name) for name in _OF_EACH_FRAME})
+
+
+_OF_EACH_FRAME = ("times", "received", "commanders", "images", "states", "poses", "targets", "grippers")
 
 
 class Account:
@@ -189,7 +205,7 @@ class BagReader:
         before = stretch if stretch is not None and stretch.sequence + 1 == message.sequence else None
         if (
             before is None
-            or len(before.states) == _MAX_FRAMES
+            or len(before.states) == MAX_FRAMES
             or images is None
             or self._pose is None
             or self._target is None
@@ -205,6 +221,8 @@ class BagReader:
         stretch = self._stretches[message.session]
         stretch.sequence = message.sequence
         stretch.times.append(now)
+        stretch.received.append(time)
+        stretch.commanders.append(commander)
         stretch.images.append([pixels(image) for image in images])
         stretch.states.append(pose_to_state(self._pose, self._spec.gripper.gripper_value(self._finger)))
         stretch.poses.append(self._pose)

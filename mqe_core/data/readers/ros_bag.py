@@ -7,6 +7,8 @@ arm: the way from one commanded target to the next, in BridgeData's convention. 
 the safety filter may have clipped. Likewise the gripper: where the filter let it close no farther, its value is what
 was commanded before.
 
+Where an operator marked episodes (`mqe episode start`), these are the episodes (`bag_marks`).
+
 A bag without an episode is named among what was skipped, with the reason; so is one that ends early or is damaged.
 """
 
@@ -14,7 +16,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ import numpy as np
 from mqe_core import ros_names
 from mqe_core.data.episode import Episode, Skipped
 from mqe_core.data.readers.bag_episodes import BagReader, Stretch
+from mqe_core.data.readers.bag_marks import MarkedStretches, Marks
 from mqe_core.data.readers.bag_messages import (
     IncompleteBagError,
     bag_files,
@@ -51,6 +55,10 @@ class RosBagSource:
         self._has_told = False
         self._files = [file for file in found if file not in self._copies]
 
+    @cached_property
+    def _survey(self) -> _Survey:
+        return _Survey(self)
+
     def is_empty(self) -> bool:
         return not self._files
 
@@ -59,14 +67,7 @@ class RosBagSource:
 
     def domain(self) -> str:
         """What the policy nodes said that their camera shows. ValueError where they disagree or said nothing."""
-        said: set[str] = set()
-        incomplete: list[str] = []
-        for file in self._files:
-            try:
-                for got in messages(file, (ros_names.DIAGNOSTICS,)):
-                    said |= stated(got.message, "domain")
-            except IncompleteBagError as error:
-                incomplete.append(f"{self._name(file)} {error}")
+        said, incomplete = self._survey.domains, self._survey.incomplete
         if not said and incomplete:
             raise ValueError(
                 f"{self.root} holds no whole message of a policy node in /diagnostics; {'; '.join(incomplete)}"
@@ -79,7 +80,7 @@ class RosBagSource:
             raise ValueError(
                 f"{self.root} holds recordings of the domains {sorted(said)}; import those of one domain at a time"
             )
-        return said.pop()
+        return next(iter(said))
 
     def tasks(self) -> Iterator[EpisodeTask | Skipped]:
         spec, by_stamp = load_robot_spec(), 0
@@ -87,21 +88,25 @@ class RosBagSource:
         for number, file in enumerate(self._files):
             before, whole = sum(sizes[:number]), max(sum(sizes), 1)
             name = self._name(file)
-            reader, damage = BagReader(spec, self._cameras), None
+            reader, damage, given = BagReader(spec, self._cameras), None, 0
+            marked = MarkedStretches(self._survey.marks.of(file), spec)
             try:
                 for got in reader.messages(file):
-                    share = (before + got.byte) / whole
-                    yield from _tasks(name, reader, reader.take(got), share)
+                    for stretch in chain.from_iterable(map(marked.take, reader.take(got))):
+                        given += 1
+                        yield _task(name, reader, stretch, (before + got.byte) / whole)
             except IncompleteBagError as error:
                 damage = Skipped(name, str(error), None)
             except ValueError as error:
                 damage = Skipped(f"{name} and what follows in it", str(error), None)
-            yield from _tasks(name, reader, reader.end(), (before + sizes[number]) / whole)
+            for stretch in chain(chain.from_iterable(map(marked.take, reader.end())), marked.end()):
+                given += 1
+                yield _task(name, reader, stretch, (before + sizes[number]) / whole)
             by_stamp += reader.images.by_stamp
-            yield from (Skipped(name, why, 0) for why in _lost(reader))
+            yield from (Skipped(name, why, 0) for why in _lost(reader, marked))
             if damage is not None:
                 yield damage
-            elif reader.given == 0:
+            elif given == 0 and not marked.outside:
                 yield Skipped(name, reader.account.why_nothing(self._cameras, reader.unused), 0)
 
         if by_stamp and not self._has_told:
@@ -121,7 +126,25 @@ class RosBagSource:
         return file.relative_to(self.root.parent).as_posix()
 
 
-def _lost(reader: BagReader) -> Iterator[str]:
+class _Survey:
+    """What is asked of all files before any episode is made: the domain, and the marks of episodes."""
+
+    def __init__(self, source: RosBagSource) -> None:
+        self.domains: set[str] = set()
+        self.incomplete: list[str] = []
+        self.marks = Marks(source._files)
+        for file in source._files:
+            try:
+                for got in messages(file, (ros_names.DIAGNOSTICS, ros_names.EPISODE_STATUS)):
+                    if got.topic == ros_names.DIAGNOSTICS:
+                        self.domains |= stated(got.message, "domain")
+                    else:
+                        self.marks.take(file, got)
+            except IncompleteBagError as error:
+                self.incomplete.append(f"{source._name(file)} {error}")
+
+
+def _lost(reader: BagReader, marked: MarkedStretches) -> Iterator[str]:
     """Why commands are left out."""
     images = reader.images
     if images.untold:
@@ -131,12 +154,13 @@ def _lost(reader: BagReader) -> Iterator[str]:
         )
     if images.absent and reader.given:
         yield f"{images.absent} commands are left out: their images are not in the recording"
+    if marked.outside:
+        yield f"{marked.outside} commands are left out: they lie in no episode that was marked and kept"
 
 
-def _tasks(name: str, reader: BagReader, stretches: Iterator[Stretch], share: float) -> Iterator[EpisodeTask]:
-    for stretch in stretches:
-        full_name = f"{name}#{stretch.times[0]:.3f}"
-        yield EpisodeTask(full_name, partial(_episode, full_name, stretch, reader.unused), share)
+def _task(name: str, reader: BagReader, stretch: Stretch, share: float) -> EpisodeTask:
+    full_name = f"{name}#{stretch.times[0]:.3f}"
+    return EpisodeTask(full_name, partial(_episode, full_name, stretch, reader.unused), share)
 
 
 def _episode(name: str, stretch: Stretch, unused: tuple[str, ...]) -> Episode:
@@ -145,7 +169,12 @@ def _episode(name: str, stretch: Stretch, unused: tuple[str, ...]) -> Episode:
         action = action_between(stretch.targets[k], stretch.targets[k + 1], stretch.poses[k])
         actions.append([*action[:6], stretch.grippers[k]])
     frames = dict(enumerate(map(list, zip(*stretch.images))))
-    commanders = (stretch.commander,) * len(stretch.states)
     return Episode(
-        name, np.array(stretch.states), np.array(actions), frames, unused_cameras=unused, commanders=commanders
+        name,
+        np.array(stretch.states),
+        np.array(actions),
+        frames,
+        languages=(stretch.label,) if stretch.label else (),
+        unused_cameras=unused,
+        commanders=tuple(stretch.commanders),
     )

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from mqe_core.files.near_names import did_you_mean
 from mqe_core.files.text import read_yaml
+from mqe_core.robot.episode_marks import DISCARD
 from mqe_core.robot.strict_yaml import Positive, PositiveInt, Vector3, build
 
 SHIPPED = Path(__file__).with_name("devices.yaml")
 MOTIONS = ("x", "y", "z", "roll", "pitch", "yaw")  # in the order of an action
 GRIPPER, SLOWER, FASTER, HOLD, RESUME = "gripper", "slower", "faster", "hold", "resume"
-ACTS = (GRIPPER, SLOWER, FASTER, HOLD, RESUME)  # done once at each press
+EPISODE = "episode"  # of a recording: it begins, or ends
+ACTS = (GRIPPER, SLOWER, FASTER, HOLD, RESUME, EPISODE, DISCARD)  # done once at each press
 ALWAYS, EVENTS = "always", "events"  # what a pad's messages tell of its buttons
 
 
@@ -40,6 +42,8 @@ class PadSpec:
     faster: str
     hold: str
     resume: str
+    episode: str
+    discard: str
 
 
 @dataclass(frozen=True)

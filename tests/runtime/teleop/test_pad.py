@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mqe_core.runtime.teleop.devices import ALWAYS, SHIPPED, load_devices
+from mqe_core.runtime.teleop.devices import ACTS, ALWAYS, MOTIONS, SHIPPED, load_devices
 from mqe_core.runtime.teleop.pad import Pad
 
 DEVICES = load_devices()
@@ -37,13 +37,12 @@ def test_each_shipped_pad_at_rest_wants_nothing(name: str) -> None:
 def test_each_motion_and_act_of_a_shipped_pad_has_a_place_of_its_own(name: str) -> None:
     """No axis and no button does two things, and each of the six motions can be made."""
     spec = DEVICES.pad(name)
-    fields = ("x", "y", "z", "roll", "pitch", "yaw", "dead_man", "gripper", "slower", "faster", "hold", "resume")
     places = []
-    for field in fields:
+    for field in (*MOTIONS, "dead_man", *ACTS):
         kind, *numbers = getattr(spec, field).lstrip("-").split()
         places += [(kind.rstrip("s"), number) for number in numbers]
     assert len(places) == len(set(places))
-    assert all(getattr(spec, motion) != "none" for motion in fields[:6])
+    assert all(getattr(spec, motion) != "none" for motion in MOTIONS)
 
 
 def test_the_sticks_move_the_hand_forward_left_and_up() -> None:

@@ -17,15 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
+from mqe_bringup.episodes import mark
 from mqe_bringup.operator_node import Operator
 from mqe_bringup.progress_line import state_and_reason
 from mqe_core import ros_names
+from mqe_core.robot.episode_marks import DISCARD, START, STOP
 from mqe_core.robot.spec import load_robot_spec
 from mqe_core.runtime.robot import MonotonicClock
-from mqe_core.runtime.teleop.devices import FASTER, GRIPPER, HOLD, SLOWER, load_devices
+from mqe_core.runtime.teleop.devices import EPISODE, FASTER, GRIPPER, HOLD, SLOWER, load_devices
 from mqe_core.runtime.teleop.keys import KeyMap, Pressed
 from mqe_core.runtime.teleop.operator_side import OperatorSide, Speeds
-from mqe_interfaces.msg import ArmStatus
+from mqe_interfaces.msg import ArmStatus, EpisodeStatus
 from mqe_ros import convert, topics
 from mqe_ros.arm_inputs import ArmInputs
 from mqe_ros.publishers import OnePublisher
@@ -62,9 +64,11 @@ class Keys:
         self._pending: np.ndarray | None = None  # a step that waits for its control period
         self._sent = -float("inf")
         self._told = ""
+        self._is_open = False  # an episode of the recording
         node = _Node(operator)
         self._arm = ArmInputs(node, self._spec, _MAX_POSE_AGE_S)
         node.subscribe_to(topics.ARM_STATUS, self._hear)
+        node.subscribe_to(topics.EPISODE_STATUS, self._hear_episodes)
         self._command = operator.node.create_publisher(
             topics.OPERATOR_COMMAND.type, topics.OPERATOR_COMMAND.name, topics.OPERATOR_COMMAND.qos
         )
@@ -79,6 +83,10 @@ class Keys:
             assert self._status is not None  # waited for
             self._side.toggle_gripper(self._status.target_gripper)
             self._pending = np.zeros(6)
+        elif pressed.act == EPISODE:
+            self._mark(STOP if self._is_open else START)
+        elif pressed.act == DISCARD:
+            self._mark(DISCARD)
         elif pressed.act is not None:
             self._pending = None
             self._ask(pressed.act)
@@ -115,6 +123,15 @@ class Keys:
             _say(self._operator.trigger(self._services[act]))
         except (RuntimeError, OSError) as error:
             _say(f"{act}: {error}")
+
+    def _mark(self, name: str) -> None:
+        try:
+            _say(mark(self._operator, name))
+        except (RuntimeError, OSError) as error:
+            _say(f"episode {name}: {error}")
+
+    def _hear_episodes(self, status: EpisodeStatus) -> None:
+        self._is_open = status.open
 
     def _hear(self, status: ArmStatus) -> None:
         # Once nobody has moved for a while, the gripper counts as the arm has it.

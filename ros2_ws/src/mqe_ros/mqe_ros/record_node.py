@@ -1,6 +1,7 @@
 """The recorder: every topic of the graph into one MCAP bag, as the bytes that came.
 
-Its parameters are `parameters.RECORD_NODE`. MCAP, because what was written stays readable when the process is killed.
+It also keeps the book of the episodes that an operator marks. Its parameters are `parameters.RECORD_NODE`. MCAP,
+because what was written stays readable when the process is killed.
 Missing images are told in /diagnostics and in the log: a recording without them trains and replays nothing.
 """
 
@@ -12,9 +13,15 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.serialization import serialize_message
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from std_msgs.msg import Header
 
+from mqe_core import ros_names
 from mqe_core.files.bag_folders import require_new
+from mqe_core.robot.episode_marks import EpisodeBook
+from mqe_interfaces.msg import EpisodeStatus
+from mqe_interfaces.srv import MarkEpisode
 from mqe_ros import topics
 from mqe_ros.adaptive_subscription import AdaptiveSubscription
 from mqe_ros.bag_writer import BagWriter
@@ -22,7 +29,7 @@ from mqe_ros.parameters import RECORD_NODE
 from mqe_ros.running import ControlNode, run_node
 
 _SILENCE_S = 2.0  # no image for so long is worth a warning
-_OWN_MESSAGES = ("ArmStatus", "EndEffectorCommand", "PolicyStatus")
+_OWN_MESSAGES = ("ArmStatus", "EndEffectorCommand", "EpisodeStatus", "PolicyStatus")
 
 
 def own_typestore():
@@ -54,12 +61,18 @@ class RecordNode(ControlNode):
         # A command names the bytes of its image, so those are recorded which the policy node reads.
         self._image_topic = topics.COMPRESSED_IMAGE if self.value_of("compressed") else topics.IMAGE
         others = [topic for topic in topics.RECORDED if topic is not topics.IMAGE]
-        kinds = [(topic.name, type_name(topic.type)) for topic in (self._image_topic, *others)]
+        written = (self._image_topic, *others, topics.EPISODE_STATUS)
+        kinds = [(topic.name, type_name(topic.type)) for topic in written]
         self._bags = BagWriter(folder, kinds, own_typestore(), max_bytes, latched=[topics.GOAL_IMAGE.name])
         self._image_came = time.monotonic()
         self._image = AdaptiveSubscription(self, self._image_topic, self._on_image, raw=True)
         for topic in others:
             self.create_subscription(topic.type, topic.name, self._write_to(topic.name), topic.qos, raw=True)
+        self._book = EpisodeBook()
+        self._answered: tuple[int, str] | None = None  # the newest mark's id, and what was said to it
+        self._episode_status = self.publish_on(topics.EPISODE_STATUS)
+        self.create_service(MarkEpisode, ros_names.MARK_EPISODE, self._on_mark)
+        self._tell_episodes("")
         self.get_logger().info(f"recording to {folder}")
 
     def control(self) -> None:
@@ -71,7 +84,7 @@ class RecordNode(ControlNode):
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         self._bags.check()
-        counts: dict[str, object] = dict(self._bags.counts)
+        counts: dict[str, object] = {**self._bags.counts, "episodes": self._book.kept}
         silent = time.monotonic() - self._image_came
         if self._bags.failure:
             return DiagnosticStatus.ERROR, self._bags.failure, counts
@@ -80,6 +93,39 @@ class RecordNode(ControlNode):
             self.get_logger().warning(missing, throttle_duration_sec=10.0)
             return DiagnosticStatus.WARN, missing, counts
         return DiagnosticStatus.OK, "recording", counts
+
+    def _on_mark(self, request: MarkEpisode.Request, response: MarkEpisode.Response) -> MarkEpisode.Response:
+        """Asked again under the same id, it is answered again: an answer may get lost on its way."""
+        if self._answered is not None and self._answered[0] == request.id:
+            response.success, response.message = True, self._answered[1]
+            return response
+        try:
+            if self._bags.failure:
+                raise ValueError(self._bags.failure)
+            said = self._book.mark(request.mark, request.label, time.monotonic())
+        except ValueError as error:
+            response.success, response.message = False, str(error)
+            return response
+        self._answered = request.id, said
+        self._tell_episodes(request.mark)
+        self.get_logger().info(said)
+        response.success, response.message = True, said
+        return response
+
+    def _tell_episodes(self, mark: str) -> None:
+        """To whoever shows them, and into the recording."""
+        book, newest = self._book, self._book.newest
+        status = EpisodeStatus(
+            header=Header(stamp=self.now_message()),
+            mark=mark,
+            number=newest.number if newest else 0,
+            open=book.is_open,
+            label=newest.label if newest else "",
+            kept=book.kept,
+            discarded=book.discarded,
+        )
+        self._bags.write(topics.EPISODE_STATUS.name, time.time_ns(), serialize_message(status))
+        self._episode_status.publish(status)
 
     def _on_image(self, message: bytes) -> None:
         self._image_came = time.monotonic()

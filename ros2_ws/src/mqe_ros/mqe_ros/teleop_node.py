@@ -16,10 +16,11 @@ from sensor_msgs.msg import Joy
 from std_srvs.srv import Trigger
 
 from mqe_core import ros_names
+from mqe_core.robot.episode_marks import DISCARD
 from mqe_core.robot.spec import load_robot_spec
 from mqe_core.runtime.robot import MonotonicClock
 from mqe_core.runtime.teleop.dead_man import DeadMan, Wish
-from mqe_core.runtime.teleop.devices import FASTER, GRIPPER, HOLD, RESUME, SLOWER, load_devices
+from mqe_core.runtime.teleop.devices import EPISODE, FASTER, GRIPPER, HOLD, RESUME, SLOWER, load_devices
 from mqe_core.runtime.teleop.operator_side import OperatorSide, Speeds, per_period
 from mqe_core.runtime.teleop.pad import Pad
 from mqe_interfaces.msg import ArmStatus
@@ -27,6 +28,7 @@ from mqe_ros import convert, topics
 from mqe_ros.arm_answers import ArmAnswers
 from mqe_ros.arm_inputs import ArmInputs, ArmPoses
 from mqe_ros.asking import ANSWERED
+from mqe_ros.episode_marker import EpisodeMarker
 from mqe_ros.parameters import TELEOP_NODE
 from mqe_ros.running import ControlNode, run_node
 
@@ -58,6 +60,7 @@ class TeleopNode(ControlNode):
             act: self.create_client(Trigger, name, qos_profile=ANSWERED)
             for act, name in ((HOLD, ros_names.HOLD), (RESUME, ros_names.RESUME))
         }
+        self._recording = EpisodeMarker(self)
         self.subscribe_to(topics.ARM_STATUS, self._on_status)
         self.subscribe_to(topics.JOY, self._on_joy)
         self.get_logger().info(f"listening on {topics.JOY.name} for {self._pad.spec.title}")
@@ -115,6 +118,10 @@ class TeleopNode(ControlNode):
         for act in (HOLD, RESUME):
             if act in pressed:
                 self._ask(act)
+        if EPISODE in pressed:
+            self._recording.begin_or_end()
+        if DISCARD in pressed:
+            self._recording.mark(DISCARD)
         if pressed & {FASTER, SLOWER}:
             self.get_logger().info(f"speed {self._speeds.share:.2f}")
 

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState, Joy
 from visualization_msgs.msg import MarkerArray
 
 from mqe_core import ros_names
-from mqe_interfaces.msg import ArmStatus, EndEffectorCommand, PolicyStatus
+from mqe_interfaces.msg import ArmStatus, EndEffectorCommand, EpisodeStatus, PolicyStatus
 
 
 def _qos(
@@ -58,6 +58,7 @@ EE_TARGET = Topic(ros_names.EE_TARGET, PoseStamped, NEWEST, most_bytes=_SMALL)
 JOINT_STATES = Topic(ros_names.JOINT_STATES, JointState, HISTORY)
 ARM_STATUS = Topic(ros_names.ARM_STATUS, ArmStatus, HISTORY)
 INTENDED_PATH = Topic(ros_names.INTENDED_PATH, MarkerArray, LATCHED)
+EPISODE_STATUS = Topic(ros_names.EPISODE_STATUS, EpisodeStatus, LATCHED, most_bytes=_SMALL)
 DIAGNOSTICS = Topic(ros_names.DIAGNOSTICS, DiagnosticArray, HISTORY)
 
 RECORDED = (
