@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="measure thresholds on these, which no training saw (default: what the run held out)",
     )
+    parser.add_argument(
+        "--half", action="store_true", help="keep the weights in float16: half the file, the same speed"
+    )
     add_choice_arguments(parser)
 
 
@@ -58,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         data=args.data,
         held_out=args.held_out,
         changes=choice_changes(args),
+        half=args.half,
     )
     contract = bundle.contract
     print(

@@ -5,6 +5,7 @@ to the torch network.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import logging
 import os
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from mqe_core.files.outputs import check_file
 from mqe_core.learning.export.calibration import MIN_EPISODES, Calibration, calibrate
 from mqe_core.learning.export.export_data import image_pairs, open_data, open_held_out
 from mqe_core.learning.export.familiar_pictures import FamiliarCalibration, calibrate_familiarity
+from mqe_core.learning.export.half import halved
 from mqe_core.learning.export.onnx_graph import DeployedPolicy, deployed_policy, to_onnx
 from mqe_core.learning.export.parity import assert_parity
 from mqe_core.learning.networks.actor import ActorConfig
@@ -48,6 +50,7 @@ def export_run(
     data: str | Path | None = None,
     held_out: str | Path | None = None,
     changes: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> PolicyBundle:
     """Export the run folder `run` to the bundle `out`; returns it, opened and checked.
 
@@ -59,6 +62,9 @@ def export_run(
         held_out: a store of episodes that no training saw, that of the encoder included; they then serve those checks,
             and thresholds are measured on all of them.
         changes: keys of the agent's configuration that do not change its networks, such as `candidates`.
+        half: keep the weights in float16, see half.py.
+
+    The bundle's metrics state the parity: `parity/action` and so on, the largest error over its tolerance.
 
     Raises ValueError where the run cannot become a bundle, or `out` is another file than one, RuntimeError where
     onnxruntime and torch disagree.
@@ -105,14 +111,18 @@ def export_run(
         **_choice(config.agent),
     )
     observations, goals = image_pairs(store, metadata["camera"], size)
-    model = to_onnx(module, size)
+    model = halved(to_onnx(module, size)) if half else to_onnx(module, size)
     # Beside `out` first: a policy that does not fit or is not the trained one neither lies around nor replaces a good
     # one.
     out = Path(out)
     candidate = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         write_bundle(model, contract, candidate, example=(observations[0], goals[0]))
-        assert_parity(module, PolicyBundle.open(candidate, spec), observations, goals)
+        parity = assert_parity(module, PolicyBundle.open(candidate, spec), observations, goals)
+        outputs = {output.name for output in model.graph.output}
+        stated = {f"parity/{name}": value for name, value in parity.items() if name in outputs}
+        contract = dataclasses.replace(contract, metrics={**contract.metrics, **stated})
+        write_bundle(model, contract, candidate, example=(observations[0], goals[0]))
         with writing(out):
             candidate.replace(out)
     finally:
