@@ -38,6 +38,8 @@ CASES: dict[str, dict[str, Any]] = {
     "mqe, goals of other rows": {"agent": "mqe", "actor_goals_crossed": True, "actor_fusion": "late"},
     "mqe, goals of other rows, early": {"agent": "mqe", "actor_goals_crossed": True},
     "mqe, a flow": {"agent": "mqe", "actor": "flow", "candidates": 4},
+    "mqe, one encoder": {"agent": "mqe", "encoder_shared": True, "actor_fusion": "late"},
+    "gcivl, one encoder": {"agent": "gcivl", "encoder_shared": True},
     "crl, awr": {"agent": "crl", "actor_loss": "awr"},
     "gciql, a deviation": {"agent": "gciql", "actor_learns_std": True},
 }

@@ -24,6 +24,8 @@ from mqe_core.learning.run.shareable import require_shareable
 from tests.learning import rank_pair
 from tests.learning.rank_pair import CASES, two_ranks
 
+pytestmark = pytest.mark.timeout(1200)  # a machine may be busy with other tests
+
 Config = Callable[..., RunConfig]
 
 # Their losses are means over rows, each of which needs no other: what ranks average is exact.
@@ -58,7 +60,8 @@ def test_averages_of_what_ranks_know_by_themselves_would_be_noticed(
 ) -> None:
     error = found[case]["naive loss"]
     bar = 1e-9 * max(found[case]["largest loss"], 1.0)
-    assert error <= bar if case in ROW_BY_ROW else error > 10 * bar
+    row_by_row = case.split(",")[0] in ROW_BY_ROW
+    assert error <= bar if row_by_row else error > 10 * bar
 
 
 @pytest.mark.parametrize("augmentation", [ShiftAugmentation(1.0, 3, 0.3), BridgeAugmentation()])

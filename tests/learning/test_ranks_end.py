@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from mqe_core.learning.run.run_config import RunConfig, make_config
 from mqe_core.learning.run.train import resume, train
 from tests.learning import rank_scenarios
 from tests.learning.rank_scenarios import AT, KEYS, STEPS
+
+pytestmark = pytest.mark.timeout(1200)  # a machine may be busy with other tests
 
 SOON_S = 30.0  # on a machine that is busy with other tests; the patience with a silent rank is 3 s here
 
@@ -133,3 +137,26 @@ def test_the_end_of_one_rank_ends_both_with_its_reason(
     assert result["codes"] == codes and words in result["said"][who], result["said"]
     assert "Traceback" not in "".join(result["said"])
     assert result["apart"] < SOON_S
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_torchrun_keeps_the_run(synthetic_store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    keys = [f"--set={name}={value}" for name, value in {**KEYS, "checkpoint_every": 10**6}.items()]
+    command = ["--no-python", sys.executable, "-m", "mqe_core.cli", "train", "--data", str(synthetic_store)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *command]
+        + ["--out", str(out), "--steps", str(10**6), *keys],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 240.0
+        while not (out / "metrics.csv").exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=SOON_S + 30.0)[1]
+    finally:
+        process.kill()
+    assert f"interrupted; continue with: mqe train --resume --out {out}" in said
+    assert load_checkpoint(out / "checkpoints" / "latest.pt")["step"] >= 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ T = TypeVar("T")
 
 # Who waits in a collective is ended by the watch, not by a clock: one rank may evaluate for an hour.
 FOREVER = datetime.timedelta(days=30)
+MOST_TO_END_S = 20
 BUCKET = 2**23  # numbers of gradients that travel at once: 32 MB, so that copying goes on beside the sending
 
 
@@ -170,11 +172,13 @@ def joined_ranks() -> Iterator[Ranks]:
     watch.start()
     try:
         yield ranks
-    except KeyboardInterrupt:
-        watch.tell("interrupted", INTERRUPTED)
-        raise
     except BaseException as error:
-        watch.tell(str(error) or type(error).__name__, 1)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        watch.tell(
+            "interrupted" if interrupted else str(error) or type(error).__name__, INTERRUPTED if interrupted else 1
+        )
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(MOST_TO_END_S)  # what tears the group down may wait for those who are gone
         raise
     ranks.wait_for_all()
     watch.stop()
