@@ -45,6 +45,10 @@ class Frames(Protocol):
         """(N,): the frame has an action and a successor."""
 
     @property
+    def operated(self) -> Bools:
+        """(N,): an operator moved the arm, as far as the data tells."""
+
+    @property
     def num_episodes(self) -> int:
         """E."""
 

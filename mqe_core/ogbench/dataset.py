@@ -42,6 +42,7 @@ class OgbenchDataset:
         self.actions: Float32s = arrays["actions"].astype(np.float32, copy=False)  # (N, A)
         terminals = arrays["terminals"].astype(bool)
         self.valid: Bools = ~terminals  # (N,) the frame has an action and a successor
+        self.operated: Bools = np.zeros(len(terminals), dtype=bool)  # (N,)
         self.episode_ends: Ints = np.flatnonzero(terminals) + 1  # (E,) exclusive
         self.names = [f"trajectory {number}" for number in range(len(self.episode_ends))]
         self.cameras: tuple[int, ...] = () if self._pixels is None else (0,)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mqe_core.robot.arrays import Bools, Ints
+from mqe_core.robot.arrays import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,15 @@ class TransitionIndex:
         episode_ends: Ints,
         scene_ends: Ints | None = None,
         stopping: Bools | None = None,
+        weights: Floats | None = None,
     ) -> None:
         """``valid (N,) bool``: the frame has an action and a successor; ``episode_ends (E,)``: exclusive ends,
         increasing.
 
         ``scene_ends (S,)``: the same for scenes, runs of episodes that were recorded one after the other on one table;
         by default each episode is one. ``stopping (N,) bool``: frames that meet no scene goal of a later episode, as
-        the demonstrator comes to rest there, which is no step towards that goal; by default none.
+        the demonstrator comes to rest there, which is no step towards that goal; by default none. ``weights (N,)``,
+        above 0: how likely each frame begins a row; by default all alike.
         """
         frames = len(valid)
         ends = np.asarray(episode_ends, dtype=np.int64)
@@ -98,6 +100,7 @@ class TransitionIndex:
         self._scene = np.searchsorted(scenes, np.arange(frames), side="right")
         self._stopping = np.zeros(frames, dtype=bool) if stopping is None else stopping
         self._scene_bounds = np.concatenate([[0], np.searchsorted(self.indices, scenes)])
+        self._summed = None if weights is None else np.concatenate([[0.0], np.cumsum(weights[self.indices])])
 
     def _last_valid(self, ends: Ints, frames: int) -> Ints:
         """(N,): the last valid frame at or before the end of each frame's stretch; only defined, and only used, for
@@ -112,16 +115,30 @@ class TransitionIndex:
         return self._scene[frames]
 
     def draw(self, rng: np.random.Generator, count: int, scenes: int = 0) -> Ints:
-        """``count`` valid frames, uniformly with replacement; with ``scenes`` from the scenes of so many of such
-        frames, equally from each.
+        """``count`` valid frames, uniformly or by their weights, with replacement; with ``scenes`` from the scenes of
+        so many of such frames, equally from each.
 
-        A scene is as likely as it is long, so every frame is as likely as any other.
+        A scene is as likely as it is long, so every frame is as likely as any other of its weight.
         """
         if scenes == 0:
-            return self.indices[rng.integers(len(self.indices), size=count)]
-        chosen = self._scene[self.indices[rng.integers(len(self.indices), size=scenes)]]
+            return self._anywhere(rng, count)
+        chosen = self._scene[self._anywhere(rng, scenes)]
         first, end = self._scene_bounds[chosen], self._scene_bounds[chosen + 1]  # positions in indices
-        return self.indices[rng.integers(np.resize(first, count), np.resize(end, count))]
+        return self._among(rng, np.resize(first, count), np.resize(end, count))
+
+    def _anywhere(self, rng: np.random.Generator, count: int) -> Ints:
+        """``count`` valid frames."""
+        if self._summed is None:
+            return self.indices[rng.integers(len(self.indices), size=count)]
+        return self._among(rng, np.zeros(count, dtype=np.int64), np.full(count, len(self.indices)))
+
+    def _among(self, rng: np.random.Generator, first: Ints, end: Ints) -> Ints:
+        """A valid frame of each range of positions in ``indices``, (n,) and (n,)."""
+        if self._summed is None:
+            return self.indices[rng.integers(first, end)]
+        low, high = self._summed[first], self._summed[end]
+        drawn = np.searchsorted(self._summed, low + rng.random(len(first)) * (high - low), side="right") - 1
+        return self.indices[np.clip(drawn, first, end - 1)]  # a sum may round up to its end
 
     def geometric_goals(self, rng: np.random.Generator, t: Ints, discount: float) -> Ints:
         """``min(t + Geom(1 - discount), final(t))``, steps counted from 1."""
@@ -149,7 +166,8 @@ class TransitionIndex:
         goals = self.uniform_goals(rng, t) if discount is None else self.geometric_goals(rng, t, discount)
         if mixture.random > 0.0:
             from_trajectory = rng.random(t.shape) < mixture.trajectory / (mixture.trajectory + mixture.random)
-            goals = np.where(from_trajectory, goals, self.draw(rng, len(t)))
+            anywhere = self.indices[rng.integers(len(self.indices), size=len(t))]
+            goals = np.where(from_trajectory, goals, anywhere)
         if mixture.scene > 0.0:
             goals = np.where(
                 rng.random(t.shape) < mixture.scene / (1.0 - mixture.current), self.scene_goals(rng, t), goals

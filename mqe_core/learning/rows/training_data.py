@@ -26,7 +26,7 @@ from mqe_core.learning.rows.observations import Observations, StateObservations,
 from mqe_core.learning.rows.pixels import PixelObservations
 from mqe_core.learning.rows.scenes import scene_ends, stopping_frames
 from mqe_core.learning.run.run_config import RunConfig, TrainConfig
-from mqe_core.robot.arrays import Ints
+from mqe_core.robot.arrays import Floats, Ints
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class TrainingData:
                 f"({store.num_episodes}), and nothing is left to train on: import more, or set validation_fraction=0"
             )
         ends = store.episode_ends, scene_ends(store), stopping_frames(store, agent.actor_stop_radius_m)
-        self.transitions = TransitionIndex(valid & ~held_out, *ends)
+        self.transitions = TransitionIndex(valid & ~held_out, *ends, weights=_weights(store, train))
         self.held_out_transitions = TransitionIndex(valid & held_out, *ends) if held_out.any() else None
         if agent.contrasts and len(np.unique(self.transitions.scene(self.transitions.indices))) == 1:
             logger.warning(
@@ -124,6 +124,16 @@ class TrainingData:
             origin=torch.from_numpy(origin) if self._config.agent.contrasts else None,
             own=self._own,
         ).to(self._device)
+
+
+def _weights(store: Frames, train: TrainConfig) -> Floats | None:
+    """``(N,)``: how likely each frame begins a row; None: all alike."""
+    if train.intervention_weight == 1.0:
+        return None
+    operated = store.operated
+    if not operated.any():
+        logger.warning("no frame of the data was moved by an operator, as far as it tells: intervention_weight is idle")
+    return np.where(operated, train.intervention_weight, 1.0)
 
 
 def _among(own: Tensor, where: slice, rows: int) -> Tensor:

@@ -123,6 +123,11 @@ class TrainConfig:
         "draw a batch's rows from so many scenes, so that rows meet goals on their own table; 0 draws from all",
         group="goals",
     )
+    intervention_weight: float = key(
+        1.0,
+        "a frame in which an operator moved the arm begins a row so many times as often as another; 1: all alike",
+        group="goals",
+    )
     learning_rate: float = key(
         3e-4, "Adam's step size (betas 0.9 and 0.999, eps 1e-8, no weight decay)", group="optimiser"
     )
@@ -157,6 +162,8 @@ class TrainConfig:
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0.0 < self.intervention_weight <= 1000.0:
+            raise ValueError(f"intervention_weight must lie above 0 and up to 1000, got {self.intervention_weight:g}")
         if self.image_workers < -1:
             raise ValueError(f"image_workers must be at least -1, got {self.image_workers}")
         if self.augment_kind == "bridge" and (self.augment_probability or self.augment_colour):
