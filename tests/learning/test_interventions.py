@@ -1,4 +1,4 @@
-"""Promise: `intervention_weight` begins rows at an operator's frames so many times as often, and changes nothing else."""
+"""Promise: `intervention_weight` begins more rows at an operator's frames, so many times as many, and does no more."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_frames_are_drawn_by_their_weights(scenes: int) -> None:
     transitions = TransitionIndex(VALID, ENDS, weights=WEIGHTS)
     drawn = transitions.draw(np.random.default_rng(0), DRAWS, scenes)
     wanted = VALID * WEIGHTS / (VALID * WEIGHTS).sum()
-    np.testing.assert_allclose(shares(drawn), wanted, atol=4.5 * np.sqrt(0.25 / max(scenes, 10_000)))
+    np.testing.assert_allclose(shares(drawn), wanted, atol=0.015)
     assert VALID[drawn].all()
 
 
