@@ -28,10 +28,12 @@ Config = Callable[..., RunConfig]
 DECODING = {"image_memory_mb": 0.0, "validation_fraction": 0.2, "augment_kind": "bridge"}
 
 
-def test_batches_are_equal_for_any_number_of_workers(synthetic_store: Path, tiny_config: Config) -> None:
+def test_batches_are_equal_for_any_number_of_workers_and_whatever_is_in_memory(
+    synthetic_store: Path, tiny_config: Config
+) -> None:
     drawn = []
-    for workers in (0, 1, 2):
-        config = tiny_config(**DECODING, image_workers=workers)
+    for workers, cache_mb in ((0, 0.0), (1, 0.0), (2, 0.0), (0, 0.01), (2, 0.01), (2, 1000.0)):
+        config = tiny_config(**DECODING, image_workers=workers, image_cache_mb=cache_mb)
         trainer = Trainer(EpisodeStore.open(synthetic_store), config, progress=False)
         drawn.append([trainer._batches.take().tensors() for _ in range(3)])
         trainer.close()

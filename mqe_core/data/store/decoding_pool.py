@@ -13,6 +13,7 @@ import weakref
 
 from mqe_core.data.store import decoding_worker
 from mqe_core.data.store.decoding_worker import ANSWER, FAILED, IMAGES_OF_A_PIECE, PIECE, TAKEN, SharedMemory
+from mqe_core.data.store.encoded_cache import EncodedCache
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.interrupts import starting_workers
 from mqe_core.robot.arrays import Images, Ints
@@ -37,12 +38,23 @@ class DecodingPool:
         workers: how many processes.
         most_images: of a batch.
         batches: how many may be asked for and not yet taken.
+        cache: that the workers take encoded images from.
     """
 
-    def __init__(self, store: EpisodeStore, camera: int, *, workers: int, most_images: int, batches: int) -> None:
+    def __init__(
+        self,
+        store: EpisodeStore,
+        camera: int,
+        *,
+        workers: int,
+        most_images: int,
+        batches: int,
+        cache: EncodedCache | None = None,
+    ) -> None:
         assert workers >= 1 and most_images >= 1 and batches >= 1
         self._store, self._camera, self._workers = store, camera, workers
         self._most_images, self._batches = most_images, batches
+        self._cache = cache
         # Few large pieces suffice for few workers; each has several, so that none waits long for the slowest.
         self._piece = max(1, min(IMAGES_OF_A_PIECE, most_images // (4 * workers)))
         self._free = list(range(batches))
@@ -110,7 +122,9 @@ class DecodingPool:
             "shape": shape,
             "pieces": pieces,
             "answers": answers,
+            "cache": None if self._cache is None else self._cache.to_hand_on(),
         }
+        handed_on = (file, pieces, answers, *(() if self._cache is None else (self._cache.memory,)))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with starting_workers():
             for number in range(self._workers):
@@ -118,7 +132,7 @@ class DecodingPool:
                     subprocess.Popen(
                         [sys.executable, "-m", decoding_worker.__name__, json.dumps(given | {"number": number})],
                         stdin=subprocess.DEVNULL,
-                        pass_fds=(file, pieces, answers),
+                        pass_fds=handed_on,
                         env=environment,
                     )
                 )

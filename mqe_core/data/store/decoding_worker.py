@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mqe_core.data.store.encoded_cache import EncodedCache
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.files.text import parse_json
 from mqe_core.robot.arrays import Images, Ints
@@ -75,6 +76,8 @@ def main(given: dict[str, Any]) -> None:
         try:
             if store is None:
                 store = _open(given["store"], given["fingerprint"])
+                if given["cache"] is not None:
+                    store.use_encoded(given["camera"], EncodedCache.inherited(given["cache"]))
             frames = memory.frames[place][first : first + count]
             memory.images[place][first : first + count] = store.images(frames, camera=given["camera"])
         except (ValueError, OSError) as error:

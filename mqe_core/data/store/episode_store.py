@@ -37,6 +37,7 @@ from mqe_core import images
 from mqe_core.data.episode import EncodedEpisode, Skipped
 from mqe_core.data.store import layout
 from mqe_core.data.store.commanders import from_runs
+from mqe_core.data.store.encoded_cache import EncodedCache
 from mqe_core.data.store.metadata import damaged
 from mqe_core.data.store.part import StorePart
 from mqe_core.data.store.parts import read_parts
@@ -187,6 +188,20 @@ class EpisodeStore:
                 if bar is not None:
                     bar.update(min(_CHUNK, len(frames) - start))
         return decoded
+
+    def cache_encoded(self, camera: int, most_bytes: int, *, progress: bool = False) -> EncodedCache:
+        """Hold the camera's encoded images in memory, or as many as `most_bytes` take. OSError where there is none."""
+        self._require_camera(camera)
+        files = [part.image_file(camera) for part in self._parts]
+        cache = EncodedCache.fill([None if file is None else file.path for file in files], most_bytes, progress)
+        self.use_encoded(camera, cache)
+        return cache
+
+    def use_encoded(self, camera: int, cache: EncodedCache) -> None:
+        """Take the camera's encoded images from a cache of this store's, which another process may have made."""
+        for part, held in zip(self._parts, cache.parts()):
+            if (file := part.image_file(camera)) is not None:
+                file.hold(held)
 
     def encoded_episode(self, number: int) -> EncodedEpisode:
         """Episode `number` as it stands here, its images as they are encoded."""

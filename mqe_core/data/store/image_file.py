@@ -22,6 +22,16 @@ class ImageFile:
     def __init__(self, path: Path, offsets: Ints) -> None:
         self._path, self._offsets = path, offsets
         self._file: int | None = None
+        self._held = memoryview(b"")
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self._path
+
+    def hold(self, first_bytes: memoryview) -> None:
+        """From now on take what lies in the file's `first_bytes` from there."""
+        self._held = first_bytes
 
     def read(self, frames: Ints) -> list[bytes]:
         """The frames (n,), with no bytes where there is none. Neighbours that follow each other are read at once.
@@ -30,15 +40,13 @@ class ImageFile:
         """
         if not len(frames):
             return []
-        if self._file is None:
-            self._file = self._open()
         first, last = self._offsets[frames], self._offsets[frames + 1]
         runs = np.concatenate([[0], np.flatnonzero(first[1:] != last[:-1]) + 1, [len(frames)]])
         found = []
         for begin, end in zip(runs[:-1].tolist(), runs[1:].tolist()):
             start = int(first[begin])
             size = int(last[end - 1]) - start
-            data = os.pread(self._file, size, start)
+            data = self._bytes(start, size)
             if len(data) != size:
                 raise damaged(self._path, f"it ends before frame {frames[end - 1]} does: it became shorter")
             if end - begin == 1:
@@ -46,6 +54,13 @@ class ImageFile:
             else:
                 found += [data[a - start : b - start] for a, b in zip(first[begin:end], last[begin:end])]
         return found
+
+    def _bytes(self, start: int, size: int) -> bytes:
+        if start + size <= len(self._held):
+            return bytes(self._held[start : start + size])
+        if self._file is None:
+            self._file = self._open()
+        return os.pread(self._file, size, start)
 
     def _open(self) -> int:
         file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)

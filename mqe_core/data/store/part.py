@@ -63,6 +63,10 @@ class StorePart:
         """The images of `frames` (n,) as they are encoded, with no bytes where there is none."""
         return self._images[camera].read(frames)
 
+    def image_file(self, camera: int) -> ImageFile | None:
+        """That of the camera; None where the part has none."""
+        return self._images.get(camera)
+
     def frames_between(self, file: str, begin: int, end: int) -> tuple[int, int] | None:
         """The first and the last frame with bytes in [begin, end) of the file; None where it holds no images."""
         camera = next((c for c in self.cameras if layout.camera_file(c) == file), None)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mqe_core.data.frames import Frames
 from mqe_core.data.store.decoding_pool import DecodingPool
+from mqe_core.data.store.encoded_cache import EncodedCache
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.learning.rows.augmentation import ALL, Augmentation, ImageArray
 from mqe_core.learning.rows.observations import Observations, ObservationSpec, by_name, stacked
@@ -28,7 +29,8 @@ class PixelObservations(Observations):
 
     With a GPU as ``device`` that memory is its own, and an update waits for no image. Where they do not fit, and the
     data is an EpisodeStore, ``workers`` processes decode the next batches meanwhile; 0: this process, when they are
-    needed. Training frames change as ``augmentation`` says, on the device.
+    needed. Then ``cache_mb`` of the images as they are encoded lie in memory: all of them, or the first ones. Training
+    frames change as ``augmentation`` says, on the device.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class PixelObservations(Observations):
         *,
         augmentation: Augmentation,
         workers: int = 0,
+        cache_mb: float = 0.0,
         progress: bool = True,
         device: torch.device = torch.device("cpu"),
     ) -> None:
@@ -54,6 +57,7 @@ class PixelObservations(Observations):
         self._cache: ImageArray | None = None
         self._pool: DecodingPool | None = None
         self._workers = 0
+        self._encoded: EncodedCache | None = None
         frames = np.flatnonzero(self.available)
         needed_mb = len(frames) * size * size * 3 / 2**20
         if needed_mb > memory_limit_mb:
@@ -66,6 +70,8 @@ class PixelObservations(Observations):
                 memory_limit_mb,
                 f", in {self._workers} processes ahead of it" if self._workers else ", which is slower",
             )
+            if cache_mb and isinstance(store, EpisodeStore):
+                self._encoded = store.cache_encoded(camera, round(cache_mb * 2**20), progress=progress)
             return
         self._rows = np.cumsum(self.available) - 1  # of the cache, by frame: absent images take no memory
         cache = np.empty((len(frames), size, size, 3), dtype=np.uint8)
@@ -96,6 +102,9 @@ class PixelObservations(Observations):
         """End the processes that decode."""
         if self._pool is not None:
             self._pool.close()
+        if self._encoded is not None:
+            self._encoded.close()
+            self._encoded = None
 
     def _begin(self, wanted: Ints) -> Callable[[], ImageArray]:
         """``(...)`` -> what waits for ``(..., H, W, 3)``."""
@@ -105,7 +114,12 @@ class PixelObservations(Observations):
             assert isinstance(self._store, EpisodeStore)
             most = wanted.size  # all batches of a run have one size
             self._pool = DecodingPool(
-                self._store, self._camera, workers=self._workers, most_images=most, batches=AHEAD + 1
+                self._store,
+                self._camera,
+                workers=self._workers,
+                most_images=most,
+                batches=AHEAD + 1,
+                cache=self._encoded,
             )
         pool, ticket = self._pool, self._pool.ask(wanted.reshape(-1))
         return lambda: self._on_device(pool.take(ticket), wanted.shape)

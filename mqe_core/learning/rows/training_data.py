@@ -164,6 +164,7 @@ def _open_observations(
             train.image_memory_mb,
             augmentation=_augmentation(train),
             workers=_image_workers(train, device),
+            cache_mb=train.image_cache_mb,
             progress=progress,
             device=device,
         )

@@ -87,6 +87,12 @@ class TrainConfig:
         "decode all images into memory (the GPU's where it trains) if they fit in this; else at each use",
         group="data",
     )
+    image_cache_mb: float = key(
+        0.0,
+        "of images that are decoded at each use, keep so much in memory as they are encoded; the rest comes from the "
+        "disk. 0: leave that to the system, which reads each again once other files have pushed it out",
+        group="data",
+    )
     image_workers: int = key(
         -1,
         "processes that decode images which are decoded at each use, ahead of it; the run does not depend on their "
@@ -154,6 +160,7 @@ class TrainConfig:
             "augment_padding",
             "augment_colour",
             "image_memory_mb",
+            "image_cache_mb",
             "snapshot_every",
             "eval_every",
             "threads",
