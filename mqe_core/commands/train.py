@@ -2,6 +2,8 @@
 
 Every key of the configuration has a default; a YAML file or a preset (--config) overrides the defaults, and --set
 overrides it. `mqe train --show-config` prints all keys with their meaning, in a form that --config reads.
+
+`torchrun --standalone --nproc-per-node N --no-python mqe train ...` trains the same run from images on N GPUs.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ by naive averaging, and writes how far the three are apart.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -142,6 +143,7 @@ def main() -> None:
         for case in CASES:
             config, updates = config_of(case), FEW if CASES[case] else UPDATES
             losses, weights = trained(store, config, ranks, updates)
+            ranks.require_alike({"every bit of the weights": hashlib.sha256(weights.numpy().tobytes()).hexdigest()})
             if ranks.first:
                 alone, own = trained(store, config, ALONE, updates)
                 found[case] = {

@@ -44,6 +44,8 @@ def test_resume_continues_without_repeating_the_options(synthetic_store: Path, t
         run("--resume", "--out", out, "--agent", "crl")
     with pytest.raises(ValueError, match="alpha cannot change"):
         run("--resume", "--out", out, "--set", "alpha=1")
+    with pytest.raises(ValueError, match="batch_size cannot change"):
+        run("--resume", "--out", out, "--batch-size", "8")
 
 
 def test_shown_configuration_reads_back(capsys: pytest.CaptureFixture[str]) -> None:
