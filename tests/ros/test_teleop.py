@@ -6,6 +6,8 @@ Real processes on the mock backend, started once for the whole file.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -177,6 +179,30 @@ def test_the_pads_hold_stops_the_operator_himself_until_a_resume(pad: ScriptedPa
     arm.spin(0.2)
     pad.press("resume")
     arm.wait(lambda: status(arm).state == ArmStatus.READY, "the end of the hold")
+
+
+def test_a_terminal_is_told_whose_the_arm_is_and_may_home_it_once_he_let_go(pad: ScriptedPad) -> None:
+    arm = pad.client
+    pad.take()
+    assert mqe_arm(arm, "status").startswith("arm     moving, by the operator\n")
+    pad.down.clear()
+    until_held(arm)
+    assert mqe_arm(arm, "home").endswith(
+        "home, and still the operator's: mqe arm resume gives the arm back to the policy\n"
+    )
+    assert status(arm).commander == "operator" and mqe_arm(arm, "resume").startswith("resumed")
+    arm.wait(lambda: status(arm).commander == "", "the end of his turn")
+
+
+def mqe_arm(client: Client, question: str) -> str:
+    """What `mqe arm …` says. The client goes on listening, and its pad publishing."""
+    asking = subprocess.Popen(
+        [sys.executable, "-m", "mqe_bringup.operate", question], stdout=subprocess.PIPE, text=True
+    )
+    client.wait(lambda: asking.poll() is not None, f"the end of {question}")
+    out, _ = asking.communicate()
+    assert asking.returncode == 0
+    return out
 
 
 def test_speeds_are_changed_by_buttons(pad: ScriptedPad) -> None:

@@ -70,7 +70,11 @@ def home(operator: Operator) -> int:
         return _INTERRUPTED
     ended = _after_homing(states)
     assert ended is not None  # waited for
-    if ended.state == ended.HELD and ended.reason.startswith(f"{HOMING} is done"):
+    is_done = ended.state == ended.HELD and ended.reason.startswith(f"{HOMING} is done")
+    if is_done and ended.commander == ended.OPERATOR:
+        _say("home, and still the operator's: mqe arm resume gives the arm back to the policy")
+        return 0
+    if is_done:
         _say("home, and held, as commands keep coming in: mqe arm resume lets them move the arm again")
         return 0
     if ended.state != ended.READY:
@@ -95,7 +99,8 @@ def status(operator: Operator) -> int:
     operator.find(lambda: arm, "arm_node")
     operator.listen_for(lambda: poses and policy)
     hand = poses[-1].pose.position if poses else None
-    _say(f"arm     {state_and_reason(arm[-1])}{', DRY RUN: nothing moves' if arm[-1].dry_run else ''}")
+    whose = f", by the {arm[-1].commander}" if arm[-1].state == arm[-1].MOVING and arm[-1].commander else ""
+    _say(f"arm     {state_and_reason(arm[-1])}{whose}{', DRY RUN: nothing moves' if arm[-1].dry_run else ''}")
     _say(f"hand    {'its pose is not known' if hand is None else f'at ({hand.x:.3f}, {hand.y:.3f}, {hand.z:.3f}) m'}")
     _say(f"policy  {_pursuit(policy[-1]) if policy else 'says nothing: policy_node is not active, or not there'}")
     for topic in (topics.ARM_STATUS, topics.EE_POSE, topics.POLICY_STATUS):
