@@ -72,6 +72,7 @@ _ENCODINGS = {
 }
 # Of a camera's picture, and of a goal: more cannot be handled within a control period.
 FRAME_PIXELS = 4_000_000
+_FRAME_SIDE = 10_000  # pixels, of the same: shrinking one line of four million takes seconds
 FRAME_BYTES = 16_000_000  # of one as a file: a PNG of noise has three a pixel
 _MOST_BYTES = 2**28  # of any other picture's file
 _MOST_SCANS = 20  # of a progressive JPEG; encoders write up to 12, and each costs as much as a whole picture
@@ -267,7 +268,9 @@ def read(path: str | Path, most_pixels: int | None = None) -> Images:
 
 
 def require_few_pixels(width: int, height: int, most: int) -> None:
-    """ValueError where a picture has more pixels than `most`."""
+    """ValueError where a picture has more pixels than `most`, or more on a side than any camera's."""
+    if max(width, height) > _FRAME_SIDE:
+        raise _RefusedError(f"{width}x{height} pixels; at most {_FRAME_SIDE} on a side are taken: crop it")
     if width * height > most:
         raise _RefusedError(f"{width}x{height} pixels; at most {most} are taken: make it smaller, or set the camera so")
 

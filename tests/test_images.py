@@ -150,3 +150,19 @@ def test_anything_but_rgb_uint8_is_refused(wrong):
     for function in (lambda image: images.squash_resize(image, 4), images.encode_png, images.encode_jpeg):
         with pytest.raises(ValueError, match="expected an RGB image"):
             function(wrong)
+
+
+@pytest.mark.parametrize(("width", "height"), [(3_900_000, 1), (1, 3_900_000), (10_001, 4)])
+def test_a_picture_of_one_line_is_refused_before_it_is_decoded(width: int, height: int) -> None:
+    """Four million pixels, which may be taken otherwise, and seconds to shrink."""
+    png = images.encode_png(np.zeros((height, width, 3), np.uint8))
+    with pytest.raises(ValueError, match=f"{width}x{height} pixels; at most 10000 on a side are taken"):
+        images.decode(png, images.FRAME_PIXELS)
+    with pytest.raises(ValueError, match="on a side"):
+        images.require_few_pixels(width, height, images.FRAME_PIXELS)
+    assert images.decode(png).shape == (height, width, 3)  # of a data set, where nobody waits
+
+
+def test_a_picture_at_both_bounds_is_taken() -> None:
+    images.require_few_pixels(10_000, 400, images.FRAME_PIXELS)
+    images.require_few_pixels(400, 10_000, images.FRAME_PIXELS)

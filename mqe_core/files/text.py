@@ -56,11 +56,11 @@ def read_json_mapping(path: Path) -> dict[str, Any]:
     return _mapping(path, read_json(path))
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, most: int = TEXT_BYTES) -> Any:
     """What the YAML file says; None where it says nothing. ValueError, in one line, where it is no YAML, or has more
-    than TEXT_BYTES bytes.
+    than `most` bytes.
     """
-    return parse_yaml(read_text(path, TEXT_BYTES), str(path))
+    return parse_yaml(read_text(path, most), str(path))
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:

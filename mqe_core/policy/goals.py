@@ -22,6 +22,7 @@ _REQUIRED = ("camera", "resize_rule", "domain", "capture_pose")
 _OF_THE_SIM = ("task", "seed")
 _KNOWN_BYTES = 300  # of a list in a message
 _NAME_LETTERS = 100  # at most: file systems take 255 bytes, with the ending and what is added while it is written
+_MEANING_BYTES = 4096  # ours have 200; a node reads it beside its commands, and YAML takes Python a second for 64 kB
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def read_goal(path: str | Path) -> Goal:
             f"{meaning_path}: a goal image needs a YAML beside it with the keys {', '.join(_REQUIRED)} "
             f"(in the sim also {', '.join(_OF_THE_SIM)}); mqe goal add {path} --name {_as_name(path.stem)} makes both"
         )
-    return _goal(path, images.read(path, images.FRAME_PIXELS), read_yaml(meaning_path))
+    return _goal(path, images.read(path, images.FRAME_PIXELS), read_yaml(meaning_path, _MEANING_BYTES))
 
 
 def write_goal(

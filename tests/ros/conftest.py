@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,3 +164,29 @@ def homed(arm: Client) -> Client:
     arm.wait(lambda: any(status.reason == "homing" for status in arm.heard["/arm/status"]), "homing")
     arm.wait(lambda: arm.newest("/arm/status").state == ArmStatus.READY, "the end of homing")
     return arm
+
+
+@pytest.fixture
+def start_arm(client: Client, tmp_path: Path) -> Iterator[Callable[[dict[str, str]], int]]:
+    """Starts a mock arm with these environment variables, and waits until it is heard; its process id."""
+    from mqe_bringup.process import node
+    from mqe_bringup.supervisor import Supervisor
+
+    supervisors = []
+
+    def start(environment: dict[str, str]) -> int:
+        before = {name: os.environ.get(name) for name in environment}
+        os.environ.update(environment)
+        try:
+            supervisors.append(Supervisor({}, log_folder=tmp_path))
+            supervisors[-1].start([node("arm_node", {"backend": "mock"})])
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+        client.wait(lambda: supervisors[-1].ended() or client.newest("/arm/status"), "the arm")
+        return supervisors[-1].pids["arm_node"]
+
+    yield start
+    for supervisor in supervisors:
+        os.kill(supervisor.pids["arm_node"], signal.SIGCONT)
+        assert supervisor.stop() == {"arm_node": 0}, supervisor.log_tail("arm_node")

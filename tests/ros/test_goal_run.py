@@ -37,3 +37,8 @@ def test_a_goal_is_overdue_after_its_timeout_only() -> None:
     assert make([], timeout_s=0.0).overdue
     assert not make([], timeout_s=60.0).overdue
     assert not make([], timeout_s=None).overdue
+
+
+def test_a_file_may_have_any_name_and_the_goal_has_a_short_one() -> None:
+    name = GoalRun("\x1b[2J" * 60, np.zeros((2, 2, 3), np.uint8), "sim", None, lambda _: None).name
+    assert 0 < len(name.encode()) <= 100 and name.isprintable()

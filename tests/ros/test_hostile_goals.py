@@ -7,7 +7,10 @@ Real processes on the mock backend, started once for the whole file.
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +62,33 @@ def large_picture() -> bytes:
     return encode_png(np.zeros((6000, 6000, 3), np.uint8))
 
 
+def looped(folder: Path) -> str:
+    for one, other in (("made.png", "b.png"), ("b.png", "made.png")):
+        (folder / one).symlink_to(folder / other)
+    return str(folder / "made.png")
+
+
+def socketed(folder: Path) -> str:
+    made(folder)
+    (folder / "made.png").unlink()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "made.png"))
+    return str(folder / "made.png")
+
+
+def grown(kind: bytes, size: int) -> bytes:
+    """A PNG of 32x24 pixels, one part of which takes that many bytes when it is unpacked."""
+
+    def part(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    zeros = zlib.compress(bytes(size), 1)
+    header = part(b"IHDR", struct.pack(">IIBBBBB", 32, 24, 8, 2, 0, 0, 0))
+    more = b"" if kind == b"IDAT" else part(kind, b"key\0\0" + zeros)
+    pixels = zeros if kind == b"IDAT" else zlib.compress(bytes(24 * (3 * 32 + 1)))
+    return b"\x89PNG\r\n\x1a\n" + header + more + part(b"IDAT", pixels) + part(b"IEND", b"")
+
+
 FILES: dict[str, tuple[Callable[[Path], str], str]] = {
     "unknown user": (lambda _: "~nosuchuser1/x", "~nosuchuser1/x"),
     "nul": (lambda _: "a\0b", "no goal"),
@@ -70,10 +100,10 @@ FILES: dict[str, tuple[Callable[[Path], str], str]] = {
     "pipe as meaning": (lambda folder: pipe(folder, "made.yaml"), "made.yaml: a pipe"),
     "sparse picture": (lambda folder: sparse(folder, "made.png"), "made.png: 2147483648 bytes"),
     "sparse meaning": (lambda folder: sparse(folder, "made.yaml"), "made.yaml: 2147483648 bytes"),
-    "nested": (lambda folder: made(folder, meaning="[" * 3000 + "]" * 3000), "made.yaml"),
+    "nested": (lambda folder: made(folder, meaning="[" * 1500 + "]" * 1500), "made.yaml"),
     "400 digits": (lambda folder: with_seed(folder, "1" * 400), "made.yaml: seed"),
     "5000 digits": (lambda folder: with_seed(folder, "1" * 5000), "made.yaml"),
-    "hexadecimal": (lambda folder: with_seed(folder, "0x" + "f" * 6000), "made.yaml: seed"),
+    "hexadecimal": (lambda folder: with_seed(folder, "0x" + "f" * 3800), "made.yaml: seed"),
     "pose of 400 digits": (
         lambda folder: made(folder, meaning=MEANING.replace("[0.2,", f"[{'1' * 400},")),
         "made.yaml: capture_pose",
@@ -84,6 +114,21 @@ FILES: dict[str, tuple[Callable[[Path], str], str]] = {
     "empty meaning": (lambda folder: made(folder, meaning=""), "made.yaml"),
     "empty picture": (lambda folder: made(folder, png=b""), "made.png"),
     "cut picture": (lambda folder: made(folder, png=encode_png(PICTURE)[:-200]), "made.png"),
+    "memory": (lambda _: "/proc/self/mem", "/mem"),
+    "loop of links": (looped, "no goal"),
+    "socket": (socketed, "made.png: a socket"),
+    "control characters": (lambda _: "a\x1b[2J\x07\r\n" * 50, "no goal"),
+    "letters from right to left": (lambda _: "\u202e\u200bgnp.x" * 20, "no goal"),
+    "alias": (lambda folder: made(folder, meaning=MEANING.replace("sim", "&a sim") + "more: *a\n"), "made.yaml"),
+    "python's own tag": (lambda folder: with_seed(folder, "!!python/object/apply:os.getpid []"), "made.yaml"),
+    "binary": (lambda folder: with_seed(folder, "!!binary aGVsbG8="), "made.yaml: seed"),
+    "two documents": (lambda folder: made(folder, meaning=f"{MEANING}---\n{MEANING}"), "made.yaml"),
+    "no date": (lambda folder: with_seed(folder, "9999-99-99"), "made.yaml"),
+    "long meaning": (lambda folder: with_seed(folder, f"[{'sim,' * 10_000}]"), "made.yaml: 40"),
+    "thin picture": (lambda folder: made(folder, png=encode_png(np.zeros((1, 3_900_000, 3), np.uint8))), "on a side"),
+    "pixels of 256 MB": (lambda folder: made(folder, png=grown(b"IDAT", 2**28)), "made.png"),
+    "text of 256 MB": (lambda folder: made(folder, png=grown(b"zTXt", 2**28)), "made.png"),
+    "colours of 256 MB": (lambda folder: made(folder, png=grown(b"iCCP", 2**28)), "made.png"),
     "large picture": (lambda folder: made(folder, png=large_picture()), "made.png"),
 }
 MESSAGES = {

@@ -179,3 +179,33 @@ def test_no_request_ends_a_node(arm: Client, running: Supervisor) -> None:
         request = ChangeState.Request(transition=transition)
         assert not arm.ask(ChangeState, "/policy_node/change_state", request).success
     assert running.ended() is None, "".join(running.log_tail(name) for name in ("policy_node", "arm_node"))
+
+
+@pytest.mark.parametrize("node", ["policy_node", "arm_node", "camera_node"])
+def test_a_request_of_thousands_keeps_no_hold_waiting(node: str, arm: Client) -> None:
+    """rclpy works on each of them for a third of a millisecond, in the thread that answers a hold."""
+    value = ParameterValue(type=2, integer_value=1)
+    many = SetParameters.Request(parameters=[Parameter(name=f"p{number}", value=value) for number in range(3000)])
+    arm.heard["/diagnostics"].clear()
+    assert not arm.ask(SetParameters, f"/{node}/set_parameters", many).results
+    arm.wait(lambda: "a request of 3000 parameters, at most 100" in said_by(arm, node), "the diagnosis")
+    few = SetParameters.Request(parameters=many.parameters[:100])
+    assert len(arm.ask(SetParameters, f"/{node}/set_parameters", few).results) == 100
+
+
+def said_by(client: Client, node: str) -> str:
+    """Its newest diagnoses."""
+    said = [status for message in client.heard["/diagnostics"] for status in message.status]
+    return " ".join(status.message for status in said if status.name.startswith(node))
+
+
+def test_no_text_of_others_makes_a_long_reason(arm: Client, running: Supervisor) -> None:
+    text = ParameterValue(type=4, string_value="\x1b[2J" * 250_000)
+    request = SetParameters.Request(parameters=[Parameter(name="policy", value=text)])
+    (answer,) = arm.ask(SetParameters, "/policy_node/set_parameters", request).results
+    assert not answer.successful and "at most 4,096 letters" in answer.reason and len(answer.reason) < 1000
+    transition = ChangeState.Request(transition=Transition(label="\x1b[2J" * 10_000))
+    assert not arm.ask(ChangeState, "/policy_node/change_state", transition).success
+    lines = running.log_tail("policy_node", 50).splitlines()
+    assert any("no transition" in line for line in lines)
+    assert all(len(line) < 1000 and "\x1b[2J" not in line for line in lines)

@@ -5,12 +5,13 @@ why.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from mqe_ros import topics
@@ -129,3 +130,12 @@ def test_a_control_thread_that_does_not_end_ends_the_process(node: Fragile, monk
         node.trigger_deactivate()
     assert node.lifecycle_state == "finalized"
     assert str(node.failure) == "the control thread does not end"  # run_node ends with it
+
+
+def test_what_a_node_tells_of_itself_is_short_whatever_it_names(node: Fragile, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[DiagnosticArray] = []
+    monkeypatch.setattr(node, "_diagnostics", SimpleNamespace(publish=told.append))
+    monkeypatch.setattr(node, "diagnose", lambda: (DiagnosticStatus.OK, "\x1b[2J" * 100_000, {}))
+    node._publish_diagnostics()
+    message = told[0].status[0].message
+    assert len(message.encode()) < 1000 and "\x1b" not in message

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,7 +20,6 @@ import rclpy
 from std_srvs.srv import Trigger
 
 from mqe_bringup.process import node
-from mqe_bringup.supervisor import Supervisor
 from mqe_core import ros_names
 from mqe_interfaces.msg import ArmStatus
 from mqe_ros import only_arm, topics, transports
@@ -39,29 +37,6 @@ def own_profile(folder: Path) -> Path:
     path = folder / "own.xml"
     path.write_bytes(transports.profile(transports.IMAGES).read_bytes() + b"<!-- mine -->")
     return path
-
-
-@pytest.fixture
-def start_arm(client: Client, tmp_path: Path) -> Iterator[Callable[[dict[str, str]], int]]:
-    """Starts a mock arm with these environment variables, and waits until it is heard; its process id."""
-    supervisors = []
-
-    def start(environment: dict[str, str]) -> int:
-        before = {name: os.environ.get(name) for name in environment}
-        os.environ.update(environment)
-        try:
-            supervisors.append(Supervisor({}, log_folder=tmp_path))
-            supervisors[-1].start([node("arm_node", {"backend": "mock"})])
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
-        client.wait(lambda: supervisors[-1].ended() or client.newest("/arm/status"), "the arm")
-        return supervisors[-1].pids["arm_node"]
-
-    yield start
-    for supervisor in supervisors:
-        os.kill(supervisor.pids["arm_node"], signal.SIGCONT)
-        assert supervisor.stop() == {"arm_node": 0}, supervisor.log_tail("arm_node")
 
 
 def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:

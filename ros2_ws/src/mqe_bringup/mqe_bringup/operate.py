@@ -6,6 +6,7 @@ a hold is quick.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from mqe_bringup.progress_line import ProgressLine, distance, state_and_reason
 from mqe_core import ros_names
 from mqe_core.robot.safety_rules import HOMING
+from mqe_ros import transports
 
 if TYPE_CHECKING:
     from rclpy.client import Client
@@ -32,9 +34,10 @@ def hold(operator: Operator) -> int:
 
 def _hold(operator: Operator, connect: Callable[[], Client]) -> int:
     try:
-        _say(operator.trigger(connect()))
+        answer = operator.trigger(connect())
     except (RuntimeError, OSError) as error:
         raise RuntimeError(f"the arm may not be holding: {error}") from error
+    _say_if_possible(answer)
     return 0
 
 
@@ -162,8 +165,17 @@ def send(operator: Operator, goal: str, timeout_s: str, anyway: str = "") -> int
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    print(text, flush=True)  # where there is no output, this is said to nobody
+
+
+def _say_if_possible(text: str) -> None:
+    """Where the output is full or gone, on stderr; where that is as well, to nobody: it is done all the same."""
+    try:
+        _say(text)
+    except OSError:
+        sys.stdout = None  # Python would try again at its end, and say that it failed
+        with contextlib.suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
 
 _QUESTIONS: dict[str, tuple[str, Callable[..., int]]] = {
@@ -177,6 +189,7 @@ _QUESTIONS: dict[str, tuple[str, Callable[..., int]]] = {
 
 def main() -> None:
     command, question = _QUESTIONS[sys.argv[1]]
+    transports.spare_full_shared_memory()
     try:
         from mqe_bringup.operator_node import Operator
     except ImportError as error:

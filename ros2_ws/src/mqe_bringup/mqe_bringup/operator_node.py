@@ -16,7 +16,7 @@ from std_srvs.srv import Trigger
 
 from mqe_core import ros_names
 from mqe_core.interrupts import hear_interrupts
-from mqe_core.ros_domain import ros_domain
+from mqe_core.ros_domain import discovery_hint, require_discovery, ros_domain
 from mqe_ros import transports
 from mqe_ros.asking import ANSWERED, answer
 
@@ -43,6 +43,7 @@ class Operator:
 
     def __init__(self, takes_signals: bool = True, check: Callable[[], None] = lambda: None) -> None:
         ros_domain()  # ValueError before rclpy finds its own words
+        require_discovery()
         self._stop_wanted = False
         self._check = check
         for number in (signal.SIGINT, signal.SIGTERM) if takes_signals else ():
@@ -103,7 +104,7 @@ class Operator:
         self, there: Callable[[], object], name: str, otherwise: str = "start a graph (mqe up goal:=NAME)"
     ) -> None:
         """Wait for the node `name`; RuntimeError with the remedy where none is in this ROS domain."""
-        domain = ros_domain()
+        domain = f"{ros_domain()}{discovery_hint()}"
         self.wait(
             there,
             f"no {name} answers in ROS domain {domain}: {otherwise}, or set ROS_DOMAIN_ID to its domain",

@@ -69,6 +69,10 @@ def main() -> None:
     if sys.argv[1:] == ["--list-arguments"]:
         _list_arguments()
         return
+    from mqe_ros import transports
+
+    if transports.shared_memory_is_full():
+        _tell(transports.FULL)
     try:
         sys.exit(run(sys.argv[1:]))
     except (ValueError, RuntimeError, OSError) as error:

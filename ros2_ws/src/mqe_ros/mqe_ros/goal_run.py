@@ -9,8 +9,11 @@ from collections.abc import Callable
 import numpy as np
 from rclpy.action.server import ServerGoalHandle
 
+from mqe_core.files.bounded import shortened
 from mqe_core.policy.goal_progress import Progress
 from mqe_interfaces.action import ReachGoal
+
+_NAME_BYTES = 100  # a file's name may hold anything
 
 
 class GoalRun:
@@ -38,7 +41,7 @@ class GoalRun:
         handle: ServerGoalHandle | None = None,
         anyway: bool = False,
     ) -> None:
-        self.name, self.image, self.domain = name, image, domain
+        self.name, self.image, self.domain = shortened(name, _NAME_BYTES), image, domain
         self.handle, self.anyway = handle, anyway
         self.applied = False  # whether the policy pursues it already
         self.progress = Progress(None, None)  # the node's, from when it is applied

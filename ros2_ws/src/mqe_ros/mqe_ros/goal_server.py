@@ -21,11 +21,11 @@ from mqe_ros import convert
 from mqe_ros.asking import ANSWERED
 from mqe_ros.goal_run import GoalRun
 from mqe_ros.managed_node import ManagedNode
+from mqe_ros.running import REASON_BYTES
 
 STOPPED = "stopped"  # how a node is closed that ends
 _OUTCOMES = ReachGoal.Result
 _READING_S = 5.0  # for a goal's files; they take some milliseconds
-_REASON_BYTES = 900
 
 
 class GoalServer:
@@ -196,4 +196,4 @@ class GoalServer:
             said = f"{type(error).__name__}: {error}"
         if request.goal_image.height == 0 and (isinstance(error, TimeoutError) or said != str(error)):
             said = f"{shown(request.goal_file)}: {said}"
-        return shortened(said, _REASON_BYTES)
+        return shortened(said, REASON_BYTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 
+from mqe_core.files.bounded import shortened, shown
 from mqe_ros.parameters import MANAGED, Parameter
-from mqe_ros.running import EXPECTED, ControlNode
+from mqe_ros.running import EXPECTED, REASON_BYTES, ControlNode
 
+_LABEL = re.compile(r"[a-z_]{1,40}")
 _SUCCESS, _FAILURE, _ERROR = (
     TransitionCallbackReturn.SUCCESS,
     TransitionCallbackReturn.FAILURE,
@@ -127,14 +130,22 @@ class ManagedNode(LifecycleNodeMixin, ControlNode):
         """The service, in rclpy's place: there a transition that the state does not allow would end the process, and no
         reason was told.
         """
-        state, asked, self.problem = self.lifecycle_state, request.transition.label or request.transition.id, None
+        if request.transition.label and not _LABEL.fullmatch(request.transition.label):  # rcl would log all of it
+            self.get_logger().error(f"no transition {shown(request.transition.label)}")
+            response.success = False
+            return response
+        state, asked, self.problem = (
+            self.lifecycle_state,
+            shown(request.transition.label or request.transition.id),
+            None,
+        )
         try:
             response = self._answer_change_state(request, response)
         except RuntimeError as error:  # rclpy's RCLError
             self.get_logger().error(f"no transition {asked} from {state}: {str(error).splitlines()[0]}")
             response.success = False
         if isinstance(self.problem, EXPECTED):
-            self.get_logger().error(f"{self.lifecycle_state}: {self.problem}")
+            self.get_logger().error(f"{self.lifecycle_state}: {shortened(str(self.problem), REASON_BYTES)}")
         elif self.problem is not None:
             self.get_logger().error("".join(traceback.format_exception(self.problem)))
         return response

@@ -15,7 +15,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from mqe_core.ros_domain import HIGHEST, ros_domain
+from mqe_core.ros_domain import HIGHEST, require_discovery, ros_domain
 from mqe_core.runtime.arm_lock import ArmLock, require_free
 from mqe_ros import topics
 from mqe_ros.transports import NO_LOG_FILE, SAFETY, chosen
@@ -30,6 +30,7 @@ def require_no_graph(tell: Callable[[str], None]) -> None:
     An arm that is listed and silent counts as well, once it cannot be one that was killed. `tell` hears of the wait.
     """
     require_free(ros_domain())
+    require_discovery()
     context = Context()
     with chosen(SAFETY):
         rclpy.init(args=NO_LOG_FILE, context=context, signal_handler_options=SignalHandlerOptions.NO)
@@ -58,6 +59,7 @@ def become_only_arm(warn: Callable[[str], object]) -> ArmLock:
 
     `warn` hears of what may be one and does not say so. The caller keeps the lock while it may move the arm.
     """
+    require_discovery()
     lock = ArmLock(ros_domain())
     if lock.problem:
         warn(f"no lock keeps a second arm_node of this machine out ({lock.problem}); only one that is heard is refused")

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 Value = bool | int | float | str
+_MOST_LETTERS = 4096  # of a text; the system's paths have no more
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,12 @@ class Parameter:
         return isinstance(self.default, float) and math.isnan(self.default)
 
     def check(self, value: Value) -> None:
-        """ValueError where a number lies outside the range."""
+        """ValueError where a number lies outside the range, or a text is longer than any path."""
+        if isinstance(value, str) and len(value) > _MOST_LETTERS:
+            raise ValueError(
+                f"the parameter {self.name} must be a text of at most {_MOST_LETTERS:,} letters, got {len(value):,} "
+                f"({self.meaning})"
+            )
         if isinstance(value, (bool, str)) or (self.may_be_nan and math.isnan(value)):
             return
         if (

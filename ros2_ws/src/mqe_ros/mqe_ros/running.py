@@ -20,6 +20,7 @@ from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 
+from mqe_core.files.bounded import shortened
 from mqe_ros import convert, parameters, topics
 from mqe_ros.asking import ANSWERED
 from mqe_ros.declaring import declare, unknown
@@ -34,6 +35,7 @@ STEADY = Clock(
 )  # for timers: the node's own clock may be set, and a timer on it stand still
 _SIGNAL_DELAY_S = 0.1  # a signal is noticed when the executor has waited so long
 _SAME_SIGNAL_S = 1.0
+REASON_BYTES = 900  # of what is told: it may name what somebody sent
 
 
 class ControlNode(Node):
@@ -158,14 +160,9 @@ class ControlNode(Node):
         done at once, and answered at a pace that loses none.
         """
         guarded = self.guard.request(srv_name, callback)
-
-        async def answer(request: Any, response: Any) -> Any:
-            answered = guarded(request, response)
-            await self.pace.turn(srv_name)
-            return answered
-
-        options = {"qos_profile": ANSWERED, "callback_group": self.pace.group, **options}
-        return super().create_service(srv_type, srv_name, answer, *args, **options)
+        service = super().create_service(srv_type, srv_name, guarded, *args, **{"qos_profile": ANSWERED, **options})
+        self.pace.keep(service)
+        return service
 
     def now_message(self) -> TimeMessage:
         return convert.stamp(self.get_clock().now().nanoseconds)
@@ -192,7 +189,7 @@ class ControlNode(Node):
         status = DiagnosticStatus(
             level=level,
             name=f"{self.get_name()}: control",
-            message=message,
+            message=shortened(message, REASON_BYTES),
             hardware_id="",
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )

@@ -18,6 +18,8 @@ def _start(name: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))  # nothing is open yet
     hear_interrupts()
+    if transports.shared_memory_is_full():
+        sys.stderr.write(f"{name}: {transports.FULL}\n")
     transports.choose(transports.SAFETY if name in ("arm_node", "teleop_node") else transports.IMAGES)
     importlib.import_module(f"mqe_ros.{name}").main()
 

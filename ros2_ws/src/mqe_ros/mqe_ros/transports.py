@@ -11,6 +11,7 @@ shared memory is taken out of it where it must be.
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ SAFETY = "fastdds_udp.xml"  # UDP only
 NO_LOG_FILE = ["--ros-args", "--disable-external-lib-logs"]
 
 _RANGE, _LOCAL, _PEERS = "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS"
+_SHARED_MEMORY, _LEAST_PAGES = "/dev/shm", 4
+FULL = f"{_SHARED_MEMORY} is full, and ROS may end by that without a word (bus error); clear it (fastdds shm clean)"
 _files: list[object] = []  # kept open as long as this process runs
 
 
@@ -73,6 +76,24 @@ def chosen(name: str) -> Iterator[None]:
 def speaks_shared_memory() -> bool:
     """Whether this process has opened Fast DDS's shared memory. Ask when its first node is built."""
     return "/fastrtps_" in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+
+
+def shared_memory_is_full() -> bool:
+    """Whether a process that loads ROS now may end by a bus error, without a word: ROS is built with LTTng, which puts
+    a page there.
+    """
+    try:
+        return os.statvfs(_SHARED_MEMORY).f_bavail < _LEAST_PAGES
+    except OSError:
+        return False
+
+
+def spare_full_shared_memory() -> None:
+    """Before ROS is loaded: let it go without that page, where there is none left. Then this process writes no file at
+    all, which is for one that asks a question and ends.
+    """
+    if shared_memory_is_full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 def _users_own() -> bytes | None:
