@@ -142,22 +142,22 @@ MESSAGES = {
 
 @pytest.mark.parametrize("name", [*FILES, *MESSAGES])
 def test_a_request_ends_with_a_short_reason_and_the_goal_in_force_goes_on(
-    name: str, arm: Client, running: Supervisor, tmp_path: Path
+    name: str, homed: Client, running: Supervisor, tmp_path: Path
 ) -> None:
     if name in FILES:
         make, named = FILES[name]
         request = ReachGoal.Goal(goal_file=make(tmp_path), timeout_s=5.0)
     else:
         named, request = "", ReachGoal.Goal(goal_image=MESSAGES[name], timeout_s=5.0)
-    goal = reach(arm)
+    goal = reach(homed)
     goal.moving()
     begun = time.monotonic()
-    result = Goal(arm, request).result()
+    result = Goal(homed, request).result()
     assert time.monotonic() - begun < 6.0
     assert result.outcome == ReachGoal.Result.FAILED and named in result.reason
     assert 0 < len(result.reason.encode()) < 1000 and "\x1b" not in result.reason
     steps = goal.feedback[-1].steps
-    arm.wait(lambda: goal.feedback[-1].steps > steps + 1, "further motion")
+    homed.wait(lambda: goal.feedback[-1].steps > steps + 1, "further motion")
     goal.cancel()
     goal.result()
     assert running.ended() is None

@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
+from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
 from mqe_core.policy.familiarity import PictureWarning
@@ -18,10 +19,11 @@ from mqe_interfaces.action import ReachGoal
 from mqe_interfaces.msg import PolicyStatus
 from mqe_ros import convert, topics
 from mqe_ros.arm_answers import ArmAnswers
+from mqe_ros.candidate_markers import CandidateMarkers
 from mqe_ros.goal_run import GoalRun
 from mqe_ros.goal_server import GoalServer
 from mqe_ros.policy_configuration import PolicyConfiguration
-from mqe_ros.policy_inputs import PolicyInputs
+from mqe_ros.policy_inputs import Inputs, PolicyInputs
 from mqe_ros.running import ControlNode
 
 _OUTCOMES = ReachGoal.Result
@@ -35,6 +37,7 @@ class _Ready:
     command: Command
     output: PolicyOutput
     observation: convert.Observation
+    inputs: Inputs
 
 
 class PolicyLoop:
@@ -58,6 +61,8 @@ class PolicyLoop:
         self._command = node.publish_on(topics.COMMAND)
         self._status = node.publish_on(topics.POLICY_STATUS)
         self._goal_image = node.publish_on(topics.GOAL_IMAGE)
+        self._candidates = node.publish_on(topics.CANDIDATES) if policy.contract.chooses else None
+        self._markers = CandidateMarkers(spec)
         self._answers = ArmAnswers(self.session)
         node.subscribe_to(topics.ARM_STATUS, self._answers.hear)
         self._goal_name = ""  # in force, or last in force
@@ -156,7 +161,7 @@ class PolicyLoop:
             self._refuse(goal, decision.detail)
         if decision.asked is None or decision.output is None:
             return ": ".join(filter(None, (decision.reason, decision.detail)))
-        return _Ready(decision.asked, decision.output, convert.observation(inputs.image))
+        return _Ready(decision.asked, decision.output, convert.observation(inputs.image), inputs)
 
     def _note_picture(self, outside: float | None) -> None:
         """With a line in the log when pictures become unlike the training data."""
@@ -214,6 +219,7 @@ class PolicyLoop:
         self._command.publish(
             convert.command_to_message(ready.command, output.action, output.steps_to_goal, stamp, ready.observation)
         )
+        self._show_candidates(ready, stamp)
         progress = goal.count_step(output.steps_to_goal)
         now = self._configuration
         if progress is not None:
@@ -224,6 +230,12 @@ class PolicyLoop:
             goal.end(_OUTCOMES.REACHED, near)
         elif progress == NOT_CLOSER:
             goal.end(_OUTCOMES.STALLED, f"{NOT_CLOSER}: not for {now.stall_commands} commands")
+
+    def _show_candidates(self, ready: _Ready, stamp: Time) -> None:
+        """What the policy chose among, where it chooses; after the command, which must not wait for it."""
+        candidates, inputs = ready.output.candidates, ready.inputs
+        if self._candidates is not None and candidates is not None:
+            self._candidates.publish(self._markers.markers(candidates, inputs.target_pose, inputs.measured_pose, stamp))
 
     def _publish_status(self, state: str, reason: str, goal: GoalRun | None) -> None:
         steps_to_goal = convert.number(goal.steps_to_goal if goal else None)
