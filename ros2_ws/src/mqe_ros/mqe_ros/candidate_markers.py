@@ -18,10 +18,10 @@ from mqe_core.runtime.policy_side import Candidates
 
 AHEAD_S = 1.0
 CHOSEN = ColorRGBA(r=0.9, g=0.15, b=0.85, a=1.0)
-_NEAR, _FAR = np.array([0.15, 0.5, 1.0, 0.9]), np.array([0.6, 0.6, 0.6, 0.4])  # r, g, b, a: by distance to the goal
+_NEAR, _FAR = np.array([0.1, 0.5, 1.0, 1.0]), np.array([0.75, 0.75, 0.75, 0.8])  # r, g, b, a: by distance to the goal
 _LIFETIME = Duration(sec=1)  # without a newer command they go
-_BOLD, _THIN = Vector3(x=0.006), Vector3(x=0.0015)  # m
-_TEXT, _TEXT_BELOW_M = Vector3(z=0.02), 0.06  # above the hand stand the arm's own words
+_BOLD, _THIN = Vector3(x=0.006), Vector3(x=0.002)  # m
+_TEXT, _TEXT_ABOVE_M = Vector3(z=0.02), 0.12  # of the hand: over the arm's own words, where few ways lead
 
 
 class CandidateMarkers:
@@ -103,7 +103,7 @@ def _words(header: Header, begin: np.ndarray, chosen: int, distances: np.ndarray
         text=text,
     )
     marker.pose.position = _point(begin)
-    marker.pose.position.z -= _TEXT_BELOW_M
+    marker.pose.position.z += _TEXT_ABOVE_M
     marker.pose.orientation.w = 1.0
     return marker
 
