@@ -64,8 +64,8 @@ class Service:
 def paced(monkeypatch: pytest.MonkeyPatch) -> tuple[Node, Service]:
     node, service, pace = Node(), Service("/arm/hold"), pacing.Pace()
     monkeypatch.setattr(pacing.time, "monotonic", lambda: node.now)
-    pace.begin(node)  # type: ignore[arg-type]
-    pace.keep(service)  # type: ignore[arg-type]
+    pace.begin(node)
+    pace.keep(service)
     return node, service
 
 

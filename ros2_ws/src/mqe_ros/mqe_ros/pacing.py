@@ -50,7 +50,7 @@ class Pace:
         def send_in_turn(response: Any, header: Any) -> None:
             self._give(name, lambda: send(response, header))
 
-        service.send_response = send_in_turn
+        service.send_response = send_in_turn  # type: ignore[method-assign]
 
     def _give(self, service: str, answer: Answer) -> None:
         if self._node is None or self._may_leave(service):
