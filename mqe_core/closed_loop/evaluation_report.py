@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from mqe_core.closed_loop.evaluate import Evaluation, Film
+from mqe_core.closed_loop.film import write_film
 from mqe_core.closed_loop.results import RESULT_FILE
 from mqe_core.files.disk import write_atomically, writing
 from mqe_core.images import decode
+from mqe_core.robot.arrays import Images
 
 FILMS = 16  # episodes in rollouts.mp4
 _FILES = (RESULT_FILE, "episodes.csv", "steps_to_goal.csv", "steps_to_goal.png", "rollouts.mp4")
@@ -109,17 +112,23 @@ def draw_steps(evaluation: Evaluation, path: Path) -> Path:
 
 
 def write_video(films: tuple[Film, ...], successes: list[bool], path: Path, fps: float) -> Path:
-    """H.264 grid of episodes, frame beside goal; one that is over keeps its last frame, in a green or a red border."""
-    import imageio_ffmpeg
+    """H.264 grid of episodes, frame beside goal; one that is over keeps its last frame, in a green or a red border.
 
-    goals = [decode(film.goal) for film in films]
-    height, width = goals[0].shape[:2]
+    WriteError, leaving none, where the disk does not take it.
+    """
+    height, width = decode(films[0].goal).shape[:2]
     columns = min(_COLUMNS, len(films))
     rows = -(-len(films) // columns)
     # yuv420 wants even sizes.
     canvas = np.zeros((rows * height + rows * height % 2, columns * 2 * width, 3), np.uint8)
-    writer = imageio_ffmpeg.write_frames(str(path), canvas.shape[1::-1], fps=fps, macro_block_size=2, quality=7)
-    writer.send(None)
+    frames = _grid(films, successes, canvas, columns)
+    return write_film(path, frames, canvas.shape[1], canvas.shape[0], fps, macro_block_size=2, quality=7)
+
+
+def _grid(films: tuple[Film, ...], successes: list[bool], canvas: Images, columns: int) -> Iterator[Images]:
+    """The canvas (H, W, 3) after each step."""
+    goals = [decode(film.goal) for film in films]
+    height, width = goals[0].shape[:2]
     # One step more than the longest episode, so that its border is seen too.
     for step in range(max(len(film.frames) for film in films) + 1):
         for index, (film, goal) in enumerate(zip(films, goals)):
@@ -132,6 +141,4 @@ def write_video(films: tuple[Film, ...], successes: list[bool], path: Path, fps:
                 edge[_LINE_PX:-_LINE_PX, _LINE_PX:-_LINE_PX] = False
                 tile[edge] = _GREEN if successes[index] else _RED
             canvas[y : y + height, x : x + 2 * width] = tile
-        writer.send(np.ascontiguousarray(canvas))
-    writer.close()
-    return path
+        yield canvas

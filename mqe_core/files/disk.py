@@ -56,6 +56,16 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file of a folder that is still being made. WriteError, leaving none, where the disk does not take it."""
+    with writing(path):
+        try:
+            path.write_bytes(content)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
 def require_space(out: Path, needed_bytes: int = 0) -> None:
     """WriteError where nothing can be written and renamed at `out`, or where less than `needed_bytes` are free."""
     there = _existing(out)

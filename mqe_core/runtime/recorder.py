@@ -12,7 +12,7 @@ import csv
 import json
 from pathlib import Path
 
-from mqe_core.files.disk import write_atomically, writing
+from mqe_core.files.disk import write_atomically, write_new, writing
 from mqe_core.files.kinds import DRIVE
 from mqe_core.files.outputs import check_folder
 from mqe_core.images import encode_jpeg, encode_png
@@ -85,7 +85,7 @@ class RunRecorder:
         )
         self._file.flush()
         if result.frame is not None:
-            (self.out / "frames" / f"{result.step:06d}.jpg").write_bytes(encode_jpeg(result.frame.image))
+            write_new(self.out / "frames" / f"{result.step:06d}.jpg", encode_jpeg(result.frame.image))
 
     def close(self, summary: dict[str, object] | None) -> None:
         """End the table, and write the summary where the run came to its end."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 from PIL import Image, ImageDraw
 from rosbags.rosbag2 import Reader
 
+from mqe_core.closed_loop.film import write_film
 from mqe_ros import convert, topics
 from mqe_ros.record_node import own_typestore
 
@@ -121,22 +121,22 @@ def _write_video(recording: Recording, path: Path) -> None:
     fps = 1.0 / max(np.median(np.diff(times)), 1e-3) if len(times) > 1 else 1.0
     goal = _view(recording.goal)
     width, height = 2 * _VIEW_WIDTH, _VIEW_HEIGHT + _CAPTION_HEIGHT
-    writer = imageio_ffmpeg.write_frames(
-        str(path), (width, height), fps=round(fps, 2), codec="libx264", macro_block_size=4
-    )
-    writer.send(None)
-    for t, image in shown:
-        canvas = Image.new("RGB", (width, height))
-        canvas.paste(_view(image), (0, 0))
-        canvas.paste(goal, (_VIEW_WIDTH, 0))
-        k = int(np.searchsorted(recording.command_times, t, side="right")) - 1
-        distance = recording.steps_to_goal[k] if k >= 0 else np.nan
-        said = f"{max(t, 0):5.1f} s" + ("" if np.isnan(distance) else f"   {distance:.1f} steps to the goal")
-        draw = ImageDraw.Draw(canvas)
-        draw.text((8, _VIEW_HEIGHT + 8), f"camera   {said}", fill=(255, 255, 255))
-        draw.text((_VIEW_WIDTH + 8, _VIEW_HEIGHT + 8), "goal", fill=(255, 255, 255))
-        writer.send(np.asarray(canvas).tobytes())
-    writer.close()
+    pictures = (_picture(recording, t, image, goal) for t, image in shown)
+    write_film(path, pictures, width, height, round(fps, 2), codec="libx264", macro_block_size=4)
+
+
+def _picture(recording: Recording, t: float, image: np.ndarray, goal: Image.Image) -> np.ndarray:
+    """(H, W, 3) of the film, with its caption."""
+    canvas = Image.new("RGB", (2 * _VIEW_WIDTH, _VIEW_HEIGHT + _CAPTION_HEIGHT))
+    canvas.paste(_view(image), (0, 0))
+    canvas.paste(goal, (_VIEW_WIDTH, 0))
+    k = int(np.searchsorted(recording.command_times, t, side="right")) - 1
+    distance = recording.steps_to_goal[k] if k >= 0 else np.nan
+    said = f"{max(t, 0):5.1f} s" + ("" if np.isnan(distance) else f"   {distance:.1f} steps to the goal")
+    draw = ImageDraw.Draw(canvas)
+    draw.text((8, _VIEW_HEIGHT + 8), f"camera   {said}", fill=(255, 255, 255))
+    draw.text((_VIEW_WIDTH + 8, _VIEW_HEIGHT + 8), "goal", fill=(255, 255, 255))
+    return np.asarray(canvas)
 
 
 def _view(image: np.ndarray) -> Image.Image:
