@@ -38,7 +38,7 @@ def _remedy(error: OSError) -> str:
     return "choose a shorter name" if error.errno == errno.ENAMETOOLONG else "choose another place"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write beside `path` and rename over it, so that a crash leaves the old file or the new one.
 
     WriteError, leaving the old file, where the disk does not take it.

@@ -25,7 +25,7 @@ def save_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     """Store tensors, numbers, strings, lists and dicts of them, atomically."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from mqe_core.files.disk import require_space
-from mqe_core.learning.run.checkpoint import MetricsTable, save_checkpoint
+from mqe_core.learning.run.checkpoint import MetricsTable
+from mqe_core.learning.run.checkpoint_writer import CheckpointWriter
 from mqe_core.learning.run.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 class Records:
@@ -24,12 +28,21 @@ class Records:
         self._table = MetricsTable(out / "metrics.csv", trainer.step, columns=columns)
         self._curves = SummaryWriter(str(out / "tensorboard"), purge_step=trainer.step)
         self._logged = trainer.step, time.monotonic()
+        self._writer = CheckpointWriter()
 
     def __enter__(self) -> Records:
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._curves.close()
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        """Waits for the last checkpoint; raises what went wrong with it, unless something else did already."""
+        try:
+            self._writer.wait()
+        except OSError as failed:
+            if kind is None:
+                raise
+            logger.error("and the last checkpoint is missing: %s", failed)
+        finally:
+            self._curves.close()
 
     def log(self, metrics: dict[str, float]) -> None:
         """A row of the table and a point of each curve, that of the speed among them."""
@@ -44,11 +57,11 @@ class Records:
         """The networks as they would be deployed, in a file of their own."""
         step = self._trainer.step
         kept = {"step": step, "agent": self._trainer.policy_weights()}
-        save_checkpoint(self._latest.with_name(f"step_{step:08d}.pt"), kept)
+        self._writer.write(self._latest.with_name(f"step_{step:08d}.pt"), kept)
 
     def checkpoint(self) -> None:
         """All that resuming needs."""
-        save_checkpoint(self._latest, self._trainer.state())
+        self._writer.write(self._latest, self._trainer.state())
 
 
 def latest_checkpoint(run: Path) -> Path:
