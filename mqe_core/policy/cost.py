@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
+import onnxruntime
 
-_PRODUCTS = ("MatMul", "Gemm")
-Shapes = Mapping[str, Sequence[int]]
+_COUNTED = ("Conv", "MatMul", "Gemm")
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -22,52 +24,44 @@ class GraphCost:
 
 
 def graph_cost(model: onnx.ModelProto) -> GraphCost:
-    """Counts them. What two parts of the graph compute alike counts once, as onnxruntime computes it once.
-
-    ValueError where the shape of a convolution or a product cannot be told.
-    """
-    model = onnx.ModelProto.FromString(model.SerializeToString())  # the caller's stays as it is
-    for value in [*model.graph.input, *model.graph.output]:
-        value.type.tensor_type.shape.dim[0].dim_value = 1  # the free batch axis
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {
-        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        for value in [*graph.value_info, *graph.input, *graph.output]
-    }
-    shapes |= {entry.name: list(entry.dims) for entry in graph.initializer}
+    """Counts them, by the shapes that the graph has when it answers once."""
+    graph = model.graph
     read = {name for node in graph.node for name in node.input}
     parameters = sum(math.prod(entry.dims) for entry in graph.initializer if entry.name in read)
-
-    macs, first_outputs, same_as = 0, dict[tuple[object, ...], list[str]](), dict[str, str]()
-    for node in graph.node:
-        inputs = [same_as.get(name, name) for name in node.input]
-        attributes = sorted(attribute.SerializeToString() for attribute in node.attribute)
-        computation = (node.op_type, *inputs, *attributes)
-        if computation in first_outputs:
-            same_as |= dict(zip(node.output, first_outputs[computation]))
-        else:
-            first_outputs[computation] = list(node.output)
-            macs += _macs(node, shapes)
     has_half = any(entry.data_type == onnx.TensorProto.FLOAT16 for entry in graph.initializer)
+    shapes = _shapes(model)
+    macs = sum(_macs(node, shapes) for node in graph.node if node.op_type in _COUNTED)
     return GraphCost(parameters, macs, "float16" if has_half else "float32")
 
 
+def _shapes(model: onnx.ModelProto) -> Shapes:
+    """Of what the counted operations read and answer, for a batch of one."""
+    wanted = {
+        name for node in model.graph.node if node.op_type in _COUNTED for name in (*node.input[:2], node.output[0])
+    }
+    shapes = {entry.name: tuple(entry.dims) for entry in model.graph.initializer}
+    inputs = {value.name: value for value in model.graph.input}
+    asked = sorted(wanted - shapes.keys() - inputs.keys())
+    opened = onnx.ModelProto.FromString(model.SerializeToString())  # the caller's stays as it is
+    del opened.graph.output[:]
+    opened.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked)
+    options = onnxruntime.SessionOptions()
+    # Nothing is fused away, and nothing is said of what no output needs.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    fed = {}
+    for name, value in inputs.items():
+        tensor = value.type.tensor_type
+        size = (1, *(dim.dim_value for dim in tensor.shape.dim[1:]))
+        fed[name] = np.zeros(size, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        shapes[name] = size
+    return shapes | {name: found.shape for name, found in zip(asked, session.run(asked, fed))}
+
+
 def _macs(node: onnx.NodeProto, shapes: Shapes) -> int:
+    places = math.prod(shapes[node.output[0]])
     if node.op_type == "Conv":
-        kernel = shapes[node.input[1]]  # (out, in / groups, height, width)
-        return _size(node.output[0], shapes) * math.prod(kernel[1:])
-    if node.op_type in _PRODUCTS:
-        transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-        first = shapes.get(node.input[0], ())
-        summed = first[0 if transposed else -1] if first else 0
-        if not summed:
-            raise ValueError(f"the shape of {node.input[0]} cannot be told")
-        return _size(node.output[0], shapes) * summed
-    return 0
-
-
-def _size(name: str, shapes: Shapes) -> int:
-    size = math.prod(shapes.get(name, (0,)))
-    if not size:
-        raise ValueError(f"the shape of {name} cannot be told")
-    return size
+        return places * math.prod(shapes[node.input[1]][1:])  # (out, in / groups, height, width)
+    transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return places * shapes[node.input[0]][0 if transposed else -1]

@@ -36,14 +36,15 @@ def product(weight: np.ndarray, copies: int = 1) -> onnx.ModelProto:
     kernel = np.ones((2, 3, 2, 2), np.float32)
     initializers = [onnx.numpy_helper.from_array(v, n) for n, v in (("kernel", kernel), ("weight", weight))]
     inputs = [helper.make_tensor_value_info("x", kind.FLOAT, ["batch", 3, 4, 4])]
-    return helper.make_model(helper.make_graph(nodes, "g", inputs, outputs, initializers))
+    graph = helper.make_graph(nodes, "g", inputs, outputs, initializers)
+    return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
 
 
 @pytest.mark.parametrize("copies", [1, 2])
-def test_products_are_counted_once_however_often_they_stand_there(copies: int) -> None:
+def test_convolutions_and_products_are_counted(copies: int) -> None:
     cost = graph_cost(product(np.ones((8, 5), np.float32), copies))
     assert cost.parameters == 2 * 3 * 4 + 8 * 5
-    assert cost.macs == 2 * 2 * 2 * (3 * 4) + 8 * 5  # places × channels × what one of them sums, and the product
+    assert cost.macs == 2 * 2 * 2 * (3 * 4) + copies * 8 * 5  # places × channels × what one of them sums; products
     assert cost.weights == "float32"
 
 

@@ -73,6 +73,8 @@ def test_runs_resume_and_export_with_the_mean_of_their_weights(
     one = sum(p.numel() for p in next(m for m in trained.modules() if isinstance(m, ImageEncoder)).parameters())
     numbers = [math.prod(entry.dims) for entry in onnx.load(bundle).graph.initializer]
     assert one < sum(numbers) < 2 * one
+    convolutions = [node for node in onnx.load(bundle).graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 3 * (2 if agent == "mqe" else 1)  # of a picture each, or of both at once
     if agent == "mqe":
         expected = encoder_of_agent(trained, "run").state_dict()
         torch.testing.assert_close(encoder_of_bundle(bundle).encoder.state_dict(), expected, rtol=0.0, atol=0.0)

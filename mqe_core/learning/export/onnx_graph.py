@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import warnings
@@ -100,6 +101,7 @@ def to_onnx(module: DeployedPolicy, size: int) -> onnx.ModelProto:
     model = program.model_proto
     model.doc_string = ""
     graph = model.graph
+    _compute_once(graph)
     _give_twins_their_names(graph, module)
     del graph.value_info[:], graph.metadata_props[:]
     parts: list[Any] = [*graph.node, *graph.input, *graph.output, *graph.initializer]
@@ -108,6 +110,35 @@ def to_onnx(module: DeployedPolicy, size: int) -> onnx.ModelProto:
         del part.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _compute_once(graph: onnx.GraphProto) -> None:
+    """Leave out what the graph computes a second time: a picture through the encoder that critic and policy share.
+
+    onnxruntime finds only a part of that by itself.
+    """
+    first: dict[tuple[object, ...], list[str]] = {}
+    same_as: dict[str, str] = {}
+    constants: dict[tuple[object, ...], str] = {}
+    for entry in graph.initializer:
+        value = entry.data_type, tuple(entry.dims), hashlib.sha256(onnx.numpy_helper.to_array(entry).tobytes()).digest()
+        same_as[entry.name] = constants.setdefault(value, entry.name)
+    answers, kept = {output.name for output in graph.output}, []
+    for node in graph.node:
+        node.input[:] = [same_as.get(name, name) for name in node.input]
+        attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+        computation = (node.op_type, *node.input, *attributes)
+        if computation in first and not answers & set(node.output):
+            same_as |= dict(zip(node.output, first[computation]))
+        else:
+            first.setdefault(computation, list(node.output))
+            kept.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    del graph.node[:]
+    graph.node.extend(kept)
+    read = {name for node in kept for name in node.input}
+    needed = [entry for entry in graph.initializer if entry.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(needed)
 
 
 def _give_twins_their_names(graph: onnx.GraphProto, module: nn.Module) -> None:
