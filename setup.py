@@ -76,6 +76,7 @@ setup(
             "matplotlib>=3.9",
         ],
         "ray": ["ray>=2.40"],
+        "cuda": ["onnxruntime-gpu>=1.20"],  # in place of onnxruntime: both are one module
         "ogbench": ["ogbench>=1.2.1", "matplotlib>=3.9"],
         "learn": ["torch>=2.6", "onnxscript>=0.3", "tensorboard>=2.18"],
     },

@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--without-keys", action="store_true", help="let anybody in; only on an address of this machine"
     )
     parser.add_argument("--threads", type=int, default=1, help="cores for one inference (default: %(default)s)")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where the policy computes (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.policy is None:
         raise ValueError("--policy FILE is needed: the .onnx file to serve")
-    bundle = PolicyBundle.open(args.policy, threads=args.threads)
+    bundle = PolicyBundle.open(args.policy, threads=args.threads, device=args.device)
     server = PolicyServer(bundle, args.bind, None if args.without_keys else keys)
     stopping = False
 

@@ -31,12 +31,12 @@ from mqe_core.policy.contract import CHOICE_KEYS, NONE_CHOSEN, BundleContract, B
 from mqe_core.policy.golden_check import check_golden, make_golden
 from mqe_core.policy.golden_images import drawn_image
 from mqe_core.policy.graph import check_graph
+from mqe_core.policy.sessions import start_session
 from mqe_core.robot.arrays import AnyArray, Images, Ints
 from mqe_core.robot.spec import RobotSpec
 
 METADATA_KEY = "mqe_bundle"
 SCHEMA, CHOICE_SCHEMA = 1, 2  # the second is of policies that state how they choose; the first has none of those keys
-_MOST_THREADS = 64  # onnxruntime starts as many as it is told to
 _HASH_MARK = b'"content_sha256": "'
 _NO_HASH = b"0" * 64
 
@@ -55,13 +55,16 @@ class PolicyBundle:
         self._session = session
 
     @classmethod
-    def open(cls, path: str | Path, spec: RobotSpec | None = None, *, threads: int = 1) -> PolicyBundle:
+    def open(
+        cls, path: str | Path, spec: RobotSpec | None = None, *, threads: int = 1, device: str = "cpu"
+    ) -> PolicyBundle:
         """Open and check a policy file; BundleError with reason and remedy where it must not be used.
 
         Args:
             path: the .onnx file.
             spec: robot that it is to drive; None checks the file alone.
             threads: cores that one inference may use.
+            device: "cpu", or "cuda" for the first GPU, see `sessions.py`.
         """
         path = Path(path)
         try:
@@ -76,7 +79,7 @@ class PolicyBundle:
             check_graph(model, contract)
             if spec is not None:
                 check_fit(contract, spec)
-            session = _start_session(data, threads)
+            session = start_session(data, threads, device)
             bundle = cls(path, contract, session, metadata["content_sha256"])
             check_golden(bundle.run, contract, golden)
         except BundleError as error:
@@ -116,7 +119,7 @@ def write_bundle(
     check_graph(model, contract)
     if example is None:
         example = drawn_image(contract.image_size, 0), drawn_image(contract.image_size, 1)
-    session = _start_session(model.SerializeToString(), threads=1)
+    session = start_session(model.SerializeToString(), threads=1)
     golden = make_golden(PolicyBundle(path, contract, session, "").run, contract, example)
     metadata = {
         "schema": _schema_of(contract),
@@ -219,18 +222,3 @@ def check_fit(contract: BundleContract, spec: RobotSpec) -> None:
             f"its actions are steps of {1 / contract.control_hz:.3f} s ({contract.control_hz} Hz), the robot is "
             f"controlled at {spec.control.control_hz} Hz; train on data of the robot's rate"
         )
-
-
-def _start_session(data: bytes, threads: int) -> onnxruntime.InferenceSession:
-    if not 1 <= threads <= _MOST_THREADS:
-        raise ValueError(f"threads must be at least 1 and at most {_MOST_THREADS}, got {threads}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Between two ticks the cores belong to others.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own that share no public base
-        raise BundleError(f"onnxruntime cannot run its graph: {error}; export it again with this version") from error
