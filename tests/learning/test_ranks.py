@@ -157,7 +157,7 @@ def test_ranks_that_differ_are_refused(
     require_shareable(config, store, Told())
     with pytest.raises(ValueError, match=words):
         require_shareable(config, store, Told(differs=differs))
-    require_shareable(config, store, Told(differs={"the key threads": "7"}))
+    require_shareable(config, store, Told(differs={"the key threads": "7", "the key image_cache_mb": "100.0"}))
 
 
 def test_a_rank_with_a_gpu_and_one_without_are_refused() -> None:

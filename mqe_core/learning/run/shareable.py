@@ -16,7 +16,7 @@ from mqe_core.learning.run.run_config import RunConfig
 
 # Keys that may be another one on each machine. They change how fast a run is and where its files lie, not what it
 # computes: weights are rank 0's.
-_FREE = {"threads", "device", "image_workers", "image_memory_mb", "encoder_weights"}
+_FREE = {"threads", "device", "image_workers", "image_memory_mb", "image_cache_mb", "encoder_weights"}
 
 
 def require_shareable(config: RunConfig, store: Frames, ranks: Ranks) -> None:
