@@ -13,7 +13,7 @@ import pytest
 from mqe_core.data import loading, seen
 from mqe_core.data.episode_rules import EpisodeRules
 from mqe_core.data.store import files as store_files
-from mqe_core.data.store import restartable_writer
+from mqe_core.data.store import import_journal, restartable_writer
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.files.disk import WriteError
 from mqe_core.files.lock import FileLock
@@ -204,3 +204,17 @@ def test_units_that_are_refused_lose_no_work(stopped, monkeypatch):
     loads = _loads(monkeypatch)
     store = import_tree(source, out)
     assert loads == [] and store.metadata["conversion"]["trusted"] and np.isfinite(store.states).all()
+
+
+def test_a_journal_that_says_nothing_of_the_rate_is_gone_on_with(stopped, tmp_path):
+    """As one of an earlier state of this version."""
+    source, out = stopped
+    file = tmp_path / ".store.partial-0/journal.jsonl"
+    records = [import_journal._record_of(line) for line in file.read_bytes().splitlines(keepends=True)]
+    for record in records[1:]:
+        for entry in record["results"]:
+            (entry or {}).pop("period_s", None)
+    file.write_bytes(b"".join(map(import_journal._line, records)))
+    import_tree(source, out)
+    import_tree(source, tmp_path / "undisturbed")
+    assert contents(out) == contents(tmp_path / "undisturbed")

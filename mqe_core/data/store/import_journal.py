@@ -208,7 +208,7 @@ def _episode_of(entry: dict[str, Any], states: bytes, actions: bytes) -> tuple[E
         split=entry["split"],
         commanders=from_runs(entry.get("commanders", []), entry["frames"]),
         lost_cameras={int(camera): why for camera, why in entry["lost_cameras"].items()},
-        period_s=entry["period_s"],
+        period_s=entry.get("period_s"),
         digest=bytes.fromhex(entry["digest"]),
     )
     return episode, {int(camera): np.array(sizes) for camera, sizes in entry["image_bytes"].items()}
