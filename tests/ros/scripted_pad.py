@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from mqe_core.runtime.teleop.devices import MOTIONS, load_devices
 from mqe_ros import topics
 from tests.ros.ros_helpers import Client
+from tests.ros.test_hostile_messages import NAMES, STAMPS
 
 DEVICES = load_devices()
 SPEC = DEVICES.pad("gamepad")
@@ -72,3 +73,16 @@ class ScriptedPad:
         for name in self.down:
             buttons[int(getattr(SPEC, name).split()[1])] = 1
         return self.axes or axes, buttons
+
+
+def hostile_joys() -> Iterator[Joy]:
+    """Messages that no pad sends, and some that one does."""
+    axes, buttons = [0.0] * SPEC.axes, [0] * SPEC.buttons
+    for stamp in STAMPS:
+        yield Joy(header=Header(stamp=stamp), axes=axes, buttons=buttons)
+    for name in NAMES:
+        yield Joy(header=Header(frame_id=name))
+    for wrong in ([], [0.0] * 7, [0.0] * 900, [0.0] * 100_000, [1e308] * SPEC.axes):
+        yield Joy(axes=wrong, buttons=buttons)
+    for pressed in ([], [0] * 900, [-1] * SPEC.buttons, [2**31 - 1] * SPEC.buttons):
+        yield Joy(axes=axes, buttons=pressed)

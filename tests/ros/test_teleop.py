@@ -20,7 +20,6 @@ pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setu
 
 import rclpy
 from sensor_msgs.msg import Joy
-from std_msgs.msg import Header
 
 from mqe_bringup.graph import build_graph
 from mqe_bringup.supervisor import Supervisor
@@ -28,9 +27,9 @@ from mqe_core.robot.spec import load_robot_spec
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
 from mqe_ros import topics
 from tests.ros.ros_helpers import STEP_M, Client, figures, reach, target
-from tests.ros.scripted_pad import DEVICES, SPEC, ScriptedPad
-from tests.ros.test_hostile_messages import NAMES, STAMPS, damaged
+from tests.ros.scripted_pad import DEVICES, ScriptedPad, hostile_joys
 from tests.ros.test_hostile_messages import commands as commanded
+from tests.ros.test_hostile_messages import damaged
 
 PERIOD_S = load_robot_spec().control.period_s
 HALF_SPEED_M = 0.5 * DEVICES.fastest_m_per_s * PERIOD_S  # of one command at full deflection
@@ -255,20 +254,8 @@ def told(client: Client) -> list[str]:
     return [each.message for each in every if each.name == "teleop_node: control"]
 
 
-def joys() -> Iterator[Joy]:
-    axes, buttons = [0.0] * SPEC.axes, [0] * SPEC.buttons
-    for stamp in STAMPS:
-        yield Joy(header=Header(stamp=stamp), axes=axes, buttons=buttons)
-    for name in NAMES:
-        yield Joy(header=Header(frame_id=name))
-    for wrong in ([], [0.0] * 7, [0.0] * 900, [0.0] * 100_000, [1e308] * SPEC.axes):
-        yield Joy(axes=wrong, buttons=buttons)
-    for pressed in ([], [0] * 900, [-1] * SPEC.buttons, [2**31 - 1] * SPEC.buttons):
-        yield Joy(axes=axes, buttons=pressed)
-
-
 @pytest.mark.parametrize(
-    ("topic", "messages"), [(topics.JOY, joys), (topics.OPERATOR_COMMAND, commanded)], ids=["joy", "command"]
+    ("topic", "messages"), [(topics.JOY, hostile_joys), (topics.OPERATOR_COMMAND, commanded)], ids=["joy", "command"]
 )
 def test_no_message_of_an_operator_ends_a_node(
     topic: topics.Topic, messages: Callable[[], Iterator], homed: Client, running: Supervisor
