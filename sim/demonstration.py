@@ -15,7 +15,7 @@ from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.oracles import make_oracle
 from mqe_sim.scene import solve_scene
 from mqe_sim.takeover import Driver
-from mqe_sim.tasks import STAGES, make_task
+from mqe_sim.tasks import STAGES, Task, make_task
 from mqe_sim.world import World
 
 STILL_STEPS = 4  # recorded after the retreat: what to do at the goal is to stay
@@ -60,6 +60,7 @@ class Demonstration:
         full_state, desired_state: (T, 7) Bridge states, measured and commanded.
         qpos: (T, 6) rad, measured.
         time_stamp: (T,) simulated seconds.
+        things: (T, n) m, where the task's things are (`Task.things_m`). No policy on the robot can see it.
         actions: (T − 1, 7) Bridge actions.
         stage_actions: (T − 1, stages, 7) what the script would have done for each stage alone, without noise; NaN for
             stages that were not open.
@@ -71,6 +72,7 @@ class Demonstration:
     desired_state: Floats
     qpos: Floats
     time_stamp: Floats
+    things: Floats
     actions: Floats
     stage_actions: Floats
     language: str
@@ -122,7 +124,7 @@ def run_oracle(
     record_from = oracle.record_from if driver is None else driver.steps
     arm = _ImpreciseArm(world, task.start_joints, delay_rng, miss_rng)
     # The image before the record begins is needed too: it is what a late camera shows next.
-    frames = _Frames(world, size, images_from=record_from - 1 if driver is None else 0)
+    frames = _Frames(task, size, images_from=record_from - 1 if driver is None else 0)
     target, gripper = forward_kinematics(world.spec, task.start_joints), 1.0
     start_s, period_s = world.time_s, world.spec.control.period_s
     actions: list[Floats] = []
@@ -188,14 +190,15 @@ class _ImpreciseArm:
 class _Frames:
     """What was told to the arm and seen of it, frame by frame; images from frame `images_from` on."""
 
-    def __init__(self, world: World, size: tuple[int, int] | None, images_from: int) -> None:
-        self._world, self._size, self._images_from = world, size, images_from
-        self._start_s = world.time_s
+    def __init__(self, task: Task, size: tuple[int, int] | None, images_from: int) -> None:
+        self._task, self._world, self._size, self._images_from = task, task.world, size, images_from
+        self._start_s = self._world.time_s
         self._images: list[Images | None] = []  # empty where no size was given
         self._qpos: list[Floats] = []
         self._full_state: list[Floats] = []
         self._desired_state: list[Floats] = []
         self._time_stamp: list[float] = []
+        self._things: list[Floats] = []
 
     def add(self, target: Floats, gripper: float) -> Floats:
         """The frame of this moment, with the commanded pose (4, 4) and gripper; returns the measured pose (4, 4)."""
@@ -209,6 +212,7 @@ class _Frames:
         self._full_state.append(pose_to_state(pose, arm.gripper()))
         self._desired_state.append(pose_to_state(target, gripper))
         self._time_stamp.append(self._world.time_s - self._start_s)
+        self._things.append(self._task.things_m())
         return pose
 
     @property
@@ -228,6 +232,7 @@ class _Frames:
             desired_state=np.array(self._desired_state[first:]),
             qpos=np.array(self._qpos[first:]),
             time_stamp=np.array(self._time_stamp[first:]),
+            things=np.array(self._things[first:]),
             actions=np.array(actions[first:]),
             stage_actions=np.array(stage_actions),
             language=language,

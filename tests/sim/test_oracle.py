@@ -119,6 +119,9 @@ def test_the_record_says_what_the_script_would_do_for_each_open_stage(task: str)
     world = World(load_robot_spec())
     record = run_oracle(world, task, 1, size=None, stage=0)
     world.close()
+    assert len(record.things) == len(record.full_state)
+    moved = np.linalg.norm((record.things[-1] - record.things[0]).reshape(-1, 3), axis=1)
+    assert moved.max() > 0.03, "the record knows where things are"
     own, other = record.stage_actions[:, 0], record.stage_actions[:, 1]
     assert record.stage_actions.shape == (len(record.actions), 2, 7)
     is_open = np.isfinite(own).all(axis=1)

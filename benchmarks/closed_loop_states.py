@@ -1,0 +1,130 @@
+"""Whether the critic's choice moves the arm better than cloning, with true positions in place of pictures:
+
+    python -m benchmarks.true_states --task place2 --scenes 400 --out DATA
+    python -m benchmarks.closed_loop_states DATA --work FOLDER [--methods NAME...] [--seeds 0 1 2] [--scenes 50]
+    python -m benchmarks.closed_loop_states DATA --work FOLDER --table
+
+FOLDER keeps the weights and `played.jsonl`, a line for each scene that was played; what is there is not done again.
+Several may work in one folder on different methods or seeds. benchmarks/true_states_methods.py says what the methods
+are, benchmarks/true_states_play.py what is written of a scene.
+
+Columns: the mean score of all scenes with its 95 % interval over scenes (the seeds' means of each), the seeds' own,
+the difference from --against on the same scenes, and what the script would say of the actions (mm).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.true_states import TrueStates
+from benchmarks.true_states_methods import METHODS, Chooser, train
+from benchmarks.true_states_play import play, sheet
+from mqe_core.closed_loop.intervals import paired_difference
+from mqe_core.robot.arrays import Floats
+from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
+
+Rows = dict[tuple[str, int], dict[int, dict[str, Any]]]  # by method and seed, by scene
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="what benchmarks.true_states wrote")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="NAME")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=4000, help="updates (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=50, help="held-out scenes (default: %(default)s)")
+    parser.add_argument("--films", type=int, default=0, help="of so many scenes a page of frames is kept")
+    parser.add_argument("--against", default="gcbc", choices=list(METHODS), metavar="NAME")
+    parser.add_argument("--table", action="store_true", help="print what was played, and play nothing")
+    args = parser.parse_args()
+    data = TrueStates(args.data)
+    args.work.mkdir(parents=True, exist_ok=True)
+    if args.table:
+        print_table(read(args.work), args.against)
+        return
+    torch.set_num_threads(1)
+    for seed in args.seeds:
+        for name in args.methods:
+            work(data, name, seed, args)
+
+
+def work(data: TrueStates, name: str, seed: int, args: argparse.Namespace) -> None:
+    """Train what the method needs, and play the scenes that were not played."""
+    method, begun = METHODS[name], time.monotonic()
+    for run in (method.actor, method.critic):
+        if run is not None:
+            train(data, run, seed, args.steps, args.work)
+    trained_s = time.monotonic() - begun
+    there = read(args.work).get((name, seed), {})
+    scenes = [s for s in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.scenes) if s not in there]
+    chooser = Chooser(data, method, seed, args.work)
+    for number, scene in enumerate(scenes):
+        played = play(chooser, data.task, scene, number < args.films)
+        row = {"method": name, "seed": seed, "scene": scene, "updates": args.steps, **played.row()}
+        with (args.work / "played.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if played.film:
+            sheet(played.film).save(args.work / f"{name.replace(' ', '_')}-{seed}-{scene}.png")
+    now = read(args.work)[name, seed]
+    mean = np.mean([row["score"] for row in now.values()])
+    took = f"trained {trained_s:.0f} s, played {time.monotonic() - begun - trained_s:.0f} s"
+    print(f"{name}, seed {seed}: {mean:.2f} of {len(now)} scenes; {took}", flush=True)
+
+
+def read(folder: Path) -> Rows:
+    """What was played."""
+    found: Rows = defaultdict(dict)
+    file = folder / "played.jsonl"
+    for line in file.read_text().splitlines() if file.exists() else []:
+        row = json.loads(line)
+        found[row["method"], row["seed"]][row["scene"]] = row
+    return found
+
+
+def of_scenes(rows: Rows, name: str, column: str, seeds: list[int], scenes: list[int]) -> Floats:
+    """(seeds, scenes); NaN where there is no figure."""
+    values = [[rows[name, seed][scene][column] for scene in scenes] for seed in seeds]
+    return np.array(values, dtype=float)
+
+
+def print_table(rows: Rows, against: str) -> None:
+    """Every method that was played, on the scenes and seeds that it shares with `against`."""
+    print(f"| method | seeds | scenes | score | of each seed | less {against} | chosen mm | best mm | mean mm |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name in (name for name in METHODS if any(key[0] == name for key in rows)):
+        seeds = sorted(seed for method, seed in rows if method == name)
+        scenes = sorted(set.intersection(*(set(rows[name, seed]) for seed in seeds)))
+        score = of_scenes(rows, name, "score", seeds, scenes)
+        mean, (low, high) = paired_difference([score.mean(axis=0)])
+        cells = [name, str(len(seeds)), str(len(scenes)), f"{mean:.2f} ({low:.2f}–{high:.2f})"]
+        cells.append(", ".join(f"{value:.2f}" for value in score.mean(axis=1)))
+        cells.append(less(rows, name, against))
+        for column in ("chosen_mm", "best_mm", "mean_mm"):
+            cells.append(f"{np.nanmean(of_scenes(rows, name, column, seeds, scenes)):.1f}")
+        print("| " + " | ".join(cells) + " |")
+
+
+def less(rows: Rows, name: str, against: str) -> str:
+    """The score less that of `against`, paired by seed and scene, with its interval over scenes."""
+    seeds = sorted(seed for method, seed in rows if method == name and (against, seed) in rows)
+    if name == against or not seeds:
+        return "–"
+    scenes = sorted(set.intersection(*(set(rows[one, seed]) for seed in seeds for one in (name, against))))
+    if not scenes:
+        return "–"
+    apart = of_scenes(rows, name, "score", seeds, scenes) - of_scenes(rows, against, "score", seeds, scenes)
+    mean, (low, high) = paired_difference([apart.mean(axis=0)])
+    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Demonstrations with the true places of all things in place of pictures, for benchmarks/closed_loop_states.py:
+
+    python -m benchmarks.true_states --task place2 --scenes 400 --out FOLDER [--seed 300000] [--workers 2]
+
+Each scene is worked through stage by stage in an order of its own, one episode each, as by `mqe sim collect --stage
+--shuffle-stages`. A state is the Bridge state (7,) followed by where the things are (m). A scene is a file, so a
+collection that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mqe_core.data.names import scene_of
+from mqe_core.robot.arrays import Bools, Float32s, Floats, Images, Ints
+from mqe_core.robot.spec import load_robot_spec
+from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
+from mqe_sim.demonstration import Demonstration, UnreachableError, run_oracle
+from mqe_sim.tasks import STAGES, shuffled_stages
+from mqe_sim.world import World
+
+_ATTEMPTS = 8  # at an episode that shows exactly its stage
+_ARRAYS = ("states", "actions", "stage_actions", "lengths", "names")
+
+
+class TrueStates:
+    """What learning calls `Frames`: N frames of E episodes. `stage_actions` (N, stages, 7) are what the script would
+    have done for each stage alone, NaN for those that were not open."""
+
+    num_cameras, image_size = 0, 0
+    cameras: tuple[int, ...] = ()
+
+    def __init__(self, path: Path) -> None:
+        files = [np.load(file, allow_pickle=False) for file in sorted(path.glob("*.npz"))]
+        if not files:
+            raise ValueError(f"{path} holds no scenes: write them with python -m benchmarks.true_states")
+        arrays = {name: np.concatenate([file[name] for file in files]) for name in _ARRAYS}
+        self.task = str(files[0]["task"])
+        self.path, self.metadata = path, {"kind": "true states", "task": self.task}
+        self.states: Float32s = arrays["states"]
+        self.actions: Float32s = arrays["actions"]
+        self.stage_actions: Floats = arrays["stage_actions"]
+        self.episode_ends: Ints = np.cumsum(arrays["lengths"])
+        self.names = [str(name) for name in arrays["names"]]
+        self.valid: Bools = np.ones(len(self.states), bool)
+        self.valid[self.episode_ends - 1] = False
+        self.fingerprint = hashlib.sha256(self.states.tobytes() + self.actions.tobytes()).hexdigest()
+
+    @property
+    def num_episodes(self) -> int:
+        """E."""
+        return len(self.episode_ends)
+
+    @property
+    def num_frames(self) -> int:
+        """N."""
+        return len(self.states)
+
+    @property
+    def scenes(self) -> int:
+        """On how many tables the episodes were made."""
+        return len({scene_of(name) for name in self.names})
+
+    def has_image(self, camera: int = 0) -> Bools:
+        """(N,): none."""
+        return np.zeros(self.num_frames, bool)
+
+    def images(self, indices: Ints, camera: int = 0) -> Images:
+        """There are none."""
+        raise ValueError(f"{self.path} has no images")
+
+
+def demonstrations(task: str, seed: int) -> list[tuple[str, Demonstration]]:
+    """The episodes of one scene with their names, one for each stage that could be shown."""
+    order, found = shuffled_stages(task, seed), []
+    for number, stage in enumerate(order):
+        for attempt in range(_ATTEMPTS):
+            try:
+                one = run_oracle(_world(), task, seed, None, stage=stage, done=order[:number], attempt=attempt)
+            except UnreachableError:
+                continue
+            if one.outcome.shows_one_stage:
+                found.append((f"{task}/{seed}/raw/{number}", one))
+                break
+    return found
+
+
+def collect(folder: Path, task: str, seed: int) -> int:
+    """Write the scene `seed`, where it is not there; returns the number of its episodes that are new."""
+    file = folder / f"{seed:07d}.npz"
+    if file.exists():
+        return 0
+    found = demonstrations(task, seed)
+    if found:
+        write(file, task, found)
+    return len(found)
+
+
+def write(path: Path, task: str, found: list[tuple[str, Demonstration]]) -> None:
+    """One file of all of these episodes of `task`."""
+    episodes = [one for _, one in found]
+    unused = np.full((1, STAGES[task], 7), np.nan)  # of the last frame, which has no action
+    partial = path.with_suffix(".partial")
+    arrays = dict(
+        states=np.concatenate([np.hstack([one.full_state, one.things]) for one in episodes]).astype(np.float32),
+        actions=np.concatenate([np.vstack([one.actions, np.zeros(7)]) for one in episodes]).astype(np.float32),
+        stage_actions=np.concatenate([np.concatenate([one.stage_actions, unused]) for one in episodes]),
+        lengths=np.array([len(one.full_state) for one in episodes]),
+        names=np.array([name for name, _ in found]),
+        task=np.array(task),
+    )
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    partial.rename(path)
+
+
+@functools.cache
+def _world() -> World:
+    """Once per process."""
+    return World(load_robot_spec())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="place2", choices=sorted(STAGES), help="(default: %(default)s)")
+    parser.add_argument("--scenes", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=300_000, help="the first scene (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
+    args = parser.parse_args()
+    seeds = range(args.seed, args.seed + args.scenes)
+    assert seeds.stop <= FIRST_EVALUATION_SEED, "the scenes from there on are for evaluation"
+    args.out.mkdir(parents=True, exist_ok=True)
+    with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
+        collected = pool.imap(functools.partial(collect, args.out, args.task), seeds)
+        new = sum(tqdm(collected, total=args.scenes))
+    data = TrueStates(args.out)
+    episodes = f"{data.num_episodes} episodes, {new} of them new"
+    print(f"{args.out}: {data.scenes} scenes, {episodes}, {int(data.valid.sum())} actions")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""One held-out scene, played by a method that sees true places, for benchmarks/closed_loop_states.py.
+
+As by `mqe eval`: behind the safety filter, the bundle's gripper rule, and the score once everything rests. Played are
+all of the task's steps, or until everything has been done for 15 of them. Nothing is rendered but a film's frames.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.true_states_methods import Chooser
+from mqe_core.policy.contract import NONE_CHOSEN
+from mqe_core.robot.arrays import Floats, Images
+from mqe_core.robot.geometry import apply_action, pose_to_state
+from mqe_core.robot.spec import load_robot_spec
+from mqe_core.runtime.policy_side import StickyGripper
+from mqe_core.runtime.robot import Command
+from mqe_core.runtime.safety.safe_robot import SafeRobot
+from mqe_sim.oracles import make_oracle
+from mqe_sim.robot import BulletRobot
+from mqe_sim.scene import SimClock, solve_scene
+from mqe_sim.tasks import STAGES, make_task
+from mqe_sim.world import World
+
+_OPEN = 0.5  # the bundle's threshold of the gripper
+_DONE_STEPS = 15
+_FILM_STEPS, _FILM_SIZE = 7, (160, 120)
+
+
+@dataclass
+class Played:
+    """What came of a scene: score, when each stage was first done (-1: never), and at every step until all are done:
+
+    chosen_mm, best_mm, mean_mm  how far the action, the best candidate and the candidates on average are from what the
+        script would do now for the open stage that is nearest to each
+    index, steps_to_goal  which candidate, and how far the critic says the goal is
+    """
+
+    score: float = 0.0
+    first_done: list[int] = field(default_factory=list)
+    chosen_mm: list[float] = field(default_factory=list)
+    best_mm: list[float] = field(default_factory=list)
+    mean_mm: list[float] = field(default_factory=list)
+    index: list[int] = field(default_factory=list)
+    steps_to_goal: list[float] = field(default_factory=list)
+    film: list[Images] = field(default_factory=list)
+
+    def row(self) -> dict[str, Any]:
+        """For JSON: the curves as their means."""
+        told = asdict(self)
+        del told["film"], told["steps_to_goal"]
+        for name in ("chosen_mm", "best_mm", "mean_mm"):
+            told[name] = float(np.mean(told[name])) if told[name] else None
+        changes = np.diff(told.pop("index")) != 0
+        return told | {"changes": float(changes.mean()) if len(changes) else 0.0}
+
+
+def play(chooser: Chooser, task_name: str, seed: int, film: bool = False) -> Played:
+    """Scene `seed` to its last step."""
+    world = _world()
+    _, goal = solve_scene(world, task_name, seed, 8, 6)
+    task = make_task(task_name, world, seed)
+    clock, gripper, rng = SimClock(world), StickyGripper(_OPEN, 1), np.random.default_rng(seed)
+    robot = SafeRobot(BulletRobot(world.spec, clock=clock, world=world), world.spec, clock)
+    script = make_oracle(task, rng, noise=0.0)
+    found, last, begun = Played(first_done=[-1] * STAGES[task_name]), NONE_CHOSEN, clock.now()
+    done_steps = 0
+    for step in range(task.max_steps):
+        state = robot.observe()
+        seen = np.concatenate([pose_to_state(state.pose, state.gripper), task.things_m()])
+        ways = script.stage_actions(state.target_pose, state.pose)
+        still_open = np.isfinite(ways).all(axis=1)
+        habit = ways[np.flatnonzero(still_open)[0]] if still_open.any() else np.array([*np.zeros(6), 1.0])
+        answer = chooser.act(seen, goal, last, habit, rng)
+        last = answer.chosen
+        if still_open.any():
+            errors = off(answer.candidates, ways[still_open])
+            found.chosen_mm.append(float(errors[last]))
+            found.best_mm.append(float(errors.min()))
+            found.mean_mm.append(float(errors.mean()))
+            found.index.append(last)
+        found.steps_to_goal.append(answer.steps_to_goal)
+        if film and step % _FILM_STEPS == 0:
+            found.film.append(world.render(*_FILM_SIZE))
+        robot.send(
+            Command(
+                pose=apply_action(state.target_pose, answer.action, state.pose),
+                gripper=gripper(float(answer.action[6])),
+                stamp=clock.now(),
+                session="evaluation",
+                sequence=step + 1,
+                frame_id=world.spec.base_frame,
+            )
+        )
+        clock.sleep_until(begun + (step + 1) * world.spec.control.period_s)
+        stages = task.stages()
+        done_steps = done_steps + 1 if all(stages) else 0
+        for stage, done in enumerate(stages):
+            if done and found.first_done[stage] < 0:
+                found.first_done[stage] = step + 1
+        if done_steps == _DONE_STEPS:
+            break
+    task.settle()
+    found.score = float(task.score())
+    return found
+
+
+def off(candidates: Floats, ways: Floats) -> Floats:
+    """(N,): mm between the motion of each candidate (N, 7) and the nearest of `ways` (n, 7)."""
+    apart = np.linalg.norm(candidates[:, None, :3] - ways[None, :, :3], axis=2)
+    return 1000.0 * apart.min(axis=1)
+
+
+def sheet(film: list[Images], columns: int = 7) -> Image.Image:
+    """The frames in rows."""
+    width, height = _FILM_SIZE
+    rows = -(-len(film) // columns)
+    page = Image.new("RGB", (columns * width, rows * height))
+    for number, frame in enumerate(film):
+        page.paste(Image.fromarray(frame), (number % columns * width, number // columns * height))
+    return page
+
+
+@functools.cache
+def _world() -> World:
+    """One for all scenes: a reset forgets what was."""
+    return World(load_robot_spec())

@@ -1,0 +1,117 @@
+"""benchmarks/closed_loop_states.py: its methods choose as they are named, and its table pairs what belongs together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training is not installed: make learn")
+pytest.importorskip("pybullet")
+
+from benchmarks import closed_loop_states, true_states, true_states_methods, true_states_play
+from benchmarks.true_states_methods import Chooser, Method, train
+from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
+
+RUNS = ("gcbc", "flow", "critic", "critic gciql")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> true_states.TrueStates:
+    """Two scenes with two stages each."""
+    folder = tmp_path_factory.mktemp("states")
+    assert all(true_states.collect(folder, "place2", seed) for seed in (0, 1))
+    assert true_states.collect(folder, "place2", 0) == 0, "what is there is not made again"
+    return true_states.TrueStates(folder)
+
+
+@pytest.fixture(scope="module")
+def folder(data, tmp_path_factory) -> Path:
+    """Weights of runs of two updates."""
+    out = tmp_path_factory.mktemp("runs")
+    for run in RUNS:
+        train(data, run, 0, 2, out)
+    return out
+
+
+def test_the_data_are_stages_of_scenes_with_the_places_of_things(data) -> None:
+    assert data.scenes == 2 and data.num_episodes == len(data.episode_ends) >= 3
+    assert data.states.shape == (data.num_frames, 7 + 12) and data.stage_actions.shape == (data.num_frames, 2, 7)
+    assert (~data.valid).sum() == data.num_episodes and not data.valid[data.episode_ends - 1].any()
+    assert np.isnan(data.stage_actions[~data.valid]).all()
+    begins = np.concatenate([[0], data.episode_ends[:-1]])
+    for begin, last in zip(begins, data.episode_ends - 1):
+        apart = (data.states[last, 7:] - data.states[begin, 7:]).reshape(4, 3)
+        far = np.linalg.norm(apart, axis=1) > 0.02
+        assert far[:2].sum() == 1 and not far[2:].any(), "one object is moved, and no target"
+
+
+def test_a_run_is_trained_once(data, folder) -> None:
+    file = folder / "critic_gciql-0.pt"
+    before = file.stat().st_mtime_ns
+    train(data, "critic gciql", 0, 2, folder)
+    assert file.stat().st_mtime_ns == before
+
+
+def ask(data, folder, method: Method, last: int = -1, draws: int = 0) -> true_states_methods.Answer:
+    script = np.array([0.02, 0.0, -0.01, 0.0, 0.0, 0.0, 1.0])
+    goal = data.states[data.episode_ends[1] - 1]
+    chooser = Chooser(data, method, 0, folder)
+    return chooser.act(data.states[0], goal, last, script, np.random.default_rng(draws))
+
+
+def test_each_choice_takes_one_of_the_same_candidates(data, folder) -> None:
+    random = ask(data, folder, Method("flow", "random"))
+    chosen = ask(data, folder, Method("flow", "critic", "critic"))
+    other = ask(data, folder, Method("flow", "critic", "critic gciql"))
+    for answer in (chosen, other):
+        np.testing.assert_allclose(answer.candidates, random.candidates, atol=1e-6)
+        np.testing.assert_array_equal(answer.action, answer.candidates[answer.chosen])
+        assert np.isfinite(answer.steps_to_goal)
+    assert len({ask(data, folder, Method("flow", "random"), draws=n).chosen for n in range(8)}) > 1
+    first = ask(data, folder, Method("flow", "first", None, 1))
+    np.testing.assert_allclose(first.action, random.candidates[0], atol=1e-6)
+
+
+def test_fewer_candidates_are_the_first_of_more(data, folder) -> None:
+    few, many = (ask(data, folder, Method("flow", "critic", "critic", n)).candidates for n in (8, 32))
+    np.testing.assert_allclose(few, many[:8], atol=1e-6)
+
+
+def test_the_script_takes_what_is_nearest_to_it(data, folder) -> None:
+    answer = ask(data, folder, Method("flow", "script"))
+    scale = Chooser(data, Method("flow", "script"), 0, folder).scale
+    wanted = scale.normalise(np.array([0.02, 0.0, -0.01, 0.0, 0.0, 0.0, 1.0]))
+    errors = np.linalg.norm(scale.normalise(answer.candidates) - wanted, axis=1)
+    assert errors[answer.chosen] == errors.min() < errors.max()
+
+
+def test_a_scene_is_played_to_its_end_and_alike_each_time(data, folder) -> None:
+    chooser = Chooser(data, Method("flow", "critic", "critic", 4), 0, folder)
+    first, again = (true_states_play.play(chooser, "place2", FIRST_EVALUATION_SEED) for _ in range(2))
+    assert first == again and 0.0 <= first.score <= 2.0 and len(first.steps_to_goal) == 140
+    assert first.best_mm[0] <= min(first.chosen_mm[0], first.mean_mm[0])
+
+
+def test_what_is_off_is_measured_to_the_nearest_way() -> None:
+    candidates, ways = np.zeros((2, 7)), np.zeros((2, 7))
+    candidates[1, 0], ways[0, 0], ways[1, 0] = 0.010, 0.013, -0.02
+    np.testing.assert_allclose(true_states_play.off(candidates, ways), [13.0, 3.0])
+
+
+def test_the_table_compares_the_scenes_that_two_methods_share(tmp_path, capsys) -> None:
+    curves = {"chosen_mm": 1.0, "best_mm": 0.5, "mean_mm": 2.0}
+    scores = {("gcbc", 0): [0, 1, 2], ("flow, one", 0): [1, 2, 2], ("flow, one", 1): [0, 0]}
+    lines = [
+        {"method": name, "seed": seed, "scene": scene, "score": score, **curves}
+        for (name, seed), of_scenes in scores.items() for scene, score in enumerate(of_scenes)
+    ]  # fmt: skip
+    (tmp_path / "played.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = closed_loop_states.read(tmp_path)
+    assert closed_loop_states.less(rows, "flow, one", "gcbc").startswith("+0.67 (")
+    assert closed_loop_states.less(rows, "gcbc", "gcbc") == "–"
+    closed_loop_states.print_table(rows, "gcbc")
+    table = capsys.readouterr().out.splitlines()
+    assert table[2].startswith("| gcbc | 1 | 3 | 1.00 (") and "| 1.50, 0.00 |" in table[3]
