@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.true_states import TrueStates
 from benchmarks.true_states_methods import METHODS, Chooser, train
-from benchmarks.true_states_play import play, sheet
+from benchmarks.true_states_play import MEANS, play, sheet
 from mqe_core.closed_loop.intervals import paired_difference
 from mqe_core.robot.arrays import Floats
 from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
@@ -41,12 +41,13 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=4000, help="updates (default: %(default)s)")
+    parser.add_argument("--copies", type=int, default=8, help="of each scene, moved (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=50, help="held-out scenes (default: %(default)s)")
     parser.add_argument("--films", type=int, default=0, help="of so many scenes a page of frames is kept")
     parser.add_argument("--against", default="gcbc", choices=list(METHODS), metavar="NAME")
     parser.add_argument("--table", action="store_true", help="print what was played, and play nothing")
     args = parser.parse_args()
-    data = TrueStates(args.data)
+    data = TrueStates(args.data, args.copies)
     args.work.mkdir(parents=True, exist_ok=True)
     if args.table:
         print_table(read(args.work), args.against)
@@ -92,14 +93,15 @@ def read(folder: Path) -> Rows:
 
 def of_scenes(rows: Rows, name: str, column: str, seeds: list[int], scenes: list[int]) -> Floats:
     """(seeds, scenes); NaN where there is no figure."""
-    values = [[rows[name, seed][scene][column] for scene in scenes] for seed in seeds]
+    values = [[rows[name, seed][scene].get(column) for scene in scenes] for seed in seeds]
     return np.array(values, dtype=float)
 
 
 def print_table(rows: Rows, against: str) -> None:
     """Every method that was played, on the scenes and seeds that it shares with `against`."""
-    print(f"| method | seeds | scenes | score | of each seed | less {against} | chosen mm | best mm | mean mm |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    what = f"less {against} | chosen | best | mean | preferred | right"
+    print(f"| method | seeds | scenes | score | of each seed | {what} |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name in (name for name in METHODS if any(key[0] == name for key in rows)):
         seeds = sorted(seed for method, seed in rows if method == name)
         scenes = sorted(set.intersection(*(set(rows[name, seed]) for seed in seeds)))
@@ -108,8 +110,10 @@ def print_table(rows: Rows, against: str) -> None:
         cells = [name, str(len(seeds)), str(len(scenes)), f"{mean:.2f} ({low:.2f}–{high:.2f})"]
         cells.append(", ".join(f"{value:.2f}" for value in score.mean(axis=1)))
         cells.append(less(rows, name, against))
-        for column in ("chosen_mm", "best_mm", "mean_mm"):
-            cells.append(f"{np.nanmean(of_scenes(rows, name, column, seeds, scenes)):.1f}")
+        for column in MEANS:
+            values = of_scenes(rows, name, column, seeds, scenes)
+            known = values[np.isfinite(values)]
+            cells.append(f"{known.mean():.{2 if column == 'right' else 1}f}" if len(known) else "–")
         print("| " + " | ".join(cells) + " |")
 
 

@@ -27,28 +27,47 @@ from mqe_sim.tasks import STAGES, shuffled_stages
 from mqe_sim.world import World
 
 _ATTEMPTS = 8  # at an episode that shows exactly its stage
+_MIDDLE_X_M, _SHIFT_M = 0.285, 0.03  # about which copies are mirrored, and how far they are shifted, uniform ±
+# What changes its sign where x or y is mirrored, of (x, y, z, roll, pitch, yaw, gripper) and of motions alike.
+_MIRRORED = np.array([[-1, 1, 1, 1, -1, -1, 1], [1, -1, 1, -1, 1, -1, 1]], float)
+_AWAY_M = 0.03
 _ARRAYS = ("states", "actions", "stage_actions", "lengths", "names")
 
 
 class TrueStates:
     """What learning calls `Frames`: N frames of E episodes. `stage_actions` (N, stages, 7) are what the script would
-    have done for each stage alone, NaN for those that were not open."""
+    have done for each stage alone, NaN for those that were not open.
+
+    With several `copies` each scene is there so often, all but the first mirrored along x, y or both by chance and
+    shifted in the plane, hand and all. The script does not care where on the table it works, nor on which hand's side.
+    """
 
     num_cameras, image_size = 0, 0
     cameras: tuple[int, ...] = ()
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, copies: int = 1) -> None:
         files = [np.load(file, allow_pickle=False) for file in sorted(path.glob("*.npz"))]
         if not files:
             raise ValueError(f"{path} holds no scenes: write them with python -m benchmarks.true_states")
         arrays = {name: np.concatenate([file[name] for file in files]) for name in _ARRAYS}
         self.task = str(files[0]["task"])
         self.path, self.metadata = path, {"kind": "true states", "task": self.task}
-        self.states: Float32s = arrays["states"]
-        self.actions: Float32s = arrays["actions"]
-        self.stage_actions: Floats = arrays["stage_actions"]
-        self.episode_ends: Ints = np.cumsum(arrays["lengths"])
-        self.names = [str(name) for name in arrays["names"]]
+        names, lengths = [str(name) for name in arrays["names"]], arrays["lengths"]
+        scenes = [scene_of(name) for name in names]
+        parts = [(arrays["states"].astype(np.float64), arrays["actions"], arrays["stage_actions"])]
+        for copy in range(1, copies):
+            rng = np.random.default_rng(copy)
+            changes = {
+                scene: (rng.choice([-1, 1], 2), rng.uniform(-_SHIFT_M, _SHIFT_M, 2)) for scene in dict.fromkeys(scenes)
+            }
+            signs, shifts = (np.repeat([changes[scene][i] for scene in scenes], lengths, axis=0) for i in (0, 1))
+            parts.append(moved(*parts[0], signs, shifts))
+        states, actions, stage_actions = (np.concatenate(arrays) for arrays in zip(*parts))
+        self.states: Float32s = seen(states)
+        self.actions: Float32s = actions.astype(np.float32)
+        self.stage_actions: Floats = stage_actions
+        self.episode_ends: Ints = np.cumsum(np.tile(lengths, copies))
+        self.names = [f"{copy}/{name}" for copy in range(copies) for name in names]
         self.valid: Bools = np.ones(len(self.states), bool)
         self.valid[self.episode_ends - 1] = False
         self.fingerprint = hashlib.sha256(self.states.tobytes() + self.actions.tobytes()).hexdigest()
@@ -75,6 +94,34 @@ class TrueStates:
     def images(self, indices: Ints, camera: int = 0) -> Images:
         """There are none."""
         raise ValueError(f"{self.path} has no images")
+
+
+def seen(states: Floats) -> Float32s:
+    """States (..., 7 + 6 n) of n objects and their targets as agents see them, (..., 7 + 16 n).
+
+    What an encoder without fault would tell stands behind: where all is from the hand, where each object is from its
+    target, and a number that falls from 1 to 0 as it leaves it in the plane.
+    """
+    things = states[..., 7:].reshape(*states.shape[:-1], 2, -1, 3)
+    from_hand, from_target = things - states[..., None, None, :3], things[..., 0, :, :] - things[..., 1, :, :]
+    there = np.exp(-np.square(from_target[..., :2] / _AWAY_M).sum(axis=-1))
+    flat = [array.reshape(*states.shape[:-1], -1) for array in (from_hand, from_target, there)]
+    return np.concatenate([states, *flat], axis=-1).astype(np.float32)
+
+
+def moved(
+    states: Floats, actions: Floats, stage_actions: Floats, signs: Ints, shifts_m: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """States (N, 7 + 3 n), actions (N, 7) and (N, stages, 7) with x and y mirrored where `signs` (N, 2) are -1, and
+    shifted by (N, 2)."""
+    factor = np.where(signs[:, :1] < 0, _MIRRORED[0], 1.0) * np.where(signs[:, 1:] < 0, _MIRRORED[1], 1.0)
+    offset = np.zeros((len(states), 3))
+    offset[:, :2] = shifts_m
+    offset[:, 0] += np.where(signs[:, 0] < 0, 2 * _MIDDLE_X_M, 0.0)
+    hands = states[:, :7] * factor
+    hands[:, :3] += offset
+    things = states[:, 7:].reshape(len(states), -1, 3) * factor[:, None, :3] + offset[:, None]
+    return np.hstack([hands, things.reshape(len(states), -1)]), actions * factor, stage_actions * factor[:, None]
 
 
 def demonstrations(task: str, seed: int) -> list[tuple[str, Demonstration]]:

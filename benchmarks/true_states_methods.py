@@ -23,13 +23,14 @@ from mqe_core.learning.rows.actions import ActionScale
 from mqe_core.learning.run.config import read_values
 from mqe_core.learning.run.run_config import keys_for, make_config
 from mqe_core.learning.run.trainer import Trainer
-from mqe_core.robot.arrays import Floats
+from mqe_core.robot.arrays import Float32s, Floats
 
 # Else as the preset sim_features has it; half its batch, of as many rows a scene.
 _SHARED: dict[str, Any] = {
     "observation": "state", "feature_copies": 1, "validation_fraction": 0.0, "batch_size": 64, "batch_scenes": 16,
 }  # fmt: skip
 _FLOW: dict[str, Any] = {"actor": "flow", "alpha": 1.0}
+_BLIND: dict[str, Any] = {**_FLOW, "actor_sees_goal": False}
 _CONTRASTS: dict[str, Any] = {"action_contrast": 1.0, "goal_contrast": 1.0, "scene_contrast": 0.1}
 RUNS: dict[str, dict[str, Any]] = {
     "gcbc": {"agent": "gcbc"},
@@ -38,10 +39,12 @@ RUNS: dict[str, dict[str, Any]] = {
     "crl": {"agent": "crl"},
     "mqe": {"agent": "mqe"},
     "flow": {"agent": "gcbc", **_FLOW},
-    "blind": {"agent": "mqe", **_FLOW, **_CONTRASTS, "actor_sees_goal": False},
+    # GCBC's flow always sees the goal; beside this one learns a critic that nobody asks, so as small as can be.
+    "blind": {"agent": "mqe", **_BLIND, "critic_hidden_dims": (8,), "latent_dim": 16},
     "critic": {"agent": "mqe", **_FLOW, **_CONTRASTS},
     "critic plain": {"agent": "mqe", **_FLOW},
     "critic gciql": {"agent": "gciql", **_FLOW},
+    "critic samples": {"agent": "mqe", **_BLIND, **_CONTRASTS, "contrast_samples": 7},
     "critic p1": {"agent": "mqe", **_FLOW, **_CONTRASTS, "next_state_sample": 1.0},
     "critic no invariance": {"agent": "mqe", **_FLOW, **_CONTRASTS, "invariance_weight": 0.0},
 }
@@ -50,7 +53,8 @@ RUNS: dict[str, dict[str, Any]] = {
 @dataclass(frozen=True)
 class Method:
     """The actor of the run `actor`, and of `candidates` of its actions the one that `choice` takes: none (there is one
-    mean), first (noise 0), random, critic (that of the run `critic`) or script (the one nearest to the script's)."""
+    mean), first (noise 0), random, critic (that of the run `critic`), or script, the one nearest to the script's, where
+    a critic may be asked beside."""
 
     actor: str
     choice: str = "none"
@@ -61,17 +65,22 @@ class Method:
 METHODS = {
     **{name: Method(name) for name in ("gcbc", "gciql", "tra", "crl", "mqe")},
     "flow, one": Method("flow", "first", None, 1),
-    "flow, random of 32": Method("flow", "random"),
-    "flow, MQE+contrasts of 32": Method("flow", "critic", "critic"),
-    "flow, MQE+contrasts of 8": Method("flow", "critic", "critic", 8),
-    "flow, plain MQE of 32": Method("flow", "critic", "critic plain"),
-    "flow, GCIQL of 32": Method("flow", "critic", "critic gciql"),
-    "flow, p=1 of 32": Method("flow", "critic", "critic p1"),
-    "flow, no invariance of 32": Method("flow", "critic", "critic no invariance"),
-    "blind, MQE+contrasts of 32": Method("blind", "critic", "critic"),
-    "blind, random of 32": Method("blind", "random"),
-    "flow, script of 32": Method("flow", "script"),
-    "blind, script of 32": Method("blind", "script"),
+    "flow, random": Method("flow", "random"),
+    "flow, MQE+contrasts": Method("flow", "critic", "critic"),
+    "flow, script": Method("flow", "script"),
+    "blind, random": Method("blind", "random"),
+    "blind, MQE+contrasts": Method("blind", "critic", "critic"),
+    "blind, MQE+contrasts, 8": Method("blind", "critic", "critic", 8),
+    "blind, MQE+contrasts, own samples": Method("blind", "critic", "critic samples"),
+    "blind, plain MQE": Method("blind", "critic", "critic plain"),
+    "blind, GCIQL": Method("blind", "critic", "critic gciql"),
+    "blind, p=1": Method("blind", "critic", "critic p1"),
+    "blind, no invariance": Method("blind", "critic", "critic no invariance"),
+    "blind, script": Method("blind", "script"),
+    "blind, script, MQE+contrasts asked": Method("blind", "script", "critic"),
+    "blind, script, own samples asked": Method("blind", "script", "critic samples"),
+    "blind, script, plain MQE asked": Method("blind", "script", "critic plain"),
+    "blind, script, GCIQL asked": Method("blind", "script", "critic gciql"),
 }
 
 
@@ -81,6 +90,9 @@ def train(data: TrueStates, name: str, seed: int, steps: int, folder: Path) -> N
     if out.exists():
         return
     trainer = _trainer(data, name, seed, steps)
+    if RUNS[name].get("contrast_samples"):  # of the flow that will propose, from the beginning
+        train(data, "blind", seed, steps, folder)
+        trainer.agent.actor.load_state_dict(_load(data, "blind", seed, folder)[0].actor.state_dict())
     for _ in range(steps):
         trainer.update()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -98,11 +110,13 @@ def _file(folder: Path, name: str, seed: int) -> Path:
 
 @dataclass(frozen=True)
 class Answer:
-    """An action (7,) in physical units, which of the candidates (N, 7) it is, and control steps to the goal."""
+    """An action (7,) in physical units, which of the candidates (N, 7) it is, how far the critic finds the goal from
+    each of these (N,), and control steps to the goal; NaN without a critic."""
 
     action: Floats
     chosen: int
     candidates: Floats
+    distances: Floats
     steps_to_goal: float
 
 
@@ -121,23 +135,24 @@ class Chooser:
             self._critic.actor = actor
 
     @torch.inference_mode()
-    def act(self, state: Floats, goal: Floats, last: int, script: Floats, rng: np.random.Generator) -> Answer:
+    def act(self, state: Float32s, goal: Float32s, last: int, script: Floats, rng: np.random.Generator) -> Answer:
         """For states (S,); `last` is the candidate chosen before, -1 for none, `script` (7,) the script's action."""
-        seen, wanted = (torch.from_numpy(x.astype(np.float32))[None] for x in (state, goal))
-        method, steps = self.method, float("nan")
+        seen, wanted = (torch.from_numpy(x)[None] for x in (state, goal))
+        method, steps, distances = self.method, float("nan"), np.full(1, np.nan)
         if method.choice == "none":
             candidates, chosen = self._agent.deployed(seen, wanted)[0], 0
-        elif method.choice == "critic":
+        elif self._critic is None:
+            candidates = self._agent.actor.candidates(seen, wanted)[0]
+            chosen = int(rng.integers(len(candidates))) if method.choice == "random" else 0
+        else:
             assert isinstance(self._critic, MQEAgent | GCIQLAgent)
             choice = self._critic.chosen(seen, wanted, torch.tensor([last]))
             candidates, chosen, steps = choice.candidates[0], int(choice.chosen), float(choice.steps_to_goal)
-        else:
-            candidates = self._agent.actor.candidates(seen, wanted)[0]
-            chosen = int(rng.integers(len(candidates))) if method.choice == "random" else 0
+            distances = choice.distances[0].numpy().astype(np.float64)
         actions = physical(self.scale, candidates)
         if method.choice == "script":
             chosen = int(np.square(self.scale.normalise(actions) - self.scale.normalise(script)).sum(axis=1).argmin())
-        return Answer(actions[chosen], chosen, actions, steps)
+        return Answer(actions[chosen], chosen, actions, distances, steps)
 
 
 def physical(scale: ActionScale, actions: Tensor) -> Floats:

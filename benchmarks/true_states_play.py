@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.true_states import seen
 from benchmarks.true_states_methods import Chooser
+from mqe_core.learning.export.reach_calibration import roc_area
 from mqe_core.policy.contract import NONE_CHOSEN
 from mqe_core.robot.arrays import Floats, Images
 from mqe_core.robot.geometry import apply_action, pose_to_state
@@ -28,6 +30,7 @@ from mqe_sim.tasks import STAGES, make_task
 from mqe_sim.world import World
 
 _OPEN = 0.5  # the bundle's threshold of the gripper
+MEANS = ("chosen_mm", "best_mm", "mean_mm", "preferred_mm", "right")
 _DONE_STEPS = 15
 _FILM_STEPS, _FILM_SIZE = 7, (160, 120)
 
@@ -38,6 +41,8 @@ class Played:
 
     chosen_mm, best_mm, mean_mm  how far the action, the best candidate and the candidates on average are from what the
         script would do now for the open stage that is nearest to each
+    preferred_mm, right      the same of the candidate that the critic prefers, and the probability that it finds the
+        goal nearer from one of the best quarter of the candidates than from one of the worst
     index, steps_to_goal  which candidate, and how far the critic says the goal is
     """
 
@@ -46,6 +51,8 @@ class Played:
     chosen_mm: list[float] = field(default_factory=list)
     best_mm: list[float] = field(default_factory=list)
     mean_mm: list[float] = field(default_factory=list)
+    preferred_mm: list[float] = field(default_factory=list)
+    right: list[float] = field(default_factory=list)
     index: list[int] = field(default_factory=list)
     steps_to_goal: list[float] = field(default_factory=list)
     film: list[Images] = field(default_factory=list)
@@ -54,7 +61,7 @@ class Played:
         """For JSON: the curves as their means."""
         told = asdict(self)
         del told["film"], told["steps_to_goal"]
-        for name in ("chosen_mm", "best_mm", "mean_mm"):
+        for name in MEANS:
             told[name] = float(np.mean(told[name])) if told[name] else None
         changes = np.diff(told.pop("index")) != 0
         return told | {"changes": float(changes.mean()) if len(changes) else 0.0}
@@ -72,11 +79,11 @@ def play(chooser: Chooser, task_name: str, seed: int, film: bool = False) -> Pla
     done_steps = 0
     for step in range(task.max_steps):
         state = robot.observe()
-        seen = np.concatenate([pose_to_state(state.pose, state.gripper), task.things_m()])
+        now = np.concatenate([pose_to_state(state.pose, state.gripper), task.things_m()])
         ways = script.stage_actions(state.target_pose, state.pose)
         still_open = np.isfinite(ways).all(axis=1)
         habit = ways[np.flatnonzero(still_open)[0]] if still_open.any() else np.array([*np.zeros(6), 1.0])
-        answer = chooser.act(seen, goal, last, habit, rng)
+        answer = chooser.act(seen(now), seen(goal), last, habit, rng)
         last = answer.chosen
         if still_open.any():
             errors = off(answer.candidates, ways[still_open])
@@ -84,6 +91,9 @@ def play(chooser: Chooser, task_name: str, seed: int, film: bool = False) -> Pla
             found.best_mm.append(float(errors.min()))
             found.mean_mm.append(float(errors.mean()))
             found.index.append(last)
+            if np.isfinite(answer.distances).all():
+                found.preferred_mm.append(float(errors[answer.distances.argmin()]))
+                found.right.append(right(answer.distances, errors))
         found.steps_to_goal.append(answer.steps_to_goal)
         if film and step % _FILM_STEPS == 0:
             found.film.append(world.render(*_FILM_SIZE))
@@ -114,6 +124,12 @@ def off(candidates: Floats, ways: Floats) -> Floats:
     """(N,): mm between the motion of each candidate (N, 7) and the nearest of `ways` (n, 7)."""
     apart = np.linalg.norm(candidates[:, None, :3] - ways[None, :, :3], axis=2)
     return 1000.0 * apart.min(axis=1)
+
+
+def right(distances: Floats, errors: Floats) -> float:
+    """The area under the ROC curve of distances (N,) between the quarters of least and of largest errors (N,)."""
+    order, quarter = np.argsort(errors, kind="stable"), len(errors) // 4
+    return roc_area(distances[order[:quarter]], distances[order[-quarter:]])
 
 
 def sheet(film: list[Images], columns: int = 7) -> Image.Image:

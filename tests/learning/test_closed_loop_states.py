@@ -15,7 +15,7 @@ from benchmarks import closed_loop_states, true_states, true_states_methods, tru
 from benchmarks.true_states_methods import Chooser, Method, train
 from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 
-RUNS = ("gcbc", "flow", "critic", "critic gciql")
+RUNS = ("gcbc", "flow", "critic", "critic gciql", "critic samples")
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +33,45 @@ def folder(data, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs")
     for run in RUNS:
         train(data, run, 0, 2, out)
-    return out
+    return out  # of two updates each, and of "blind", from which "critic samples" begins
 
 
 def test_the_data_are_stages_of_scenes_with_the_places_of_things(data) -> None:
     assert data.scenes == 2 and data.num_episodes == len(data.episode_ends) >= 3
-    assert data.states.shape == (data.num_frames, 7 + 12) and data.stage_actions.shape == (data.num_frames, 2, 7)
+    assert data.states.shape == (data.num_frames, 7 + 12 + 20) and data.stage_actions.shape == (data.num_frames, 2, 7)
     assert (~data.valid).sum() == data.num_episodes and not data.valid[data.episode_ends - 1].any()
     assert np.isnan(data.stage_actions[~data.valid]).all()
     begins = np.concatenate([[0], data.episode_ends[:-1]])
     for begin, last in zip(begins, data.episode_ends - 1):
-        apart = (data.states[last, 7:] - data.states[begin, 7:]).reshape(4, 3)
+        apart = (data.states[last, 7:19] - data.states[begin, 7:19]).reshape(4, 3)
+        assert data.states[last, -2:].max() > 0.8 and data.states[begin, -2:].min() < 0.1, "on its target, and not"
         far = np.linalg.norm(apart, axis=1) > 0.02
         assert far[:2].sum() == 1 and not far[2:].any(), "one object is moved, and no target"
+
+
+def test_a_mirrored_copy_shows_the_mirrored_way() -> None:
+    """What a hand does on its way to a thing, seen in a mirror, leads its image to the image of the thing."""
+    rng = np.random.default_rng(0)
+    states, actions = rng.uniform(0.1, 0.3, (5, 7 + 12)), rng.uniform(-0.03, 0.03, (5, 7))
+    ways = np.repeat(actions[:, None], 2, axis=1)
+    for signs in ([1, 1], [-1, 1], [1, -1], [-1, -1]):
+        shifts = np.full((5, 2), 0.02)
+        there, done, done_ways = true_states.moved(states, actions, ways, np.tile(signs, (5, 1)), shifts)
+        np.testing.assert_array_equal(done_ways[:, 1], done)
+        for part in (slice(0, 3), slice(7, 10)):
+            step = there[1:, part] - there[:-1, part]
+            np.testing.assert_allclose(step, (states[1:, part] - states[:-1, part]) * [*signs, 1], atol=1e-12)
+        np.testing.assert_allclose(done[:, :3], actions[:, :3] * [*signs, 1], atol=1e-12)
+        turn = signs[0] * signs[1]  # about the vertical: one mirror reverses it, two do not
+        np.testing.assert_allclose(done[:, 5], actions[:, 5] * turn)
+        np.testing.assert_allclose(there[:, 2], states[:, 2])
+
+
+def test_copies_are_scenes_of_their_own(data) -> None:
+    more = true_states.TrueStates(data.path, 3)
+    assert more.scenes == 3 * data.scenes and more.num_frames == 3 * data.num_frames
+    np.testing.assert_array_equal(more.states[: data.num_frames], data.states)
+    assert np.abs(more.states[data.num_frames : 2 * data.num_frames] - data.states).max() > 0.001
 
 
 def test_a_run_is_trained_once(data, folder) -> None:
@@ -65,8 +91,9 @@ def ask(data, folder, method: Method, last: int = -1, draws: int = 0) -> true_st
 def test_each_choice_takes_one_of_the_same_candidates(data, folder) -> None:
     random = ask(data, folder, Method("flow", "random"))
     chosen = ask(data, folder, Method("flow", "critic", "critic"))
+    again = ask(data, folder, Method("flow", "critic", "critic samples"))
     other = ask(data, folder, Method("flow", "critic", "critic gciql"))
-    for answer in (chosen, other):
+    for answer in (chosen, again, other):
         np.testing.assert_allclose(answer.candidates, random.candidates, atol=1e-6)
         np.testing.assert_array_equal(answer.action, answer.candidates[answer.chosen])
         assert np.isfinite(answer.steps_to_goal)
@@ -99,6 +126,12 @@ def test_what_is_off_is_measured_to_the_nearest_way() -> None:
     candidates, ways = np.zeros((2, 7)), np.zeros((2, 7))
     candidates[1, 0], ways[0, 0], ways[1, 0] = 0.010, 0.013, -0.02
     np.testing.assert_allclose(true_states_play.off(candidates, ways), [13.0, 3.0])
+
+
+def test_right_is_how_often_the_better_of_two_is_found_nearer() -> None:
+    errors = np.arange(8.0)
+    assert true_states_play.right(errors, errors) == 1.0 and true_states_play.right(-errors, errors) == 0.0
+    assert true_states_play.right(np.ones(8), errors) == 0.5
 
 
 def test_the_table_compares_the_scenes_that_two_methods_share(tmp_path, capsys) -> None:

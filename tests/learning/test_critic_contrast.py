@@ -99,3 +99,52 @@ def test_data_of_one_scene_trains_with_a_warning(
             trainer.update()
         assert ("one scene" in caplog.text) == warns
     assert scene_contrast(trainer) == 0.0
+
+
+def asked_candidates(trainer: Trainer) -> list[torch.Tensor]:
+    """What the critic will have been asked to judge, call by call."""
+    asked: list[torch.Tensor] = []
+    of_candidates = trainer.agent.phi.of_candidates
+
+    def noted(features: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+        asked.append(candidates)
+        return of_candidates(features, candidates)
+
+    trainer.agent.phi.of_candidates = noted
+    return asked
+
+
+def test_the_own_action_is_told_from_what_the_flow_would_do(tmp_path: Path, tiny_config: Config) -> None:
+    """The contrast meets the flow's samples in place of other rows' actions, and teaches the flow nothing."""
+    keys = {"observation": "state", "validation_fraction": 0.0, "actor": "flow", "action_contrast": 0.5}
+    store, losses, gradients = store_of(tmp_path / "store", 4), [], []
+    for samples in (0, 3):
+        trainer = Trainer(store, tiny_config(**keys, contrast_samples=samples), progress=False)
+        batch = trainer.data.sample(np.random.default_rng(0), trainer.agent.frames)
+        asked = asked_candidates(trainer)
+        torch.manual_seed(0)
+        loss, metrics = trainer.agent.loss(batch)
+        loss.backward()
+        (candidates,) = asked
+        assert torch.equal(candidates[:, 0], batch.actions)
+        if samples:
+            assert candidates.shape[1] == 1 + samples and not candidates.requires_grad
+            torch.manual_seed(0)
+            drawn = trainer.agent.actor.drawn(batch.frames["observation"], batch.frames["actor_goal"], samples)
+            assert torch.equal(candidates[:, 1:], drawn)
+        losses.append(metrics["critic/action_contrast"].item())
+        gradients.append([p.grad is not None for p in trainer.agent.actor.parameters()])
+    assert losses[0] != losses[1] and gradients[0] == gradients[1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "wrong"),
+    [
+        ({"contrast_samples": 3, "action_contrast": 1.0}, "set actor: flow"),
+        ({"contrast_samples": 3, "actor": "flow"}, "is of action_contrast"),
+        ({"contrast_samples": -1, "actor": "flow", "action_contrast": 1.0}, "must not be negative"),
+    ],
+)
+def test_samples_need_a_flow_and_a_contrast(tiny_config: Config, keys, wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        tiny_config(**keys)
