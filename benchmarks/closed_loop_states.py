@@ -4,7 +4,8 @@
     python -m benchmarks.closed_loop_states DATA --work FOLDER [--methods NAME...] [--seeds 0 1 2] [--scenes 50]
     python -m benchmarks.closed_loop_states DATA --work FOLDER --table
 
-FOLDER keeps the weights and `played.jsonl`, a line for each scene that was played; what is there is not done again.
+With --stage N that stage alone is left to do, as in every episode of the data. FOLDER keeps the weights and
+`played.jsonl` (or `played_stageN.jsonl`), a line for each scene that was played; what is there is not done again.
 Several may work in one folder on different methods or seeds. benchmarks/true_states_methods.py says what the methods
 are, benchmarks/true_states_play.py what is written of a scene.
 
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000, help="updates (default: %(default)s)")
     parser.add_argument("--copies", type=int, default=8, help="of each scene, moved (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=50, help="held-out scenes (default: %(default)s)")
+    parser.add_argument("--stage", type=int, help="the one that is left to do, from 1; else all are")
     parser.add_argument("--films", type=int, default=0, help="of so many scenes a page of frames is kept")
     parser.add_argument("--against", default="gcbc", choices=list(METHODS), metavar="NAME")
     parser.add_argument("--table", action="store_true", help="print what was played, and play nothing")
@@ -50,7 +52,7 @@ def main() -> None:
     data = TrueStates(args.data, args.copies)
     args.work.mkdir(parents=True, exist_ok=True)
     if args.table:
-        print_table(read(args.work), args.against)
+        print_table(read(played_file(args)), args.against)
         return
     torch.set_num_threads(1)
     for seed in args.seeds:
@@ -65,26 +67,30 @@ def work(data: TrueStates, name: str, seed: int, args: argparse.Namespace) -> No
         if run is not None:
             train(data, run, seed, args.steps, args.work)
     trained_s = time.monotonic() - begun
-    there = read(args.work).get((name, seed), {})
+    there = read(played_file(args)).get((name, seed), {})
     scenes = [s for s in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.scenes) if s not in there]
     chooser = Chooser(data, method, seed, args.work)
     for number, scene in enumerate(scenes):
-        played = play(chooser, data.task, scene, number < args.films)
+        played = play(chooser, data.task, scene, args.stage, number < args.films)
         row = {"method": name, "seed": seed, "scene": scene, "updates": args.steps, **played.row()}
-        with (args.work / "played.jsonl").open("a") as file:
+        with played_file(args).open("a") as file:
             file.write(json.dumps(row) + "\n")
         if played.film:
             sheet(played.film).save(args.work / f"{name.replace(' ', '_')}-{seed}-{scene}.png")
-    now = read(args.work)[name, seed]
+    now = read(played_file(args))[name, seed]
     mean = np.mean([row["score"] for row in now.values()])
     took = f"trained {trained_s:.0f} s, played {time.monotonic() - begun - trained_s:.0f} s"
     print(f"{name}, seed {seed}: {mean:.2f} of {len(now)} scenes; {took}", flush=True)
 
 
-def read(folder: Path) -> Rows:
+def played_file(args: argparse.Namespace) -> Path:
+    """Where the lines stand."""
+    return args.work / ("played.jsonl" if args.stage is None else f"played_stage{args.stage}.jsonl")
+
+
+def read(file: Path) -> Rows:
     """What was played."""
     found: Rows = defaultdict(dict)
-    file = folder / "played.jsonl"
     for line in file.read_text().splitlines() if file.exists() else []:
         row = json.loads(line)
         found[row["method"], row["seed"]][row["scene"]] = row

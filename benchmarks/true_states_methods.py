@@ -53,8 +53,9 @@ RUNS: dict[str, dict[str, Any]] = {
 @dataclass(frozen=True)
 class Method:
     """The actor of the run `actor`, and of `candidates` of its actions the one that `choice` takes: none (there is one
-    mean), first (noise 0), random, critic (that of the run `critic`), or script, the one nearest to the script's, where
-    a critic may be asked beside."""
+    mean), first (noise 0), random, critic (the nearest to the goal, by the run `critic`), quarter (one at random of
+    the quarter that it finds nearest) or script (the nearest to the script, where a critic may be asked beside).
+    """
 
     actor: str
     choice: str = "none"
@@ -72,6 +73,10 @@ METHODS = {
     "blind, MQE+contrasts": Method("blind", "critic", "critic"),
     "blind, MQE+contrasts, 8": Method("blind", "critic", "critic", 8),
     "blind, MQE+contrasts, own samples": Method("blind", "critic", "critic samples"),
+    "blind, MQE+contrasts, a quarter": Method("blind", "quarter", "critic"),
+    "blind, MQE+contrasts, own samples, a quarter": Method("blind", "quarter", "critic samples"),
+    "blind, GCIQL, a quarter": Method("blind", "quarter", "critic gciql"),
+    "blind, plain MQE, a quarter": Method("blind", "quarter", "critic plain"),
     "blind, plain MQE": Method("blind", "critic", "critic plain"),
     "blind, GCIQL": Method("blind", "critic", "critic gciql"),
     "blind, p=1": Method("blind", "critic", "critic p1"),
@@ -150,6 +155,8 @@ class Chooser:
             candidates, chosen, steps = choice.candidates[0], int(choice.chosen), float(choice.steps_to_goal)
             distances = choice.distances[0].numpy().astype(np.float64)
         actions = physical(self.scale, candidates)
+        if method.choice == "quarter":
+            chosen = int(rng.choice(np.argsort(distances)[: len(actions) // 4]))
         if method.choice == "script":
             chosen = int(np.square(self.scale.normalise(actions) - self.scale.normalise(script)).sum(axis=1).argmin())
         return Answer(actions[chosen], chosen, actions, distances, steps)

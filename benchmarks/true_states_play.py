@@ -67,11 +67,11 @@ class Played:
         return told | {"changes": float(changes.mean()) if len(changes) else 0.0}
 
 
-def play(chooser: Chooser, task_name: str, seed: int, film: bool = False) -> Played:
-    """Scene `seed` to its last step."""
+def play(chooser: Chooser, task_name: str, seed: int, stage: int | None = None, film: bool = False) -> Played:
+    """Scene `seed` to its last step, with `stage`, from 1, this one alone."""
     world = _world()
     _, goal = solve_scene(world, task_name, seed, 8, 6)
-    task = make_task(task_name, world, seed)
+    task = make_task(task_name, world, seed, stage=None if stage is None else stage - 1)
     clock, gripper, rng = SimClock(world), StickyGripper(_OPEN, 1), np.random.default_rng(seed)
     robot = SafeRobot(BulletRobot(world.spec, clock=clock, world=world), world.spec, clock)
     script = make_oracle(task, rng, noise=0.0)
@@ -110,9 +110,9 @@ def play(chooser: Chooser, task_name: str, seed: int, film: bool = False) -> Pla
         clock.sleep_until(begun + (step + 1) * world.spec.control.period_s)
         stages = task.stages()
         done_steps = done_steps + 1 if all(stages) else 0
-        for stage, done in enumerate(stages):
-            if done and found.first_done[stage] < 0:
-                found.first_done[stage] = step + 1
+        for number, done in enumerate(stages):
+            if done and found.first_done[number] < 0:
+                found.first_done[number] = step + 1
         if done_steps == _DONE_STEPS:
             break
     task.settle()

@@ -142,7 +142,7 @@ def test_the_table_compares_the_scenes_that_two_methods_share(tmp_path, capsys) 
         for (name, seed), of_scenes in scores.items() for scene, score in enumerate(of_scenes)
     ]  # fmt: skip
     (tmp_path / "played.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    rows = closed_loop_states.read(tmp_path)
+    rows = closed_loop_states.read(tmp_path / "played.jsonl")
     assert closed_loop_states.less(rows, "flow, one", "gcbc").startswith("+0.67 (")
     assert closed_loop_states.less(rows, "gcbc", "gcbc") == "–"
     closed_loop_states.print_table(rows, "gcbc")
