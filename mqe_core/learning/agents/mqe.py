@@ -172,19 +172,10 @@ class MQEAgent(Agent):
         psi_s, psi_goal = self.psi(with_gradient).split(rows, dim=1)
         phi_sa = self.phi(torch.cat([observation_features, config.judged(batch.actions)], dim=-1))
         critic, critic_metrics = critic_loss(
-            phi_sa,
-            psi_s,
-            psi_waypoint,
-            psi_goal,
-            batch.steps["waypoint"],
-            components=config.components,
-            discount=config.discount,
-            linex_clip=config.linex_clip,
-            diagonal_weight=config.diagonal_weight,
-            invariance_weight=config.invariance_weight,
-            expectile=config.expectile,
-            head=self.head,
-        )
+            phi_sa, psi_s, psi_waypoint, psi_goal, batch.steps["waypoint"], components=config.components,
+            discount=config.discount, linex_clip=config.linex_clip, diagonal_weight=config.diagonal_weight,
+            invariance_weight=config.invariance_weight, expectile=config.expectile, head=self.head,
+        )  # fmt: skip
         if config.contrasts:
             samples, drawn = config.contrast_samples, None
             if samples and isinstance(self.actor, FlowActor):
