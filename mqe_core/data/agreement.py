@@ -13,6 +13,7 @@ from mqe_core.robot.arrays import Float32s
 # upside down.
 _LEAST_CORRELATION = -0.5
 _FEWEST = 50  # actions; fewer may correlate by chance
+_LEAST_SPREAD = 0.1  # of the opening (0 to 1), as a standard deviation: fingers that hardly move tell nothing
 _GRIPPER = 6  # column
 _MOST_FACTOR = 1.5  # between the rates: what a busy recorder does to one is less
 
@@ -21,7 +22,7 @@ def why_grippers_disagree(states: Sequence[Float32s], actions: Sequence[Float32s
     """Of each episode states (T, 7) and actions (T-1, 7) → what is wrong, or nothing."""
     after = np.concatenate([each[1:, _GRIPPER] for each in states]).astype(np.float64)
     asked = np.concatenate([each[:, _GRIPPER] for each in actions]).astype(np.float64)
-    if len(asked) < _FEWEST or after.std() == 0.0 or asked.std() == 0.0:
+    if len(asked) < _FEWEST or min(after.std(), asked.std()) < _LEAST_SPREAD:
         return []
     correlation = float(np.corrcoef(after, asked)[0, 1])
     if correlation > _LEAST_CORRELATION:

@@ -102,6 +102,8 @@ def test_few_actions_and_still_grippers_are_not_judged() -> None:
     assert why_grippers_disagree(upside_down, actions) == []
     assert len(why_grippers_disagree(upside_down * 2, actions * 2)) == 1
     assert why_grippers_disagree([np.ones((100, 7), np.float32)], [rng.uniform(size=(99, 7)).astype(np.float32)]) == []
+    hardly_moving = [1 - 0.1 * (1 - states) for states in upside_down * 2]
+    assert why_grippers_disagree(hardly_moving, actions * 2) == []
     assert why_another_rate([], 0.2) == []
 
 
