@@ -146,9 +146,9 @@ def test_ctrl_c_cancels_the_goal(start_graph: Callable[..., Supervisor], client:
     sending.send_signal(signal.SIGINT)
     code, said, complained = end(sending)
     assert (code, complained) == (130, "")
-    sent, *running, canceling, ended = said.splitlines()  # one line, on a busy machine another one after 3 s
-    assert running and all(line.startswith("running, 7.0 steps to the goal, command ") for line in running)
-    assert canceling == "canceling the goal"
+    sent, *running, ended = said.splitlines()
+    running.remove("canceling the goal")  # between others, where feedback is still on its way
+    assert running and all(line.startswith("running, 7.0 steps to the goal, command ") for line in running), said
     assert ended.startswith("canceled: by the client (")
     client.wait(lambda: client.newest("/policy/status").reason == "canceled: by the client", "the goal's end")
     code, said, _ = mqe("goal", "send", "corner", "--timeout", "1")
