@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mqe_core.cli import main
-from mqe_core.commands.goal_add import as_the_camera_sees
+from mqe_core.policy.goal_pictures import as_the_camera_sees
 from mqe_core.policy.goals import check_camera, read_goal
 from mqe_core.robot.spec import RobotSpec
 

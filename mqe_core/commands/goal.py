@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from mqe_core.runtime.arm_side import ArmSide
     from mqe_core.runtime.robot import Camera, Clock, Frame
 
-_CAPTURE_M = (0.3, 0.0, 0.15)  # bridge_data_robot's goal pose, tool straight down (bridge_data_v2, experiments/eval.py)
-_DOWN_AND_OPEN = (0.0, 0.0, 0.0, 1.0)  # roll, pitch, yaw, gripper
 _SETTLE_S = 1.0
 _NO_IMAGE_S = 5.0  # without a new image, after which the camera counts as dead
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `mqe goal`."""
+    from mqe_core.robot.capture_pose import USUAL_CAPTURE_M
+
     actions = parser.add_subparsers(dest="goal_command", required=True, metavar="ACTION")
     capture = actions.add_parser("capture", help="take a goal image")
     capture.add_argument("name", metavar="NAME", help="of the goal, letters, digits, - and _: NAME.png and NAME.yaml")
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pose",
         nargs=3,
         type=float,
-        default=_CAPTURE_M,
+        default=USUAL_CAPTURE_M,
         metavar=("X", "Y", "Z"),
         help="where the hand waits, m (default: 0.3 0 0.15)",
     )
@@ -97,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add(args: argparse.Namespace) -> int:
-    return goal_add.run(args, [*_CAPTURE_M, *_DOWN_AND_OPEN])
+    from mqe_core.robot.capture_pose import USUAL_CAPTURE_POSE
+
+    return goal_add.run(args, list(USUAL_CAPTURE_POSE))
 
 
 def _capture(args: argparse.Namespace) -> int:
@@ -106,6 +108,7 @@ def _capture(args: argparse.Namespace) -> int:
     from mqe_core.files.outputs import check_goal
     from mqe_core.policy.domain import REAL
     from mqe_core.policy.goals import require_picture, write_goal
+    from mqe_core.robot.capture_pose import DOWN_AND_OPEN
     from mqe_core.robot.geometry import state_to_pose
     from mqe_core.robot.kinematics import inverse_kinematics
     from mqe_core.robot.spec import load_robot_spec, with_table_height
@@ -125,7 +128,7 @@ def _capture(args: argparse.Namespace) -> int:
         raise ValueError(
             "there is no terminal on which to press Enter when the scene is arranged; arrange it before, and give --yes"
         )
-    state = [*args.pose, *_DOWN_AND_OPEN]
+    state = [*args.pose, *DOWN_AND_OPEN]
     joints = inverse_kinematics(spec, state_to_pose(np.array(state)), spec.neutral_rad)
     if joints is None:
         raise ValueError(f"the arm does not reach {args.pose} with its tool straight down; choose another --pose")

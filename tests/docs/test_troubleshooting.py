@@ -27,6 +27,7 @@ SOURCES = [
         *sorted(ROS_SOURCES.glob("*.py")),
         *sorted((ROOT / "mqe_core" / "policy").glob("*.py")),
         *sorted((ROOT / "mqe_core" / "runtime").rglob("*.py")),
+        *sorted((ROOT / "mqe_core" / "console").rglob("*.py")),
         *(ROOT / "mqe_core" / f"{name}.py" for name in ("workspace", "ros_domain", "user_files", "command_line")),
         *sorted((ROOT / "mqe_core" / "files").glob("*.py")),
         ROOT / "mqe_core" / "images.py",
@@ -42,6 +43,7 @@ SOURCES = [
                 "loading",
                 "on_ray",
                 "readers/bag_episodes",
+                "readers/bag_index",
                 "readers/bag_marks",
                 "readers/bag_messages",
                 "readers/bridge_raw",
@@ -68,7 +70,7 @@ SOURCES = [
     if path.name not in NOT_OPERATED
 ]
 ERRORS = {"ValueError", "RuntimeError", "FileNotFoundError", "FileExistsError", "OSError", "TimeoutError"}
-ERRORS |= {"BundleError", "LostRankError", "PolicyUnavailable", "WriteError"}
+ERRORS |= {"BundleError", "LostRankError", "PolicyUnavailable", "Refused", "WriteError"}
 
 
 def says(node: ast.expr) -> list[str]:

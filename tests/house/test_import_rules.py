@@ -6,6 +6,7 @@ data, runtime               the ground floor and themselves; never each other, n
 learning                    the ground floor, data and itself; never runtime
 ogbench                     the ground floor, data, learning and itself; the package of that name inside functions only
 closed_loop                 the ground floor, data and runtime; no torch
+console                     the ground floor, data and runtime; no torch, no ROS
 commands, cli               on top
 mqe_sim                     the ground floor and runtime; no torch, no ROS
 ROS nodes                   the ground floor and runtime; backends come by entry point
@@ -117,6 +118,11 @@ def test_the_ground_floor_stands_on_itself(path: Path, ours: set[str], others: s
         ("mqe_core/runtime", {*FOUNDATION, "runtime"}, ROS | {"torch", "pybullet", "cv2", "mqe_sim"}),
         ("mqe_core/learning", {*FOUNDATION, "data", "learning"}, ROS | {"pybullet", "mqe_sim"}),
         ("mqe_core/ogbench", {*FOUNDATION, "data", "learning", "ogbench"}, ROS | {"pybullet", "mqe_sim"}),
+        (
+            "mqe_core/console",
+            {*FOUNDATION, "data", "runtime", "console"},
+            ROS | {"torch", "pybullet", "cv2", "mqe_sim"},
+        ),
         ("sim", {*FOUNDATION, "runtime"}, ROS | {"torch", "tensorboard"}),
         ("ros2_ws/src/mqe_ros", {*FOUNDATION, "runtime"}, {"torch", "pybullet", "mqe_sim"}),
         # No nodes: what starts them. It looks into stores for the mock, and its demo scores the sim.
