@@ -54,7 +54,7 @@ class BagIndex:
     is_closed: bool
     damage: str | None
     _read_to: int  # byte
-    _identity: tuple[int, int] | None
+    _identity: tuple[int, ...]  # device and number of the file, its size and when it changed
 
     def __init__(self, file: Path, topics: Collection[str]) -> None:
         self._file, self._topics = file, frozenset(topics)
@@ -64,9 +64,10 @@ class BagIndex:
         """Read what has come since the last time. OSError where the file cannot be opened."""
         with self._file.open("rb") as stream:
             status = os.fstat(stream.fileno())
-            if self._identity not in (None, (status.st_dev, status.st_ino)) or status.st_size < self._read_to:
-                self._begin()  # another file has taken its place
-            self._identity = status.st_dev, status.st_ino
+            identity = status.st_dev, status.st_ino, *((status.st_size, status.st_mtime_ns) if self.is_closed else ())
+            if identity != self._identity[: len(identity)] or status.st_size < self._read_to:
+                self._begin()  # another file has taken its place, perhaps with its number
+            self._identity = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
             if self.damage is None and not self.is_closed:
                 try:
                     self._read_on(stream, status.st_size)
@@ -92,7 +93,7 @@ class BagIndex:
         self.places = {topic: [] for topic in self._topics}
         self.is_closed, self.damage = False, None
         self._read_to, self._chunk = 0, -1
-        self._identity = None
+        self._identity = ()
         self._schemas: dict[int, Schema] = {}
         self._channels: dict[int, Channel] = {}
         self._decoders: dict[int, Callable[[bytes], RosMessage]] = {}
