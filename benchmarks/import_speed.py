@@ -1,8 +1,9 @@
 """Speed of import into an EpisodeStore against its bare limit: python benchmarks/import_speed.py
 
 Writes raw BridgeData trees of made-up trajectories (45 frames of 256×256 JPEG, as in RLDS, and of 640×480, as the
-robot's). The limit is a loop that decodes, resizes and encodes their frames in memory, and does nothing else. Beside it
-stands the whole import: pickles, checks, checksums, journal, disk.
+robot's). The limit is a loop that decodes, resizes and encodes their frames in memory, and does nothing else: in one
+process, and in as many at once as there are workers, since cores that share a cache or more are slower together. Beside
+it stands the whole import: pickles, checks, checksums, journal, disk. Shares are of the limit with as many workers.
 
 Times are of the processor, over all threads and processes, so that what else runs on the machine counts little. They
 are those of the further episodes: what a few take is subtracted, and with it the start of the processes. Rounds take
@@ -12,6 +13,7 @@ turns, and the figures are medians.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import pickle
 import resource
@@ -68,6 +70,18 @@ def bare(tree: Path, jpeg_quality: int | None) -> None:
         images.encode_png(frame) if jpeg_quality is None else images.encode_jpeg(frame, jpeg_quality)
 
 
+def bare_at_once(tree: Path, jpeg_quality: int | None, workers: int) -> None:
+    """`bare` in `workers` processes, each with the whole tree."""
+    processes = [
+        multiprocessing.get_context("fork").Process(target=bare, args=(tree, jpeg_quality)) for _ in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0, "a process of the limit died"
+
+
 def whole(tree: Path, out: Path, jpeg_quality: int | None, workers: int, processes: bool) -> None:
     """The import as `mqe data import` does it."""
     import_episodes(
@@ -92,8 +106,8 @@ def main() -> None:
     args = parser.parse_args()
     loading._WORTH_PROCESSES = loading._FEW_WORKERS = 0
     print(f"{args.episodes} episodes of {FRAMES} frames, {args.workers} workers, load {os.getloadavg()[0]:.1f}\n")
-    print("| frames | stored as | limit, episodes/s a core | one thread | threads | processes |")
-    print("|---" * 6 + "|")
+    print("| frames | stored as | limit, episodes/s a core | one thread | limit, all at once | threads | processes |")
+    print("|---" * 7 + "|")
     for width, height in SIZES:
         with tempfile.TemporaryDirectory() as scratch:
             tree, few = Path(scratch) / "tree", Path(scratch) / "few"
@@ -101,19 +115,25 @@ def main() -> None:
             write_tree(few, FEW, width, height)
             for quality in (95, None):
                 kinds = (1, False), (args.workers, False), (args.workers, True)
-                limits: list[float] = []
+                limits: list[list[float]] = [[], []]
                 rates: list[list[float]] = [[], [], []]
                 for _ in range(args.rounds):
-                    limits.append(args.episodes / cpu_seconds(partial(bare, tree, quality)))
+                    limits[0].append(args.episodes / cpu_seconds(partial(bare, tree, quality)))
+                    at_once_s = cpu_seconds(partial(bare_at_once, tree, quality, args.workers))
+                    limits[1].append(args.workers * args.episodes / at_once_s)
                     for kind, (workers, processes) in enumerate(kinds):
                         out = Path(scratch) / "store"
                         first_s = cpu_seconds(partial(whole, few, out, quality, workers, processes))
                         all_s = cpu_seconds(partial(whole, tree, out, quality, workers, processes))
                         rates[kind].append((args.episodes - FEW) / (all_s - first_s))
-                limit = float(np.median(limits))
-                shares = " | ".join(f"{np.median(of):.1f} ({np.median(of) / limit:.0%})" for of in rates)
+                alone, together = (float(np.median(of)) for of in limits)
+                one, *several = (
+                    f"{np.median(of):.1f} ({np.median(of) / limit:.0%})"
+                    for of, limit in zip(rates, (alone, together, together))
+                )
                 name = "PNG" if quality is None else f"JPEG q{quality}"
-                print(f"| {width}×{height} | {name} | {limit:.1f} | {shares} |", flush=True)
+                row = (f"{width}×{height}", name, f"{alone:.1f}", one, f"{together:.1f}", *several)
+                print("| " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         "parameters": cost.parameters,
         "weights": cost.weights,
         "macs": cost.macs,
+        "macs_once_a_goal": cost.goal_macs,
         "latency_p50_ms": round(1e3 * latency.p50_s, 2),
         f"latency_{latency.slow}_ms": round(1e3 * latency.p99_s, 2),
         **bundle.contract.stated(),

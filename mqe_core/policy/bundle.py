@@ -22,16 +22,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from mqe_core.files.bounded import read_bounded
 from mqe_core.files.disk import write_atomically, writing
 from mqe_core.files.kinds import BUNDLE_BYTES
 from mqe_core.policy.contract import CHOICE_KEYS, NONE_CHOSEN, BundleContract, BundleError
+from mqe_core.policy.goal_once import PolicySession
 from mqe_core.policy.golden_check import check_golden, make_golden
 from mqe_core.policy.golden_images import drawn_image
 from mqe_core.policy.graph import check_graph
-from mqe_core.policy.sessions import start_session
 from mqe_core.robot.arrays import AnyArray, Images, Ints
 from mqe_core.robot.spec import RobotSpec
 
@@ -44,13 +43,11 @@ _NO_HASH = b"0" * 64
 class PolicyBundle:
     """A checked policy file and its inference session; make it with `open`."""
 
-    def __init__(
-        self, path: Path, contract: BundleContract, session: onnxruntime.InferenceSession, fingerprint: str
-    ) -> None:
+    def __init__(self, path: Path, contract: BundleContract, session: PolicySession, fingerprint: str) -> None:
         self.path = path
         self.contract = contract
         self.fingerprint = fingerprint  # sha256 of the file's contents, hex
-        self.outputs = [output.name for output in session.get_outputs()]
+        self.outputs = session.outputs
         self.has_steps_to_goal = "steps_to_goal" in self.outputs
         self._session = session
 
@@ -79,7 +76,7 @@ class PolicyBundle:
             check_graph(model, contract)
             if spec is not None:
                 check_fit(contract, spec)
-            session = start_session(data, threads, device)
+            session = PolicySession(model, threads, device)
             bundle = cls(path, contract, session, metadata["content_sha256"])
             check_golden(bundle.run, contract, golden)
         except BundleError as error:
@@ -98,7 +95,7 @@ class PolicyBundle:
         inputs: dict[str, AnyArray] = {"observation": observation, "goal": goal}
         if self.contract.chooses:
             inputs["last"] = np.full(len(observation), NONE_CHOSEN, np.int64) if last is None else last
-        return dict(zip(self.outputs, self._session.run(self.outputs, inputs)))
+        return self._session.run(inputs)
 
 
 def write_bundle(
@@ -119,7 +116,7 @@ def write_bundle(
     check_graph(model, contract)
     if example is None:
         example = drawn_image(contract.image_size, 0), drawn_image(contract.image_size, 1)
-    session = start_session(model.SerializeToString(), threads=1)
+    session = PolicySession(model, threads=1)
     golden = make_golden(PolicyBundle(path, contract, session, "").run, contract, example)
     metadata = {
         "schema": _schema_of(contract),

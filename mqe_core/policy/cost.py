@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from mqe_core.policy.goal_once import cut_at_goal
+
 _COUNTED = ("Conv", "MatMul", "Gemm")
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -20,6 +22,7 @@ class GraphCost:
 
     parameters: int  # numbers that its layers read
     macs: int  # multiplications with an addition, of convolutions and matrix products
+    goal_macs: int  # of those, what depends on the goal alone, so is computed once per goal
     weights: str  # float32, or float16 where large ones are kept in it
 
 
@@ -30,8 +33,11 @@ def graph_cost(model: onnx.ModelProto) -> GraphCost:
     parameters = sum(math.prod(entry.dims) for entry in graph.initializer if entry.name in read)
     has_half = any(entry.data_type == onnx.TensorProto.FLOAT16 for entry in graph.initializer)
     shapes = _shapes(model)
-    macs = sum(_macs(node, shapes) for node in graph.node if node.op_type in _COUNTED)
-    return GraphCost(parameters, macs, "float16" if has_half else "float32")
+    macs = {node.output[0]: _macs(node, shapes) for node in graph.node if node.op_type in _COUNTED}
+    parts = cut_at_goal(model)
+    once = {node.output[0] for node in parts[0].graph.node} if parts else set()
+    goal_macs = sum(count for name, count in macs.items() if name in once)
+    return GraphCost(parameters, sum(macs.values()), goal_macs, "float16" if has_half else "float32")
 
 
 def _shapes(model: onnx.ModelProto) -> Shapes:

@@ -189,8 +189,8 @@ def test_a_bundle(most: int, make_bundle: Callable[..., Path], monkeypatch: pyte
     path = make_bundle()
     model = onnx.load(str(path))
     (entry,) = [one for one in model.metadata_props if one.key == bundle.METADATA_KEY]
-    session = bundle.start_session(path.read_bytes(), 1)
-    monkeypatch.setattr(bundle, "start_session", lambda data, threads, device: session)
+    session = bundle.PolicySession(model, 1)
+    monkeypatch.setattr(bundle, "PolicySession", lambda model, threads, device: session)
 
     def read(changed: Any) -> None:
         monkeypatch.setattr(bundle, "_parse", lambda data: (model, changed))

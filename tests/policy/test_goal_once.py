@@ -1,0 +1,116 @@
+"""What depends on the goal alone is computed once per goal, and the answers stay those of the whole graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from mqe_core.policy.goal_once import _GOALS, PolicySession, cut_at_goal
+from mqe_core.policy.golden_images import counter_image
+from mqe_core.policy.sessions import start_session
+
+SHIPPED = Path(__file__).parents[2] / "ros2_ws/src/mqe_bringup/policies/widowx_sim.onnx"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> onnx.ModelProto:
+    return onnx.load(SHIPPED)
+
+
+def pictures(model: onnx.ModelProto, *numbers: int) -> np.ndarray:
+    size = next(value for value in model.graph.input if value.name == "goal").type.tensor_type.shape.dim[1].dim_value
+    return np.stack([counter_image(size, number) for number in numbers])
+
+
+class Counted:
+    """Stands before a session and counts what it is asked."""
+
+    def __init__(self, session: Any) -> None:
+        self.session, self.calls = session, 0
+
+    def run(self, *arguments: Any) -> Any:
+        self.calls += 1
+        return self.session.run(*arguments)
+
+
+@pytest.fixture()
+def counted(shipped: onnx.ModelProto) -> tuple[PolicySession, Counted]:
+    session = PolicySession(shipped, threads=1)
+    session._of_goal = of_goal = Counted(session._of_goal)
+    return session, of_goal
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_answers_are_those_of_the_whole_graph(shipped: onnx.ModelProto, batch: int) -> None:
+    whole, session = start_session(shipped.SerializeToString(), threads=1), PolicySession(shipped, threads=1)
+    for first in (0, 10):
+        inputs = {
+            "observation": pictures(shipped, *range(first, first + batch)),
+            "goal": pictures(shipped, *range(first + 5, first + 5 + batch)),
+        }
+        expected = dict(zip(session.outputs, whole.run(session.outputs, inputs)))
+        for _ in range(2):  # the second time its goal is known
+            answers = session.run(inputs)
+            assert list(answers) == list(expected) == ["action", "steps_to_goal"]
+            for name, values in answers.items():
+                np.testing.assert_allclose(values, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_goal_is_computed_once(shipped: onnx.ModelProto, counted: tuple[PolicySession, Counted]) -> None:
+    session, of_goal = counted
+    goal = pictures(shipped, 7)
+    answers = [session.run({"observation": pictures(shipped, n), "goal": goal})["action"] for n in range(3)]
+    assert of_goal.calls == 1 and not np.array_equal(answers[0], answers[1])
+    session.run({"observation": pictures(shipped, 0), "goal": goal.copy()})  # the same picture in another array
+    assert of_goal.calls == 1
+
+
+def test_another_goal_is_seen_even_in_the_same_array(
+    shipped: onnx.ModelProto, counted: tuple[PolicySession, Counted]
+) -> None:
+    session, of_goal = counted
+    observation, goal = pictures(shipped, 0), pictures(shipped, 7)
+    before = session.run({"observation": observation, "goal": goal})["steps_to_goal"]
+    goal[:] = pictures(shipped, 8)
+    after = session.run({"observation": observation, "goal": goal})["steps_to_goal"]
+    assert of_goal.calls == 2 and before != after
+
+
+def test_a_few_goals_are_kept_and_no_large_batches(
+    shipped: onnx.ModelProto, counted: tuple[PolicySession, Counted]
+) -> None:
+    session, of_goal = counted
+    observation = pictures(shipped, 0)
+    goals = [pictures(shipped, number) for number in range(1, _GOALS + 2)]
+    for goal in (*goals, goals[-1], goals[1]):
+        session.run({"observation": observation, "goal": goal})
+    assert of_goal.calls == len(goals) and len(session._known) == _GOALS
+    session.run({"observation": observation, "goal": goals[0]})  # it went first
+    assert of_goal.calls == len(goals) + 1
+    many = np.repeat(goals[0], 100, axis=0)
+    for _ in range(2):
+        session.run({"observation": many, "goal": many})
+    assert of_goal.calls == len(goals) + 3 and max(map(len, session._known)) == goals[0].nbytes
+
+
+def test_a_graph_without_layers_of_the_goal_stays_whole(make_bundle: Callable[..., Path]) -> None:
+    model = onnx.load(make_bundle())
+    assert cut_at_goal(model) is None
+    session = PolicySession(model, threads=1)
+    images = pictures(model, 1)
+    assert session._of_goal is None and set(session.run({"observation": images, "goal": images})) == set(
+        session.outputs
+    )
+
+
+def test_a_graph_with_branches_stays_whole(shipped: onnx.ModelProto) -> None:
+    branched = onnx.ModelProto.FromString(shipped.SerializeToString())
+    assert cut_at_goal(branched) is not None
+    branch = onnx.helper.make_graph([], "branch", [], [])
+    branched.graph.node.append(onnx.helper.make_node("If", ["yes"], [], then_branch=branch, else_branch=branch))
+    assert cut_at_goal(branched) is None
