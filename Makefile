@@ -3,6 +3,7 @@
 # make setup  only create the environment (.venv) and build the ROS workspace
 # make learn  setup, and what training needs (torch)
 # make test-faults   what can fail is made to fail in the real processes, and timed (5 minutes, otherwise idle machine)
+# make test-browser  the operator's page in a Chromium of this machine (sudo apt install chromium)
 # make check  lint, format, types, import rules, the docs' links and commands (part of `make test`)
 # make docs   build the documentation as a site, strictly, into build/site
 # make test-slow     what takes minutes: a million commands at the safety filter, fifty starts, learning (an hour)
@@ -28,11 +29,12 @@ COLCON_SAYS := --event-handlers console_start_end+ console_stderr+ summary+ stat
 CONSTRAINTS := requirements/constraints.txt requirements/ros-jazzy-constraints.txt
 WORKSPACE_SOURCES := $(shell find ros2_ws/src -type f -not -name '*.pyc' -not -path '*.egg-info/*' 2>/dev/null)
 
-.PHONY: bench-ogbench demo test test-slow test-faults setup learn test-setup lint typed check docs clean help
+.PHONY: bench-ogbench demo test test-slow test-faults test-browser \
+	setup learn test-setup lint typed check docs clean help
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# //p' Makefile | head -10
+	@sed -n 's/^# //p' Makefile | head -11
 
 demo: setup
 	@$(CLEAN_ENV) PATH="$(BIN):$$PATH" bash -c \
@@ -69,6 +71,10 @@ setup: $(STAMPS)/project ros2_ws/install/.built
 # its own.
 test-faults: test-setup
 	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -m faults tests/ros/faults
+
+# Where no Chromium is found, the tests are skipped and say what to install.
+test-browser: test-setup $(STAMPS)/browser
+	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -m "browser and not slow" tests/browser
 
 learn: setup $(STAMPS)/learn
 
@@ -126,6 +132,10 @@ $(STAMPS)/learn: requirements/learn.txt $(STAMPS)/runtime
 
 $(STAMPS)/ogbench: requirements/ogbench.txt requirements/constraints.txt $(STAMPS)/learn
 	@$(CLEAN_ENV) $(QUIETLY)/ogbench.log "installing OGBench's environments" $(PIP_INSTALL) -r requirements/ogbench.txt
+	@touch $@
+
+$(STAMPS)/browser: requirements/browser.txt requirements/constraints.txt $(STAMPS)/test
+	@$(CLEAN_ENV) $(QUIETLY)/browser.log "installing what drives a browser" $(PIP_INSTALL) -r requirements/browser.txt
 	@touch $@
 
 $(STAMPS)/docs: requirements/docs.txt requirements/constraints.txt | $(STAMPS)/venv

@@ -18,6 +18,7 @@ setup(
         "mqe_core",
         "mqe_core.closed_loop",
         "mqe_core.commands",
+        "mqe_core.console",
         "mqe_core.data",
         "mqe_core.data.exports",
         "mqe_core.data.readers",

@@ -43,13 +43,15 @@ class Limits:
     Attributes:
         requests: of one client. A page asks for some fifty files, and for each of its pictures.
         wrong_tokens: of one client.
-        pages: that are open at once, by their WebSockets, of all clients together.
+        pages: that are open at once, of all clients together.
+        sockets_a_page: WebSockets that each page keeps open.
         bounds: of what is sent.
     """
 
     requests: Rate = Rate(at_once=3000, per_s=1000)
     wrong_tokens: Rate = Rate(at_once=5, per_s=1 / 12)
     pages: int = 8
+    sockets_a_page: int = 2  # the library's own, and the one for pictures and keys
     bounds: Bounds = field(default_factory=Bounds)
 
 
@@ -67,7 +69,7 @@ class Access:
         self._app, self._where, self._limits = app, where, limits or Limits()
         self._requests = Rates(self._limits.requests, clock)
         self._tokens = TokenCheck(where, self._limits.wrong_tokens, clock)
-        self.open_pages = 0
+        self.open_sockets = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -108,11 +110,11 @@ class Access:
             await send({"type": "websocket.close", "code": _NO_ENTRY, "reason": ""})
             return
         socket = BoundedSocket(receive, send, self._limits.bounds)
-        self.open_pages += 1
+        self.open_sockets += 1
         try:
             await self._app(scope, socket.receive, socket.send)
         finally:
-            self.open_pages -= 1
+            self.open_sockets -= 1
 
     def _admit(self, scope: Scope) -> str | None:
         """The cookie that the client is to keep, where it brought the token. Refused where it is not let in."""
@@ -122,7 +124,7 @@ class Access:
         return self._tokens.cookie_for(scope)
 
     def _require_room(self) -> None:
-        if self.open_pages >= self._limits.pages:
+        if self.open_sockets >= self._limits.pages * self._limits.sockets_a_page:
             raise Refused(
                 f"{self._limits.pages} pages of the console are open, and there are no more; close one, and load this "
                 "one again",

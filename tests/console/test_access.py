@@ -234,14 +234,14 @@ def test_a_page_that_sends_too_much_is_closed(echo: Echo) -> None:
 
 
 def test_a_page_too_many_is_told_so(echo: Echo) -> None:
-    app = Access(echo, listening(), Limits(pages=2))
+    app = Access(echo, listening(), Limits(pages=2, sockets_a_page=1))
     visit = {"accept": "text/html", "sec_fetch_mode": "navigate"}
 
     async def run() -> None:
         left = asyncio.Event()
         pages = [asyncio.create_task(talk(app, until=left, origin=OWN)) for _ in range(2)]
         await asyncio.sleep(0.01)
-        assert app.open_pages == 2
+        assert app.open_sockets == 2
         said = await talk(app, origin=OWN)
         assert [message["type"] for message in said] == ["websocket.close"]
         full = await asked(app, **visit)
@@ -251,7 +251,7 @@ def test_a_page_too_many_is_told_so(echo: Echo) -> None:
         await asyncio.gather(*pages)
 
     asyncio.run(run())
-    assert app.open_pages == 0 and ask(app, **visit).status == 200
+    assert app.open_sockets == 0 and ask(app, **visit).status == 200
 
 
 def test_every_answer_says_what_the_browser_may_load(local: Access, far: Access) -> None:
