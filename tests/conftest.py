@@ -27,6 +27,17 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In several processes (`-n 2 --dist loadgroup`) a file's tests stay together, for the sake of their fixtures, and
+    all that run a ROS graph: those are about time, and two graphs at once would wait for each other.
+    """
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here)
+        item.add_marker(pytest.mark.xdist_group("ros" if place.parts[0] == "ros" else str(place)))
+
+
 @pytest.fixture(scope="session")
 def synthetic_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny EpisodeStore: 6 episodes of 12 frames, one camera of 32 pixels, seeded; read-only by agreement."""
