@@ -33,7 +33,7 @@ _BODY = """
 <input type="range" id="frame" min="0" value="0">
 <div class="row" id="pictures"></div>
 <pre id="numbers"></pre>
-<div style="position: relative" id="charts"></div>
+<div style="position: relative; max-width: 520px" id="charts"></div>
 """
 
 _SCRIPT = """
@@ -54,7 +54,8 @@ function show() {
   at("where").textContent = "frame " + t + " of " + last + ", " + (t / said.control_hz).toFixed(1) + " s";
   for (const image of at("pictures").querySelectorAll("img")) image.src = episode.cameras[image.dataset.camera][t];
   const share = t / last;
-  at("cursor").style.left = said.left_px + share * (said.chart_px - said.left_px - said.right_px) + "px";
+  const across = said.left_px + share * (said.chart_px - said.left_px - said.right_px);
+  at("cursor").style.left = 100 * across / said.chart_px + "%";
   at("numbers").textContent = "state   " + row(said.state_names, said.units, episode.states[t])
     + "\\naction  " + row(said.action_names, said.units, episode.actions[t]);
 }
@@ -65,7 +66,7 @@ function choose() {
   at("words").textContent = (episode.languages.join(" | ") || "no instruction") + split;
   at("pictures").replaceChildren(...Object.keys(episode.cameras).map(camera => {
     const figure = document.createElement("figure"), image = document.createElement("img");
-    image.dataset.camera = camera; image.style.width = image.style.height = "320px";
+    image.dataset.camera = camera; image.style.cssText = "width: 320px; max-width: 100%; height: auto";
     figure.append(image, "camera " + camera); return figure;
   }));
   at("charts").innerHTML = episode.charts;

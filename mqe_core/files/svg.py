@@ -1,4 +1,7 @@
-"""Figures as SVG, for pages that fetch nothing: lines over an axis, and arrows."""
+"""Figures as SVG, for pages that fetch nothing: lines over an axis, and arrows.
+
+They shrink with the page. What is no data has a class of the page's style (`web_page.py`), which knows light and dark.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,7 @@ def chart(lines: Sequence[Line], x_label: str, y_label: str, *, width: int = 520
         across, up = (x - x_low) / (x_high - x_low), (y - y_low) / (y_high - y_low)
         return LEFT_PX + across * inner_width, _TOP + (1 - up) * inner_height
 
-    parts = [
-        f'<rect x="{LEFT_PX}" y="{_TOP}" width="{inner_width}" height="{inner_height}" fill="none" stroke="#999"/>'
-    ]
+    parts = [f'<rect x="{LEFT_PX}" y="{_TOP}" width="{inner_width}" height="{inner_height}" fill="none" class="edge"/>']
     for value in _ticks(x_low, x_high):
         x, y = place(value, y_low)
         parts.append(_mark(x, y, x, _TOP) + _text(x, y + 15, f"{value:g}"))
@@ -54,7 +55,7 @@ def chart(lines: Sequence[Line], x_label: str, y_label: str, *, width: int = 520
     parts.append(_text(LEFT_PX + inner_width / 2, height - 6, x_label))
     turn = f'transform="rotate(-90 13 {_TOP + inner_height / 2})"'
     parts.append(_text(13, _TOP + inner_height / 2, y_label, "middle", turn))
-    return f'<svg width="{width}" height="{height}" role="img">{"".join(parts)}</svg>'
+    return _figure(width, height, parts, "chart")
 
 
 def arrows(ways: Sequence[tuple[float, float, float]], colours: Sequence[str], most: float, size: int = 112) -> str:
@@ -63,7 +64,7 @@ def arrows(ways: Sequence[tuple[float, float, float]], colours: Sequence[str], m
     """
     middle, reach = size / 2 - 8, (size / 2 - 12) / most
     parts = [
-        f'<rect x="0.5" y="0.5" width="{size - 1}" height="{size - 1}" fill="#fafafa" stroke="#ccc"/>',
+        f'<rect x="0.5" y="0.5" width="{size - 1}" height="{size - 1}" class="back edge"/>',
         _mark(middle, 6, middle, size - 6) + _mark(6, middle, size - 22, middle),
     ]
     for number, ((forward, left, up), colour) in enumerate(zip(ways, colours)):
@@ -73,7 +74,12 @@ def arrows(ways: Sequence[tuple[float, float, float]], colours: Sequence[str], m
         )
         column = size - 14 + 7 * number
         parts.append(_mark(column, middle, column, middle - up * reach, colour, 4))
-    return f'<svg width="{size}" height="{size}" role="img">{"".join(parts)}</svg>'
+    return _figure(size, size, parts, "arrows")
+
+
+def _figure(width: int, height: int, parts: Sequence[str], kind: str) -> str:
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return f'<svg {size} class="{kind}" role="img">{"".join(parts)}</svg>'
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
@@ -89,8 +95,10 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(number * step, 10) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _mark(x: float, y: float, to_x: float, to_y: float, colour: str = "#e4e4e4", width: float = 1) -> str:
-    return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="{colour}" stroke-width="{width}"/>'
+def _mark(x: float, y: float, to_x: float, to_y: float, colour: str = "", width: float = 1) -> str:
+    """A straight line; without a colour that of the grid."""
+    look = f'stroke="{colour}"' if colour else 'class="grid"'
+    return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" {look} stroke-width="{width}"/>'
 
 
 def _text(x: float, y: float, content: str, anchor: str = "middle", more: str = "") -> str:

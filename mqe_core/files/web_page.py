@@ -8,16 +8,28 @@ import json
 from collections.abc import Sequence
 
 MARK = "<!-- made by mqe -->"
+# Light or dark as the reader's system is; one column on a telephone.
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2em auto; padding: 0 1em; }
-h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #ccc; }
-table { border-collapse: collapse; margin: 1em 0; } td, th { padding: 3px 12px; text-align: right; }
-th { border-bottom: 1px solid #999; font-weight: 600; } td:first-child, th:first-child { text-align: left; }
-tr:nth-child(even) td { background: #f5f5f5; } p { max-width: 48em; } svg text { font: 12px system-ui, sans-serif; }
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --faint: #f4f4f4; --edge: #ccc; --grid: #e4e4e4; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --paper: #16181b; --faint: #22262b; --edge: #4a4f55; --grid: #31363c; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1080px;
+  margin: 2em auto; padding: 0 1em; overflow-wrap: anywhere; }
+h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid var(--edge); }
+.wide { overflow-x: auto; } table { border-collapse: collapse; margin: 1em 0; overflow-wrap: normal; }
+td, th { padding: 3px 12px; text-align: right; } th { border-bottom: 1px solid var(--edge); font-weight: 600; }
+td:first-child, th:first-child { text-align: left; padding-left: 4px; }
+tr:nth-child(odd) td { background: var(--faint); } p { max-width: 48em; }
+svg { display: block; height: auto; max-width: 100%; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
+svg .grid { stroke: var(--grid); } svg .edge { stroke: var(--edge); } svg .back { fill: var(--faint); }
 .row { display: flex; flex-wrap: wrap; gap: 10px; align-items: flex-start; margin: 10px 0; }
 figure { margin: 0; font-size: 12px; text-align: center; } figure img { display: block; width: 96px; height: 96px; }
 .own img { outline: 3px solid #2a8f3c; } pre { white-space: pre-wrap; }
-input[type=range] { width: 100%; }
+input[type=range] { width: 100%; } select { max-width: 100%; }
+@media (max-width: 600px) {
+  body { margin: 1em auto; } td, th { padding: 3px 6px; font-size: 13px; } svg.chart text { font-size: 17px; }
+}
 """
 
 
@@ -30,7 +42,8 @@ def page(title: str, sections: Sequence[str], figures: object = None, script: st
         content = json.dumps(figures, allow_nan=False).replace("<", "\\u003c")
         said = f'<script type="application/json" id="figures">{content}</script>\n'
     code = f"<script>{script}</script>\n" if script else ""
-    head = f'<meta charset="utf-8"><title>{text(title)}</title><style>{_STYLE}</style>'
+    view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8">{view}<title>{text(title)}</title><style>{_STYLE}</style>'
     body = "\n".join([f"<h1>{text(title)}</h1>", *sections])
     lines = [
         "<!doctype html>",
@@ -62,7 +75,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Of plain text; the first column is that of names."""
     lines = ["<tr>" + "".join(f"<th>{text(cell)}</th>" for cell in head) + "</tr>"]
     lines += ["<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows]
-    return f"<table>{''.join(lines)}</table>"
+    return f"<div class='wide'><table>{''.join(lines)}</table></div>"
 
 
 def data_uri(picture: bytes) -> str:

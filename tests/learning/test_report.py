@@ -135,6 +135,21 @@ def test_a_critic_that_knows_finds_the_goal_and_has_no_error(tmp_path: Path) -> 
     assert all(len(set(row)) == 256 for row in retrieved.goals.tolist())
 
 
+def test_one_held_out_episode_has_no_other_goals(run, tmp_path) -> None:
+    folder = run()
+    kept = write_store(tmp_path / "kept", [made_episode(0, 9, size=32)], image_size=32, domain="sim")
+    page, figures = write_report(folder, held_out=kept.path)
+    assert figures["retrieval"] is None and figures["rank_correlation"] is not None
+    assert "there are no other goals" in page.read_text()
+
+
+def test_the_nearest_goals_are_not_shown_as_the_farthest(run, tmp_path) -> None:
+    folder = run()
+    kept = write_store(tmp_path / "kept", [made_episode(k, 3, size=32) for k in range(2)], image_size=32, domain="sim")
+    said = write_report(folder, held_out=kept.path)[0].read_text()
+    assert said.count("nearest: ") == 4 * 3 and said.count("farthest: ") == 0  # of the own goal and three others
+
+
 def test_an_interval_is_wider_where_fewer_episodes_witness() -> None:
     rng = np.random.default_rng(0)
     values, frames = rng.normal(size=40).repeat(10), np.arange(400)

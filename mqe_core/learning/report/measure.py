@@ -115,15 +115,17 @@ def answers(judge: Judge, episodes: Ints) -> Answers:
     return Answers(frames, goals, episode, data, policy, steps)
 
 
-def retrieval(judge: Judge, found: Answers, rng: np.random.Generator) -> Retrieval:
+def retrieval(judge: Judge, found: Answers, rng: np.random.Generator) -> Retrieval | None:
     """Of QUERIES frames the distances to their own goal and to frames of other held-out episodes, CANDIDATES in all or
-    as many as there are.
+    as many as there are; None where there is no other episode.
     """
     chosen = evenly(len(found.frames), QUERIES)
     everything = np.unique(np.concatenate([found.frames, found.goals]))
     owner = np.searchsorted(judge.store.episode_ends, everything, side="right")
     others = [everything[owner != found.episode[query]] for query in chosen]
     count = min([CANDIDATES - 1, *map(len, others)])
+    if not count:
+        return None
     goals = np.stack(
         [
             np.concatenate([found.goals[query : query + 1], rng.choice(other, count, replace=False)])

@@ -24,6 +24,7 @@ from mqe_core.robot.arrays import Ints
 PAGE_FILE = "report.html"  # in the run folder, where no other place is asked for
 _LINES, _EXAMPLES, _SHOWN, _SAMPLES = 4, 3, 4, 8
 _PICTURE_PX = 96
+_GOALS = "Nearest and farthest goals"
 _ARROW_M = 0.05  # reaches the edge of its square
 _DATA, _POLICY = COLOURS[2], COLOURS[1]
 
@@ -96,10 +97,16 @@ def _sections(judge: Judge, found: Answers, retrieved: Retrieval | None, figures
         ),
         _actions(figures),
     ]
-    if found.steps is None or retrieved is None:
+    if found.steps is None:
         parts.append(html.section("Distance", html.paragraph("This agent has no critic: it knows no distance.")))
     else:
-        parts += [_distance(judge, found, figures), _retrieval(judge, retrieved, figures)]
+        parts.append(_distance(judge, found, figures))
+        if retrieved is None:
+            parts.append(
+                html.section(_GOALS, html.paragraph("Of one held-out episode alone there are no other goals."))
+            )
+        else:
+            parts.append(_retrieval(judge, retrieved, figures))
     return [*parts, _samples(judge, found)]
 
 
@@ -154,7 +161,7 @@ def _distance(judge: Judge, found: Answers, figures: dict[str, Any]) -> str:
     return html.section(
         "Distance along trajectories",
         html.paragraph(said),
-        chart(lines, "steps that remain", "steps_to_goal", width=760, height=380),
+        chart(lines, "steps that remain", "steps_to_goal", width=620, height=340),
         html.paragraph(
             "Solid: to the episode's own goal. Dashed: to the goal of the next of these episodes, which is another one."
         ),
@@ -182,10 +189,7 @@ def _retrieval(judge: Judge, retrieved: Retrieval, figures: dict[str, Any]) -> s
     ]
     for query in measure.evenly(len(retrieved.frames), _EXAMPLES):
         order = np.argsort(retrieved.steps[query], kind="stable")
-        shown = [
-            ("nearest", order[:_SHOWN]),
-            ("farthest", order[-min(_SHOWN, max(len(order) - _SHOWN, 0)) or len(order) :]),
-        ]
+        shown = [("nearest", order[:_SHOWN]), ("farthest", order[_SHOWN:][-_SHOWN:])]
         tiles = [_tile(judge, int(retrieved.frames[query]), "observation")]
         tiles.append(_tile(judge, int(retrieved.goals[query, 0]), f"own goal: {retrieved.steps[query, 0]:.1f}", True))
         for name, places in shown:
@@ -193,7 +197,7 @@ def _retrieval(judge: Judge, retrieved: Retrieval, figures: dict[str, Any]) -> s
                 caption = f"{name}: {retrieved.steps[query, place]:.1f}"
                 tiles.append(_tile(judge, int(retrieved.goals[query, place]), caption, bool(place == 0)))
         parts.append(html.row(*tiles))
-    return html.section("Nearest and farthest goals", *parts)
+    return html.section(_GOALS, *parts)
 
 
 def _samples(judge: Judge, found: Answers) -> str:
