@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of weights, sampling and augmentation")
     presets = (
         "sim_pixels (64-pixel images of the sim), sim_encoder, sim_encoder_gpu, sim_features (encoder first, then "
-        "any agent on it), bridge_cpu, ogbench_state, ogbench_pixels"
+        "any agent on it), bridge, bridge_cpu, ogbench_state, ogbench_pixels"
     )
     parser.add_argument(
         "--config",

@@ -1,5 +1,6 @@
 """Promise: docs/troubleshooting.md has a row for each safety rule, reason, doctor's line and error that stops a launch,
-`mqe run`, `mqe serve`, an operator's command or training on several ranks, and none for what the code does not say.
+`mqe run`, `mqe serve`, an operator's command, an image encoder or training on several ranks, and none for what the code
+does not say.
 
 Messages are read from the source: what is worked out at run time counts as `…`, on the page as well.
 """
@@ -61,9 +62,14 @@ SOURCES = [
             )
         ),
         *(ROOT / "mqe_core" / "learning" / name for name in ("ranks/ranks.py", "ranks/sharing.py", "ranks/watch.py")),
-        ROOT / "mqe_core" / "learning" / "run" / "shareable.py",
+        *(ROOT / "mqe_core" / "learning" / "run" / f"{name}.py" for name in ("shareable", "trainer", "what_fits")),
+        *(ROOT / "mqe_core" / "learning" / "export" / f"{name}.py" for name in ("half", "parity")),
+        *(
+            ROOT / "mqe_core" / "learning" / "networks" / f"{name}.py"
+            for name in ("imagenet_weights", "shared_encoder")
+        ),
+        ROOT / "mqe_core" / "learning" / "rows" / "pixels.py",
         ROOT / "mqe_core" / "commands" / "replay.py",
-        ROOT / "mqe_core" / "learning" / "networks" / "imagenet_weights.py",
         ROOT / "mqe_core" / "closed_loop" / "rigs.py",
         *(ROOT / "sim" / f"{name}.py" for name in ("client", "wire", "robot")),
     )

@@ -41,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     "mqe, a flow": {"agent": "mqe", "actor": "flow", "candidates": 4},
     "mqe, one encoder": {"agent": "mqe", "encoder_shared": True, "actor_fusion": "late"},
     "gcivl, one encoder": {"agent": "gcivl", "encoder_shared": True},
+    "tra, a picture after the other": {"agent": "tra", "pictures_at_once": 1},
     "crl, awr": {"agent": "crl", "actor_loss": "awr"},
     "gciql, a deviation": {"agent": "gciql", "actor_learns_std": True},
 }

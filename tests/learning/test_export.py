@@ -211,7 +211,7 @@ def test_a_state_run_is_refused_with_the_reason(synthetic_store: Path, tmp_path:
         make_config({**SMALL, "steps": 1, "observation": "state"}),
         progress=False,
     )
-    with pytest.raises(ValueError, match="trained on state observations.*--observation pixels"):
+    with pytest.raises(ValueError, match="trained on state observations.*--set observation=pixels"):
         export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
     assert not (tmp_path / "policy.onnx").exists()
 

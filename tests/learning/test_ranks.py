@@ -21,6 +21,7 @@ from mqe_core.learning.rows.bridge_augmentation import BridgeAugmentation
 from mqe_core.learning.rows.training_data import TrainingData
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.shareable import require_shareable
+from mqe_core.learning.run.train import resume, train
 from tests.learning import rank_pair
 from tests.learning.rank_pair import CASES, two_ranks
 
@@ -175,6 +176,27 @@ def test_two_ranks_on_one_gpu_are_refused() -> None:
 def test_a_batch_that_does_not_divide_is_refused(synthetic_store: Path, tiny_config: Config) -> None:
     with pytest.raises(ValueError, match=r"batch_size \(8\) does not divide among 3 ranks: choose a multiple of 3"):
         require_shareable(tiny_config(), EpisodeStore.open(synthetic_store), Ranks(world=3))
+
+
+class Three(Told):
+    """Rank 0 of three."""
+
+    def from_first(self, make: Callable[[], Any]) -> Any:
+        return make()
+
+
+def test_a_run_is_not_resumed_by_ranks_that_its_batch_does_not_divide(
+    synthetic_store: Path, tmp_path: Path, tiny_config: Config
+) -> None:
+    out, config = tmp_path / "run", tiny_config(observation="pixels", steps=2)
+    train(synthetic_store, out, config, progress=False)
+    before = (out / "checkpoints" / "latest.pt").read_bytes()
+    longer = tiny_config(observation="pixels", steps=4)
+    with pytest.raises(ValueError, match=r"batch_size \(8\) does not divide among 3 ranks"):
+        resume(synthetic_store, out, longer, progress=False, ranks=Three(world=3))
+    assert (out / "checkpoints" / "latest.pt").read_bytes() == before
+    with pytest.raises(ValueError, match="the data's fingerprint differs"):
+        resume(synthetic_store, out, longer, progress=False, ranks=Three(differs={"the data's fingerprint": "beef"}))
 
 
 @pytest.mark.parametrize("keys", [{"observation": "state"}, {"features_of": "policy.onnx"}])

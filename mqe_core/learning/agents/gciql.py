@@ -24,8 +24,8 @@ from torch import Tensor
 from mqe_core.learning.networks.actor import Agent, Metrics, frozen, named
 from mqe_core.learning.networks.actor_losses import ACTOR_LOSSES, actor_loss, awr_loss
 from mqe_core.learning.networks.choice import Choice, choose
-from mqe_core.learning.networks.encoders import share_encoder
 from mqe_core.learning.networks.flow import ChoiceConfig, FlowActor, make_actor
+from mqe_core.learning.networks.shared_encoder import share_encoder
 from mqe_core.learning.networks.values import (
     GoalValue,
     ImplicitValueConfig,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mqe_core.learning.networks.actor import Agent, GoalActor, Metrics, named
 from mqe_core.learning.networks.actor_losses import awr_loss
-from mqe_core.learning.networks.encoders import share_encoder
+from mqe_core.learning.networks.shared_encoder import share_encoder
 from mqe_core.learning.networks.values import (
     GoalValue,
     ImplicitValueConfig,

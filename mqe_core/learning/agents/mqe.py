@@ -24,10 +24,11 @@ from mqe_core.learning.networks.actor import Agent, Metrics, frozen, named
 from mqe_core.learning.networks.actor_losses import actor_loss
 from mqe_core.learning.networks.choice import Choice, choose
 from mqe_core.learning.networks.critic_contrast import ContrastConfig, Origin, contrast_loss
-from mqe_core.learning.networks.encoders import make_encoder, share_encoder
+from mqe_core.learning.networks.encoders import make_encoder
 from mqe_core.learning.networks.flow import ChoiceConfig, FlowActor, make_actor
 from mqe_core.learning.networks.heads import MRN, Head
 from mqe_core.learning.networks.layers import EnsembleMLP
+from mqe_core.learning.networks.shared_encoder import share_encoder
 from mqe_core.learning.networks.values import expectile_loss
 from mqe_core.learning.pairs.all_pairs import mean_backup_loss, statistics
 from mqe_core.learning.rows.batch import Batch

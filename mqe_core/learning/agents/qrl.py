@@ -21,9 +21,10 @@ from torch.nn import functional as F
 
 from mqe_core.learning.networks.actor import Agent, GoalActor, Metrics, frozen, named
 from mqe_core.learning.networks.actor_losses import ACTOR_LOSSES, actor_loss, awr_loss
-from mqe_core.learning.networks.encoders import make_encoder, share_encoder
+from mqe_core.learning.networks.encoders import make_encoder
 from mqe_core.learning.networks.heads import HEADS, HalvesSwapped, Head, HeadConfig
 from mqe_core.learning.networks.layers import EnsembleMLP
+from mqe_core.learning.networks.shared_encoder import share_encoder
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import GoalMixture, TransitionSampler
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics

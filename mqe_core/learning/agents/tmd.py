@@ -23,9 +23,10 @@ from mqe_core.learning.agents.mqe import backup_loss_pairs
 from mqe_core.learning.networks.actor import ActionDistribution, ActionHead, Agent, GoalActor, Metrics, frozen, named
 from mqe_core.learning.networks.actor_losses import actor_loss
 from mqe_core.learning.networks.contrastive import infonce_over_rows
-from mqe_core.learning.networks.encoders import make_encoder, share_encoder
+from mqe_core.learning.networks.encoders import make_encoder
 from mqe_core.learning.networks.heads import HeadConfig
 from mqe_core.learning.networks.layers import EnsembleMLP
+from mqe_core.learning.networks.shared_encoder import share_encoder
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import GoalMixture, TransitionSampler
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics

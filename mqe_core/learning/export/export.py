@@ -75,7 +75,7 @@ def export_run(
     if observation["kind"] == "state":
         raise ValueError(
             f"{run} was trained on {observation['kind']} observations; a policy bundle takes camera images: "
-            "train with --observation pixels"
+            "train with --set observation=pixels"
         )
     scale = action_scale(metadata)
     check_step_limits(scale.low.tolist(), scale.high.tolist(), spec)

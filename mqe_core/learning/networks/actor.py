@@ -13,6 +13,7 @@ from torch.func import functional_call
 from mqe_core.learning.networks.choice import Choice
 from mqe_core.learning.networks.encoders import ENCODERS, PairEncoder
 from mqe_core.learning.networks.layers import MeanActor
+from mqe_core.learning.networks.shared_encoder import require_sharing
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import GoalMixture, Sampler
 from mqe_core.learning.rows.landmarks import WIDTH
@@ -137,8 +138,7 @@ class CriticConfig(ActorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.encoder_shared and not self.can_share_encoder:
-            raise ValueError("encoder_shared: mqe, tmd, cmd, qrl, gciql and gcivl know it, this agent does not")
+        require_sharing(self.encoder_shared, self.can_share_encoder)
 
     @property
     def critic_widths(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mqe_core.learning.networks.convolutions import (
     impala_convolutions,
@@ -56,7 +57,12 @@ class ImageEncoder(nn.Module):
 
     With ``bfloat16`` the encoder (nothing else) computes in bfloat16 while training, where the processor has it: one
     without emulates it, ten times slower than float32. In evaluation mode it is always float32.
+
+    While training it takes :attr:`pictures_at_once`, one lot after the other (0: all). Of a lot only the features are
+    kept; for the gradient it is computed again. So memory is that of one lot, and the loss sees the features of all.
     """
+
+    pictures_at_once: int = 0
 
     def __init__(
         self,
@@ -88,6 +94,20 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor, films: Sequence[Tensor] = ()) -> Tensor:
         """``films``: scale and shift ``(B, 2 * channels)`` after each of :attr:`steered`, or none."""
+        most = self.pictures_at_once
+        if not (self.training and most and len(images) > most):
+            return self._features(images, films)
+        lots = zip(images.split(most), *(film.split(most) for film in films))
+        return torch.cat([self._again_for_its_gradient(lot, *film) for lot, *film in lots])
+
+    def _again_for_its_gradient(self, images: Tensor, *films: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return self._features(images, films)
+        features = checkpoint(self._features, images, films, use_reentrant=False, preserve_rng_state=False)
+        assert isinstance(features, Tensor)
+        return features
+
+    def _features(self, images: Tensor, films: Sequence[Tensor]) -> Tensor:
         if self.in_bfloat16 and self.training and has_bfloat16(images.device.type):
             with torch.autocast(images.device.type, dtype=torch.bfloat16):
                 return self._encode(images, films).to(torch.float32)
@@ -186,24 +206,6 @@ class PairEncoder(nn.Module):
             [len(observations), len(used)]
         )
         return torch.cat([features[row], goal_features[column]], dim=-1)
-
-
-def share_encoder(critic: nn.Module, actor: nn.Module) -> None:
-    """Let the policy ``actor`` see through the encoder ``critic``, that of single observations or of pairs.
-
-    ValueError where the two do not see alike: as one picture or as two.
-    """
-    seen = getattr(actor, "encoder", None)
-    if seen is None:
-        raise ValueError("encoder_shared: this policy has no encoder of its own")
-    if isinstance(critic, PairEncoder):
-        if not isinstance(seen, PairEncoder) or seen.early != critic.early:
-            raise ValueError("encoder_shared needs actor_fusion: early here, as the values see both pictures at once")
-        actor.encoder = critic
-    else:
-        if getattr(seen, "early", False):
-            raise ValueError("encoder_shared needs actor_fusion: late, as the critic sees each picture alone")
-        seen.encoder = critic
 
 
 def make_encoder(

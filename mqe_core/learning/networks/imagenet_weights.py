@@ -20,6 +20,15 @@ _EPSILON = 1e-5  # of torchvision's batch norms
 _REMEDY = "give a file of torchvision's weights for {name}, such as `torch.save(model.state_dict(), FILE)` writes"
 
 
+def require_their_encoder(path: str, name: str) -> None:
+    """ValueError where a file of weights is named, and the encoder ``name`` is none that begins with them."""
+    if path and not name.endswith(IMAGENET):
+        raise ValueError(
+            f"encoder_weights is of encoders that begin with ImageNet's weights, not of {name}: set encoder to "
+            f"resnet34{IMAGENET} or resnet18{IMAGENET}"
+        )
+
+
 def load_imagenet(agent: nn.Module, name: str, path: str) -> None:
     """Begin all encoders of ``agent`` with the weights in the file.
 

@@ -59,6 +59,19 @@ class Batch:
         goals = self.actions.new_zeros(rows).index_add_(0, row, ones)  # of each row; a bincount would wait for a GPU
         return 1.0 / (rows * goals[row])
 
+    def first(self, rows: int) -> Batch:
+        """The batch of its first rows alone."""
+        pairs = self.actor_pairs
+        return replace(
+            self,
+            frames={name: seen[:rows] for name, seen in self.frames.items()},
+            steps={name: steps[:rows] for name, steps in self.steps.items()},
+            actions=self.actions[:rows],
+            actor_pairs=None if pairs is None else pairs[(pairs < rows).all(dim=1)],
+            landmarks=None if self.landmarks is None else self.landmarks[:rows],
+            origin=None if self.origin is None else self.origin[:rows],
+        )
+
     def tensors(self) -> list[Tensor]:
         """All that are there, in one order."""
         optional = (self.actor_pairs, self.landmarks, self.origin)

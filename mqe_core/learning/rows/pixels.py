@@ -73,6 +73,8 @@ class PixelObservations(Observations):
             if cache_mb and isinstance(store, EpisodeStore):
                 self._encoded = store.cache_encoded(camera, round(cache_mb * 2**20), progress=progress)
             return
+        if device.type == "cuda":
+            _require_room(needed_mb, device)
         self._rows = np.cumsum(self.available) - 1  # of the cache, by frame: absent images take no memory
         cache = np.empty((len(frames), size, size, 3), dtype=np.uint8)
         with tqdm(total=len(frames), desc="decoding images", unit="img", disable=not progress, leave=False) as bar:
@@ -139,3 +141,13 @@ class PixelObservations(Observations):
             return images
         # From pinned memory the copy runs beside what the GPU does; torch keeps that memory until it is over.
         return torch.from_numpy(images).pin_memory().to(self._device, non_blocking=True)
+
+
+def _require_room(needed_mb: float, device: torch.device) -> None:
+    """ValueError where the GPU's memory does not take the decoded images."""
+    free_mb = torch.cuda.mem_get_info(device)[0] / 2**20
+    if needed_mb > free_mb:
+        raise ValueError(
+            f"the decoded images take {needed_mb:.0f} MB, and the GPU has {free_mb:.0f} MB free: set image_memory_mb "
+            "to less than they take, and they are decoded at each use"
+        )

@@ -10,7 +10,7 @@ from typing import Any
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.networks.actor import ActorConfig
 from mqe_core.learning.networks.flow import FlowConfig
-from mqe_core.learning.networks.resnet import IMAGENET
+from mqe_core.learning.networks.imagenet_weights import require_their_encoder
 from mqe_core.learning.run import config as configuration
 from mqe_core.learning.run.config import key
 
@@ -124,6 +124,12 @@ class TrainConfig:
     )
 
     batch_size: int = key(256, "rows per update; every row meets the goals of all rows", group="optimiser")
+    pictures_at_once: int = key(
+        0,
+        "an image encoder takes so many pictures at once while it learns, and computes them again for the gradient: "
+        "less memory, a third more work, the same loss; 0: all of the batch",
+        group="optimiser",
+    )
     batch_scenes: int = key(
         0,
         "draw a batch's rows from so many scenes, so that rows meet goals on their own table; 0 draws from all",
@@ -166,6 +172,7 @@ class TrainConfig:
             "threads",
             "camera",
             "batch_scenes",
+            "pictures_at_once",
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -203,11 +210,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         agent, scale = self.agent, self.train.action_scale
-        if self.train.encoder_weights and not agent.encoder.endswith(IMAGENET):
-            raise ValueError(
-                f"encoder_weights is of encoders that begin with ImageNet's weights, not of {agent.encoder}: set "
-                f"encoder to resnet34{IMAGENET} or resnet18{IMAGENET}"
-            )
+        require_their_encoder(self.train.encoder_weights, agent.encoder)
         if isinstance(agent, FlowConfig) and agent.actor == "flow" and agent.flow_gripper and scale == "identity":
             raise ValueError(
                 "action_scale: identity knows no gripper among an action's numbers: set flow_gripper to false, or the "

@@ -22,6 +22,7 @@ from mqe_core.learning.rows.training_data import TrainingData
 from mqe_core.learning.run.checkpoint import MetricMeans
 from mqe_core.learning.run.cuda_graph import GraphedUpdate
 from mqe_core.learning.run.run_config import RunConfig, TrainConfig
+from mqe_core.learning.run.what_fits import card_of, too_large, too_large_share
 
 VALIDATION_BATCHES = 4
 MOST_UNCHECKED = 1000  # losses on a GPU
@@ -61,6 +62,9 @@ class Trainer:
         make_agent, action_dim = AGENTS[train.agent][0], self.data.actions.shape[1]
         statistics = observations.statistics() if train.standardise else None
         self.agent = make_agent(config.agent, observations.spec, action_dim, statistics).to(self.device)
+        for module in self.agent.modules():
+            if isinstance(module, ImageEncoder):
+                module.pictures_at_once = train.pictures_at_once
         self._batches = Batches(self.data, self.rng, self.agent.frames, ranks)
         on_gpu = self.device.type == "cuda"
         groups = _groups(self.agent, train)
@@ -69,8 +73,9 @@ class Trainer:
         for group, rate in zip(groups, self._rates):
             group["lr"] = rate
         self.optimiser = torch.optim.Adam(groups, fused=True, capturable=on_gpu)
-        # Crossed goals are another number of pairs in every batch, and a recording has one. Nor do ranks talk in it.
-        recorded = on_gpu and not config.agent.actor_goals_crossed and ranks.world == 1
+        # Crossed goals are another number of pairs in every batch, and a recording has one. In it no ranks talk, and
+        # nothing is computed again.
+        recorded = on_gpu and not (config.agent.actor_goals_crossed or ranks.world > 1 or train.pictures_at_once)
         self._descend = GraphedUpdate(self._descend_once) if recorded else self._descend_once
         self._unchecked: list[torch.Tensor] = []  # the last losses, on a GPU
         self.restart_average()
@@ -85,11 +90,12 @@ class Trainer:
 
     def update(self) -> None:
         """One batch, one Adam step; RuntimeError when the loss is not finite: on a GPU only :meth:`check` says so.
-        BatchError, and nothing has changed, where the batch cannot be made.
+        RuntimeError as well where the GPU's memory does not take the batch. BatchError, and nothing has changed, where
+        the batch cannot be made.
         """
         batch = self._batches.take()
         self._set_learning_rate()
-        loss, metrics = self._descend(batch)
+        loss, metrics = self._descend_or_say_what_fits(batch)
         self.step += 1
         if self.average:
             # Early on the mean is short, so that it forgets the initial weights.
@@ -102,6 +108,18 @@ class Trainer:
             self._unchecked.append(loss.clone())
             if len(self._unchecked) >= MOST_UNCHECKED:
                 self.check()
+
+    def _descend_or_say_what_fits(self, batch: Batch) -> tuple[torch.Tensor, Metrics]:
+        try:
+            return self._descend(batch)
+        except torch.OutOfMemoryError:
+            pass  # what it holds is free once this block is left
+        rows, card = len(batch.actions), card_of(self.device)
+        if self.ranks.world > 1:
+            raise RuntimeError(too_large_share(rows, self.ranks.world, card))
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in self.agent.parameters())
+        self.optimiser.zero_grad(set_to_none=True)
+        raise RuntimeError(too_large(self.agent, batch, card, 0 if self.optimiser.state else 2 * weights))
 
     def _descend_once(self, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """The loss, its gradient and the optimiser's step; nothing in it waits for a GPU."""
