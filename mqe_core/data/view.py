@@ -31,9 +31,12 @@ _BODY = """
 <p><select id="episode"></select> <button id="play">play</button> <span id="where"></span></p>
 <p id="words"></p>
 <input type="range" id="frame" min="0" value="0">
-<div class="row" id="pictures"></div>
-<pre id="numbers"></pre>
-<div style="position: relative; max-width: 520px" id="charts"></div>
+<div id="pictures" style="display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px;
+  max-width: 980px; margin: 10px 0"></div>
+<div class="row">
+<div style="position: relative; flex: 1 1 300px; max-width: 520px" id="charts"></div>
+<table id="numbers"></table>
+</div>
 """
 
 _SCRIPT = """
@@ -44,9 +47,17 @@ said.episodes.forEach((episode, index) => {
   const option = document.createElement("option");
   option.value = index; option.textContent = episode.number + "  " + episode.name; at("episode").append(option);
 });
-function row(names, units, values) {
-  if (!values) return "none: the last frame has no action";
-  return names.map((name, k) => name + " " + values[k].toFixed(4) + " " + units[k]).join("   ");
+function fill(state, action) {
+  const rows = [["", "state", "action", ""]];
+  said.state_names.forEach((name, k) => rows.push(
+    [name, state[k].toFixed(4), action ? action[k].toFixed(4) : "\u2013", said.units[k]]));
+  at("numbers").replaceChildren(...rows.map((cells, number) => {
+    const row = document.createElement("tr");
+    row.append(...cells.map(cell => {
+      const made = document.createElement(number ? "td" : "th"); made.textContent = cell; return made;
+    }));
+    return row;
+  }));
 }
 function show() {
   const episode = said.episodes[at("episode").value], t = Number(at("frame").value);
@@ -56,8 +67,7 @@ function show() {
   const share = t / last;
   const across = said.left_px + share * (said.chart_px - said.left_px - said.right_px);
   at("cursor").style.left = 100 * across / said.chart_px + "%";
-  at("numbers").textContent = "state   " + row(said.state_names, said.units, episode.states[t])
-    + "\\naction  " + row(said.action_names, said.units, episode.actions[t]);
+  fill(episode.states[t], episode.actions[t]);
 }
 function choose() {
   const episode = said.episodes[at("episode").value];
@@ -66,7 +76,8 @@ function choose() {
   at("words").textContent = (episode.languages.join(" | ") || "no instruction") + split;
   at("pictures").replaceChildren(...Object.keys(episode.cameras).map(camera => {
     const figure = document.createElement("figure"), image = document.createElement("img");
-    image.dataset.camera = camera; image.style.cssText = "width: 320px; max-width: 100%; height: auto";
+    image.dataset.camera = camera; image.style.cssText = "width: 100%; height: auto";
+    figure.style.cssText = "max-width: 320px";
     figure.append(image, "camera " + camera); return figure;
   }));
   at("charts").innerHTML = episode.charts;
@@ -104,8 +115,7 @@ def write_view(store: EpisodeStore, out: Path, numbers: list[int] | None = None)
         "right_px": RIGHT_PX,
         "chart_px": _CHART_PX,
         "state_names": STATE_NAMES,
-        "action_names": ACTION_NAMES,
-        "units": [*UNITS[:6], ""],
+        "units": [*UNITS[:6], "1 open"],
         "episodes": [_episode(store, number) for number in numbers],
     }
     said = (

@@ -51,7 +51,7 @@ def chart(lines: Sequence[Line], x_label: str, y_label: str, *, width: int = 520
     x = float(LEFT_PX)
     for line in [line for line in lines if line.label]:
         parts.append(_mark(x, 14, x + 16, 14, line.colour, 2.5) + _text(x + 20, 18, line.label, "start"))
-        x += 34 + 6.6 * len(line.label)
+        x += 36 + 7.6 * len(line.label)
     parts.append(_text(LEFT_PX + inner_width / 2, height - 6, x_label))
     turn = f'transform="rotate(-90 13 {_TOP + inner_height / 2})"'
     parts.append(_text(13, _TOP + inner_height / 2, y_label, "middle", turn))

@@ -28,7 +28,7 @@ figure { margin: 0; font-size: 12px; text-align: center; } figure img { display:
 .own img { outline: 3px solid #2a8f3c; } pre { white-space: pre-wrap; }
 input[type=range] { width: 100%; } select { max-width: 100%; }
 @media (max-width: 600px) {
-  body { margin: 1em auto; } td, th { padding: 3px 6px; font-size: 13px; } svg.chart text { font-size: 17px; }
+  body { margin: 1em auto; } td, th { padding: 3px 6px; font-size: 13px; } svg.chart text { font-size: 15px; }
 }
 """
 
