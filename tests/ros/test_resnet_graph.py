@@ -29,6 +29,8 @@ from mqe_core.policy.bundle import PolicyBundle
 from mqe_core.runtime.onnx_policy import OnnxPolicy
 from tests.ros.ros_helpers import Client, diagnosed, figures, reach
 
+pytestmark = pytest.mark.slow  # an export of a ResNet takes a quarter of a minute
+
 SIZE = 64  # pixels
 
 
