@@ -18,13 +18,15 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   margin: 2em auto; padding: 0 1em; overflow-wrap: anywhere; }
 h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid var(--edge); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: 1em 0; overflow-wrap: normal; }
-td, th { padding: 3px 12px; text-align: right; } th { border-bottom: 1px solid var(--edge); font-weight: 600; }
-td:first-child, th:first-child { text-align: left; padding-left: 4px; }
+td, th { padding: 3px 12px; text-align: right; white-space: nowrap; }
+th { border-bottom: 1px solid var(--edge); font-weight: 600; }
+td:first-child, th:first-child { text-align: left; padding-left: 4px; white-space: normal; }
 tr:nth-child(odd) td { background: var(--faint); } p { max-width: 48em; }
 svg { display: block; height: auto; max-width: 100%; } svg text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 svg .grid { stroke: var(--grid); } svg .edge { stroke: var(--edge); } svg .back { fill: var(--faint); }
 .row { display: flex; flex-wrap: wrap; gap: 10px; align-items: flex-start; margin: 10px 0; }
-figure { margin: 0; font-size: 12px; text-align: center; } figure img { display: block; width: 96px; height: 96px; }
+figure { margin: 0; font-size: 12px; text-align: center; } figure svg { margin: auto; }
+figure img { display: block; width: 96px; height: 96px; }
 .own img { outline: 3px solid #2a8f3c; } pre { white-space: pre-wrap; }
 input[type=range] { width: 100%; } select { max-width: 100%; }
 @media (max-width: 600px) {

@@ -68,7 +68,7 @@ def test_a_resnet_drives_the_arm_by_what_it_sees(
     said = figures(diagnosed(client, "active"))
     goal.cancel()
     goal.result()
-    assert float(said["latency_ms"]) > 0.0 and said["slot"]
+    assert float(said["latency_ms"]) > 0.0
 
     store = EpisodeStore.open(synthetic_store)
     policy = OnnxPolicy(PolicyBundle.open(resnet))

@@ -206,7 +206,7 @@ def _samples(judge: Judge, found: Answers) -> str:
         ways = [(float(a[0]), float(a[1]), float(a[2])) for a in (found.data[place], found.policy[place])]
         grip = ["open" if a[6] > measure.OPEN else "close" for a in (found.data[place], found.policy[place])]
         caption = f"gripper: {grip[0]}, policy: {grip[1]}"
-        glyph = f"<figure>{arrows(ways, (_DATA, _POLICY), _ARROW_M, _PICTURE_PX)}<br>{html.text(caption)}</figure>"
+        glyph = f"<figure>{arrows(ways, (_DATA, _POLICY), _ARROW_M, _PICTURE_PX)}{html.text(caption)}</figure>"
         frame = int(found.frames[place])
         number = int(found.episode[place])
         name = f"episode {number}, frame {frame - int(judge.store.episode_starts[number])}"
