@@ -11,7 +11,7 @@ import zmq
 
 from mqe_core.robot.arrays import Floats, Images
 from mqe_sim.arm import ArmState
-from mqe_sim.wire import SceneInfo, check_address, subscribe, unpack_frame
+from mqe_sim.wire import OracleStep, SceneInfo, check_address, subscribe, unpack_frame
 
 _SILENCE_MS = 2000  # a client that hears nothing for so long reports a dead server
 _REPLY_TIMEOUT_MS = 15_000  # building or scoring a scene takes well under a second on an idle machine
@@ -53,6 +53,11 @@ class Client:
     def score(self) -> float:
         """Score once everything has come to rest."""
         return float(json.loads(self._ask({"kind": "score"}))["score"])
+
+    def oracle(self) -> OracleStep:
+        """What the task's script would do now, without noise. It sees where the things are, as no policy can."""
+        said = json.loads(self._ask({"kind": "oracle"}))
+        return OracleStep(np.array(said["action"]), said["solved"], said["done"])
 
     def goal(self) -> Images:
         """(H, W, 3) uint8 RGB of the solved scene."""

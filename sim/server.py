@@ -23,8 +23,10 @@ import numpy as np
 import zmq
 
 from mqe_core.interrupts import hear_interrupts
+from mqe_core.robot.kinematics import forward_kinematics
 from mqe_core.robot.spec import RobotSpec, load_robot_spec
 from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
+from mqe_sim.oracles import make_oracle
 from mqe_sim.scene import render_goal
 from mqe_sim.tasks import make_task
 from mqe_sim.wire import SceneInfo, bind, check_address, pack_frame
@@ -96,6 +98,7 @@ class Server:
     def _reset(self, task: str, seed: int) -> None:
         self._goal = render_goal(self._spec, task, seed, *self._size)
         self._task = make_task(task, self._world, seed)
+        self._oracle = make_oracle(self._task, np.random.default_rng(seed), noise=0.0, events=False)
         self._origin_s = time.monotonic() - self._world.time_s
         self._commanded_s = time.monotonic()
 
@@ -164,8 +167,11 @@ class Server:
                 "seed": self._task.seed,
                 "max_steps": self._task.max_steps,
                 "max_score": self._task.max_score,
+                "language": self._task.language,
             }
             return info
+        if kind == "oracle":
+            return self._ask_oracle()
         if kind == "goal":
             return pack_frame(0.0, self._goal)
         if kind == "score":
@@ -176,6 +182,13 @@ class Server:
             self._reset(request["task"], int(request["seed"]))
             return {}
         raise ValueError(f"unknown request {kind!r}")
+
+    def _ask_oracle(self) -> Reply:
+        """What the plain script would do now, from where the arm is and is commanded to be."""
+        arm, spec = self._world.arm_state(), self._spec
+        action = self._oracle.act(forward_kinematics(spec, arm.target_joints), forward_kinematics(spec, arm.joints))
+        solved = self._task.score() >= self._task.max_score
+        return {"action": action.tolist(), "done": self._oracle.done, "solved": solved}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import zmq
 
-from mqe_core.robot.arrays import Images
+from mqe_core.robot.arrays import Floats, Images
 
 _FRAME_HEADER = struct.Struct("<dii")  # stamp, height, width; then the RGB bytes
 
@@ -20,6 +20,17 @@ class SceneInfo(TypedDict):
     seed: int
     max_steps: int
     max_score: float
+    language: str
+
+
+class OracleStep(NamedTuple):
+    """What the script would do now: a Bridge action (7,). `solved`: the task's full score stands at this instant;
+    `done`: and the hand is where the script ends.
+    """
+
+    action: Floats
+    solved: bool
+    done: bool
 
 
 def check_address(address: str) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mqe_core.robot.geometry import apply_action
 from mqe_core.robot.spec import load_robot_spec
+from mqe_core.runtime.robot import Command
+from mqe_core.runtime.safety.safe_robot import SafeRobot
 from mqe_sim.client import Client
 from mqe_sim.scene import make_scene
 
@@ -70,6 +73,27 @@ def test_a_scene_can_be_replaced_and_scored(scene):
     with pytest.raises(ValueError, match="unknown task"):
         client.reset("fold", 0)
     assert client.info()["seed"] == 5  # a refused reset leaves the scene as it was
+
+
+def test_the_script_tells_each_step_until_the_scene_is_solved(scene):
+    """As somebody asks who drives by it: at 5 Hz, through the safety filter."""
+    client = scene._client
+    client.reset("place1", 5)
+    first, again = client.oracle(), client.oracle()
+    np.testing.assert_allclose(first.action, again.action, atol=1e-3)  # the arm does not move, and nothing is drawn
+    assert not first.solved and not first.done
+    robot, due, end = SafeRobot(scene.robot, SPEC, scene.clock), time.monotonic(), time.monotonic() + 60.0
+    robot.resume()
+    sequence, solved = 0, []
+    while not (step := client.oracle()).done:
+        assert time.monotonic() < end, "the script does not end"
+        arm, sequence, due = scene.robot.observe(), sequence + 1, due + SPEC.control.period_s
+        pose = apply_action(arm.target_pose, step.action, arm.pose)
+        sent = robot.send(Command(pose, float(step.action[6]), scene.clock.now(), "script", sequence, SPEC.base_frame))
+        assert sent.refused is None, sent
+        solved.append(step.solved)
+        scene.clock.sleep_until(due)
+    assert step.solved and not solved[0] and client.score() == 1.0
 
 
 def test_a_server_renders_the_goal_that_the_scene_in_process_shows(scene):

@@ -51,7 +51,7 @@ def run_scene(arguments: dict[str, str], goal: str, out: Path, say: Say) -> tupl
     try:
         say("starting the simulated WidowX250 and the nodes")
         supervisor.start(graph.processes)
-        outcome = drive(graph, goal, _watching(supervisor), say)
+        outcome = drive(graph, goal, watching(supervisor), say)
     finally:
         codes = supervisor.stop()
     failed = {name: code for name, code in codes.items() if code != 0}
@@ -60,7 +60,7 @@ def run_scene(arguments: dict[str, str], goal: str, out: Path, say: Say) -> tupl
     return graph.banner, outcome
 
 
-def _watching(supervisor: Supervisor) -> Callable[[], None]:
+def watching(supervisor: Supervisor) -> Callable[[], None]:
     """A check that raises RuntimeError, with the end of its log, once a process has ended."""
 
     def check() -> None:

@@ -1,0 +1,81 @@
+"""Promise: a scripted operator takes over by the pad where a policy does not solve its scene, and what was recorded says
+frame by frame whose it is.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
+pytest.importorskip("pybullet")
+
+from mqe_bringup.scripted_pad import places
+from mqe_core.data.importer import import_episodes, open_source
+from mqe_core.runtime.teleop.devices import MOTIONS, load_devices
+from mqe_core.runtime.teleop.pad import Pad
+
+DEVICES = load_devices()
+LONGEST_S = 300
+
+
+def takeovers(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mqe_bringup.takeovers", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
+
+
+@pytest.mark.parametrize("name", ["gamepad", "xbox", "playstation"])
+def test_a_pad_reads_just_the_motion_that_a_script_puts_onto_it(name: str) -> None:
+    spec = DEVICES.pad(name)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        motion = rng.uniform(-1, 1, 6).round(2)
+        for place, motion_name in enumerate(MOTIONS):
+            if getattr(spec, motion_name).startswith("buttons"):
+                motion[place] = np.sign(motion[place])
+        down = {"dead_man", "gripper"} if rng.random() < 0.5 else set()
+        reading = Pad(spec, DEVICES).read(*places(spec, DEVICES.dead_zone, motion, down))
+        np.testing.assert_allclose(reading.motion, motion, atol=1e-9)
+        assert reading.dead_man == bool(down) and reading.down == down - {"dead_man"}
+
+
+def test_a_scene_that_the_policy_does_not_solve_is_solved_by_the_operator(
+    constant_policy: Path, user_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "day"
+    done = takeovers("--policy", str(constant_policy), "--takeovers", "1", "--patience", "2", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 scenes: the policy solved 0, the operator 1, nobody 0" in done.stdout
+    (scene,) = json.loads((out / "takeovers.json").read_text())["scenes"]
+    assert scene["solved_by"] == "operator" and scene["policy_s"] >= 2.0
+
+    store = import_episodes(open_source(out), tmp_path / "store", image_size=16, source_name="day")
+    # One, where no command came late: a machine that is busy cuts it into several.
+    assert 1 <= store.num_episodes <= 10 and {*map(tuple, store.languages)} == {("put the cube on the plate",)}
+    assert (np.diff(store.operated.astype(int)) >= 0).all(), "the policy's frames, then the operator's"
+    assert not store.operated[0] and store.operated[-1] and 15 <= store.operated.sum() <= 300
+    grippers = store.states[:, 6]
+    assert grippers[0] > 0.9 and grippers.min() < 0.8 and grippers[-1] > 0.9  # it was closed on the cube, and opened
+
+    again = takeovers("--policy", str(constant_policy), "--out", str(out))
+    assert again.returncode == 1 and "already holds something, a day of mqe_bringup.takeovers" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seed", "999990"], "before those of evaluations"),
+        (["--takeovers", "0"], "must be above 0"),
+        (["--patience", "nan"], "must be above 0"),
+    ],
+)
+def test_what_cannot_be_played_is_said_before_anything_starts(
+    words: list[str], said: str, constant_policy: Path, tmp_path: Path
+) -> None:
+    done = takeovers("--policy", str(constant_policy), "--out", str(tmp_path / "day"), *words)
+    assert done.returncode == 1 and said in done.stderr and not (tmp_path / "day").exists()
