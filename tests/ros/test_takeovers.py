@@ -1,4 +1,4 @@
-"""Promise: a scripted operator takes over by the pad where a policy does not solve its scene, and what was recorded says
+"""Promise: a scripted operator takes over by the pad where a policy does not solve its scene, and the recording says
 frame by frame whose it is.
 """
 
@@ -17,10 +17,13 @@ pytest.importorskip("pybullet")
 
 from mqe_bringup.scripted_pad import places
 from mqe_core.data.importer import import_episodes, open_source
+from mqe_core.data.store.episode_store import EpisodeStore
+from mqe_core.robot.spec import load_robot_spec
 from mqe_core.runtime.teleop.devices import MOTIONS, load_devices
 from mqe_core.runtime.teleop.pad import Pad
 
 DEVICES = load_devices()
+SPEC = load_robot_spec()
 LONGEST_S = 300
 
 
@@ -44,26 +47,56 @@ def test_a_pad_reads_just_the_motion_that_a_script_puts_onto_it(name: str) -> No
         assert reading.dead_man == bool(down) and reading.down == down - {"dead_man"}
 
 
+def played(out: Path, policy: Path, *words: str) -> dict[str, object]:
+    """What came of the one scene."""
+    done = takeovers("--policy", str(policy), "--takeovers", "1", "--patience", "2", "--out", str(out), *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 scenes: the policy solved 0, the operator 1, nobody 0" in done.stdout
+    (scene,) = json.loads((out / "takeovers.json").read_text())["scenes"]
+    return scene
+
+
+def imported(out: Path, store: Path) -> EpisodeStore:
+    """The day as training data: first the policy's frames, then the operator's, with a cube that was taken hold of."""
+    store = import_episodes(open_source(out), store, image_size=16, source_name="day")
+    assert {*map(tuple, store.languages)} == {("put the cube on the plate",)}
+    assert not store.operated[0] and store.operated[-1]
+    grippers = store.states[:, 6]
+    assert grippers[0] > 0.9 and grippers.min() < 0.8 and grippers[-1] > 0.9
+    return store
+
+
 def test_a_scene_that_the_policy_does_not_solve_is_solved_by_the_operator(
     constant_policy: Path, user_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "day"
-    done = takeovers("--policy", str(constant_policy), "--takeovers", "1", "--patience", "2", "--out", str(out))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 scenes: the policy solved 0, the operator 1, nobody 0" in done.stdout
-    (scene,) = json.loads((out / "takeovers.json").read_text())["scenes"]
-    assert scene["solved_by"] == "operator" and scene["policy_s"] >= 2.0
-
-    store = import_episodes(open_source(out), tmp_path / "store", image_size=16, source_name="day")
-    # One, where no command came late: a machine that is busy cuts it into several.
-    assert 1 <= store.num_episodes <= 10 and {*map(tuple, store.languages)} == {("put the cube on the plate",)}
-    assert (np.diff(store.operated.astype(int)) >= 0).all(), "the policy's frames, then the operator's"
-    assert not store.operated[0] and store.operated[-1] and 15 <= store.operated.sum() <= 300
-    grippers = store.states[:, 6]
-    assert grippers[0] > 0.9 and grippers.min() < 0.8 and grippers[-1] > 0.9  # it was closed on the cube, and opened
+    scene = played(out, constant_policy)
+    assert scene["solved_by"] == "operator" and scene["policy_s"] == 2.0 and 4.0 < scene["operator_s"] < 20.0
+    store = imported(out, tmp_path / "store")
+    policy_frames = round(2.0 * SPEC.control.control_hz)
+    assert store.num_episodes == 1 and (~store.operated).sum() in (policy_frames, policy_frames + 1)
+    assert (np.diff(store.operated.astype(int)) >= 0).all()
+    assert store.operated.sum() == pytest.approx(scene["operator_s"] * SPEC.control.control_hz, abs=2)
+    # Where the policy was taken over from, one target leads to the next by a step: nothing jumped.
+    assert (np.abs(store.actions[store.valid][:, :3]) <= SPEC.control.max_translation_step_m + 1e-3).all()
 
     again = takeovers("--policy", str(constant_policy), "--out", str(out))
     assert again.returncode == 1 and "already holds something, a day of mqe_bringup.takeovers" in again.stderr
+
+
+def test_the_same_day_twice_is_the_same(constant_policy: Path, user_folder: Path, tmp_path: Path) -> None:
+    first, second = (played(tmp_path / name, constant_policy) for name in ("first", "second"))
+    assert first == second
+    stores = [imported(tmp_path / name, tmp_path / f"{name}_store") for name in ("first", "second")]
+    np.testing.assert_array_equal(stores[0].actions, stores[1].actions)
+
+
+def test_through_ros_the_operator_solves_it_on_joy(constant_policy: Path, user_folder: Path, tmp_path: Path) -> None:
+    scene = played(tmp_path / "day", constant_policy, "--through-ros")
+    assert scene["solved_by"] == "operator" and scene["policy_s"] >= 2.0
+    store = imported(tmp_path / "day", tmp_path / "store")
+    # A busy machine cuts the episode where commands come late, and holds the arm: he resumes, and takes it again.
+    assert 1 <= store.num_episodes <= 10 and 15 <= store.operated.sum() <= 300
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import numpy as np
 
 from mqe_bringup.episodes import mark
 from mqe_bringup.operator_node import Operator
-from mqe_bringup.scripted_pad import ScriptedPad
+from mqe_bringup.scripted_pad import ScriptedPad, deflections
+from mqe_bringup.takeovers import LONGEST_S, STILL_S
 from mqe_core import ros_names
-from mqe_core.robot.arrays import Floats
 from mqe_core.robot.episode_marks import DISCARD, LABEL, START, STOP
 from mqe_core.robot.spec import load_robot_spec
 from mqe_core.runtime.teleop.devices import FASTER, GRIPPER, load_devices
@@ -23,11 +23,8 @@ from mqe_sim.client import Client
 
 _START_S = 60.0  # for the graph's processes
 _TAKING_S = 15.0  # from the press of the dead-man to the arm's word that it is his
-_LONGEST_S = 40.0  # that he drives in one scene
 _LOOK_S = 0.1  # how often he looks where things are
 _AGAIN_S = 1.0  # before a button is pressed again that has had no effect
-_STILL_S = 0.8  # he stays at the end: what to do at the goal is to stay
-_LEAST_TURN = 0.4  # of a full deflection: a motion on buttons is full or none
 _OPEN = 0.9  # a gripper that was sent farther open than that is open
 _STOPPED = (ArmStatus.HELD, ArmStatus.FAULT)
 
@@ -43,10 +40,9 @@ class ScriptedOperator:
 
     def __init__(self, asking: Operator, scene: Client) -> None:
         self._asking, self._scene = asking, scene
-        devices, period_s = load_devices(), load_robot_spec().control.period_s
-        self._full = period_s * np.repeat([devices.fastest_m_per_s, devices.fastest_rad_per_s], 3)
+        self._devices, self._period_s = load_devices(), load_robot_spec().control.period_s
         self._arm: list[ArmStatus] = asking.hear(topics.ARM_STATUS)
-        self._pad = ScriptedPad(asking.node, devices)
+        self._pad = ScriptedPad(asking.node, self._devices)
         self._goals = GoalClient(asking.node, asking.listen, self._watch_once)
         self._goal: SentGoal | None = None
         self._seen_until = self._looked = self._resumed = -np.inf
@@ -59,7 +55,7 @@ class ScriptedOperator:
             asking.wait(there, f"{who} did not start within {_START_S:.0f} s; see the logs", _START_S)
         self._services = {name: asking.connect(name) for name in (ros_names.HOLD, ros_names.RESUME)}
         self._rest(0.3)  # it has seen the pad at rest
-        for _ in devices.speeds:
+        for _ in self._devices.speeds:
             self._press(FASTER)
 
     def begin_episode(self) -> None:
@@ -79,14 +75,14 @@ class ScriptedOperator:
 
     def take_over(self) -> bool:
         """Take the arm and do the task. Returns whether he did."""
-        end = time.monotonic() + _LONGEST_S
+        end = time.monotonic() + LONGEST_S
         self._hold_dead_man()
         pressed = -np.inf
         while time.monotonic() < end:
             step = self._scene.oracle()
             if step.done:
                 break
-            self._pad.motion = self._deflections(step.action)
+            self._pad.motion = deflections(step.action, self._devices, self._period_s)
             is_open = self._arm[-1].target_gripper > _OPEN
             if (step.action[6] > 0.5) != is_open and time.monotonic() - pressed > _AGAIN_S:
                 pressed = time.monotonic()
@@ -95,7 +91,7 @@ class ScriptedOperator:
             if self._arm[-1].state in _STOPPED:
                 self._hold_dead_man()
         self._pad.motion = np.zeros(6)
-        self._rest(_STILL_S)
+        self._rest(STILL_S)
         return self._scene.oracle().solved
 
     def end_episode(self, keep: bool) -> None:
@@ -150,12 +146,6 @@ class ScriptedOperator:
         self._resumed = time.monotonic()
         with contextlib.suppress(RuntimeError):
             self._asking.trigger(self._services[ros_names.RESUME])
-
-    def _deflections(self, action: Floats) -> Floats:
-        """(6,) of the sticks for a Bridge action (7,)."""
-        motion = np.clip(action[:6] / self._full, -1.0, 1.0)
-        motion[3:5] = np.where(np.abs(motion[3:5]) > _LEAST_TURN, np.sign(motion[3:5]), 0.0)
-        return motion
 
     def _press(self, button: str) -> None:
         self._pad.down.add(button)

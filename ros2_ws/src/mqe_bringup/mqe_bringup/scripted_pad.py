@@ -15,6 +15,7 @@ from mqe_core.runtime.teleop.devices import MOTIONS, Devices, PadSpec
 from mqe_ros import topics
 
 REPEAT_S = 0.05
+_LEAST_TURN = 0.4  # of a full deflection
 
 
 def places(spec: PadSpec, dead_zone: float, motion: Floats, down: Collection[str]) -> tuple[list[float], list[int]]:
@@ -33,6 +34,14 @@ def places(spec: PadSpec, dead_zone: float, motion: Floats, down: Collection[str
     for name in down:
         buttons[int(getattr(spec, name).split()[1])] = 1
     return axes, buttons
+
+
+def deflections(action: Floats, devices: Devices, period_s: float) -> Floats:
+    """(6,) from −1 to 1, at the highest speed, for a Bridge action (7,). Roll and pitch are on buttons: all or none."""
+    full = period_s * np.repeat([devices.fastest_m_per_s, devices.fastest_rad_per_s], 3)
+    motion = np.clip(action[:6] / full, -1.0, 1.0)
+    motion[3:5] = np.where(np.abs(motion[3:5]) > _LEAST_TURN, np.sign(motion[3:5]), 0.0)
+    return np.asarray(motion, dtype=np.float64)
 
 
 class ScriptedPad:

@@ -17,7 +17,6 @@ from functools import partial
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
-from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from mqe_core import ros_names
@@ -28,7 +27,7 @@ from mqe_core.runtime.arm_side import ArmSide
 from mqe_core.runtime.backends import make_backend, make_robot
 from mqe_core.runtime.robot import Command, MonotonicClock, RobotState
 from mqe_core.runtime.safety.safe_robot import SafeRobot
-from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
+from mqe_interfaces.msg import EndEffectorCommand
 from mqe_ros import convert, topics, transports
 from mqe_ros.dry_run import DryRunRobot
 from mqe_ros.heartbeat import Heartbeat
@@ -254,20 +253,8 @@ class ArmNode(ControlNode):
 
     def _publish_status(self) -> None:
         """Call with the lock held."""
-        newest = self._newest
         self._status.publish(
-            ArmStatus(
-                header=Header(stamp=self.now_message(), frame_id=self._spec.base_frame),
-                state=self._side.state,
-                reason=with_remedy(self._side.reason),
-                clipped=list(newest.clipped) if newest else [],
-                refused=(newest.refused or "") if newest else "",
-                session=newest.session if newest else "",
-                sequence=newest.sequence if newest else 0,
-                dry_run=self._dry_run,
-                commander=self._side.commander,
-                target_gripper=self._target_gripper,
-            )
+            convert.arm_status(self._side, self._newest, self._target_gripper, self._dry_run, self.now_message())
         )
 
 

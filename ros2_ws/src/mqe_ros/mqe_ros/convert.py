@@ -13,10 +13,13 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Header
 
 from mqe_core import images
+from mqe_core.robot.episode_marks import EpisodeBook
 from mqe_core.robot.geometry import make_pose, quaternion_to_rotation, rotation_to_quaternion
 from mqe_core.robot.spec import RobotSpec
+from mqe_core.runtime.arm_side import ArmSide
 from mqe_core.runtime.robot import Command, RobotState
-from mqe_interfaces.msg import EndEffectorCommand
+from mqe_interfaces.msg import ArmStatus, EndEffectorCommand, EpisodeStatus
+from mqe_ros.remedies import with_remedy
 
 
 class Observation(NamedTuple):
@@ -111,6 +114,41 @@ def command_to_message(
         gripper=float(command.gripper),
         action=[float(value) for value in action],
         steps_to_goal=number(steps_to_goal),
+    )
+
+
+def arm_status(side: ArmSide, newest: Command | None, target_gripper: float, dry_run: bool, stamp: Time) -> ArmStatus:
+    """What the arm's side is doing.
+
+    Args:
+        newest: what became of the newest command; None before the first.
+        target_gripper: that was sent last, NaN where that is not known yet.
+    """
+    return ArmStatus(
+        header=Header(stamp=stamp, frame_id=side.robot.spec.base_frame),
+        state=side.state,
+        reason=with_remedy(side.reason),
+        clipped=list(newest.clipped) if newest else [],
+        refused=(newest.refused or "") if newest else "",
+        session=newest.session if newest else "",
+        sequence=newest.sequence if newest else 0,
+        dry_run=dry_run,
+        commander=side.commander,
+        target_gripper=target_gripper,
+    )
+
+
+def episode_status(book: EpisodeBook, mark: str, stamp: Time) -> EpisodeStatus:
+    """The episodes of a recording after the newest mark, which is empty where there was none."""
+    newest = book.newest
+    return EpisodeStatus(
+        header=Header(stamp=stamp),
+        mark=mark,
+        number=newest.number if newest else 0,
+        open=book.is_open,
+        label=newest.label if newest else "",
+        kept=book.kept,
+        discarded=book.discarded,
     )
 
 

@@ -15,14 +15,12 @@ from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.serialization import serialize_message
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from std_msgs.msg import Header
 
 from mqe_core import ros_names
 from mqe_core.files.bag_folders import require_new
 from mqe_core.robot.episode_marks import EpisodeBook
-from mqe_interfaces.msg import EpisodeStatus
 from mqe_interfaces.srv import MarkEpisode
-from mqe_ros import topics
+from mqe_ros import convert, topics
 from mqe_ros.adaptive_subscription import AdaptiveSubscription
 from mqe_ros.bag_writer import BagWriter
 from mqe_ros.parameters import RECORD_NODE
@@ -114,16 +112,7 @@ class RecordNode(ControlNode):
 
     def _tell_episodes(self, mark: str) -> None:
         """To whoever shows them, and into the recording."""
-        book, newest = self._book, self._book.newest
-        status = EpisodeStatus(
-            header=Header(stamp=self.now_message()),
-            mark=mark,
-            number=newest.number if newest else 0,
-            open=book.is_open,
-            label=newest.label if newest else "",
-            kept=book.kept,
-            discarded=book.discarded,
-        )
+        status = convert.episode_status(self._book, mark, self.now_message())
         self._bags.write(topics.EPISODE_STATUS.name, time.time_ns(), serialize_message(status))
         self._episode_status.publish(status)
 
