@@ -107,6 +107,7 @@ def test_a_press_takes_the_arm_from_a_policy_and_space_holds_both(terminal: Term
     arm.wait(lambda: arm.newest("/arm/status").reason == "operator", "the hold")
     terminal.press("r")
     arm.wait(lambda: any(m.refused == "held" for m in arm.heard["/arm/status"]), "the refusal")
+    terminal.until("the arm refuses: held: operator; mqe arm resume lets it move")
     goal.cancel()
     goal.result()
 

@@ -56,9 +56,9 @@ def played(out: Path, policy: Path, *words: str) -> dict[str, object]:
     return scene
 
 
-def imported(out: Path, store: Path) -> EpisodeStore:
+def imported(out: Path, place: Path) -> EpisodeStore:
     """The day as training data: first the policy's frames, then the operator's, with a cube that was taken hold of."""
-    store = import_episodes(open_source(out), store, image_size=16, source_name="day")
+    store = import_episodes(open_source(out), place, image_size=16, source_name="day")
     assert {*map(tuple, store.languages)} == {("put the cube on the plate",)}
     assert not store.operated[0] and store.operated[-1]
     grippers = store.states[:, 6]

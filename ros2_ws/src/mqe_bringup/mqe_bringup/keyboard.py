@@ -29,6 +29,7 @@ from mqe_core.runtime.teleop.keys import KeyMap, Pressed
 from mqe_core.runtime.teleop.operator_side import OperatorSide, Speeds
 from mqe_interfaces.msg import ArmStatus, EpisodeStatus
 from mqe_ros import convert, topics
+from mqe_ros.arm_answers import ArmAnswers
 from mqe_ros.arm_inputs import ArmInputs
 from mqe_ros.publishers import OnePublisher
 from mqe_ros.topics import Topic
@@ -63,7 +64,8 @@ class Keys:
         self._status: ArmStatus | None = None
         self._pending: np.ndarray | None = None  # a step that waits for its control period
         self._sent = -float("inf")
-        self._told = ""
+        self._answers = ArmAnswers(self._side.session)
+        self._told, self._told_refusal = "", ""
         self._is_open = False  # an episode of the recording
         node = _Node(operator)
         self._arm = ArmInputs(node, self._spec, _MAX_POSE_AGE_S)
@@ -105,6 +107,11 @@ class Keys:
         if said != self._told:
             self._told = said
             _say(f"the arm is {said}")
+        _, refusal = self._answers.refused
+        if refusal != self._told_refusal:
+            self._told_refusal = refusal
+            if refusal:
+                _say(refusal)
 
     def _send(self, motion: np.ndarray) -> None:
         poses = self._arm.read()
@@ -113,6 +120,7 @@ class Keys:
         self._arm.check(poses)
         assert self._status is not None  # waited for
         command, action = self._side.command(motion, poses.target, poses.measured, self._status.target_gripper)
+        self._answers.send(command.sequence)
         stamp = self._operator.node.get_clock().now().to_msg()
         self._command.publish(convert.command_to_message(command, action, None, stamp, convert.NO_OBSERVATION))
 
@@ -138,6 +146,7 @@ class Keys:
         if status.state != ArmStatus.MOVING:
             self._side.begin()
         self._status = status
+        self._answers.hear(status)
 
 
 @contextlib.contextmanager
