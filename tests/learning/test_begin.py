@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +107,38 @@ def test_what_no_run_can_begin_from_is_refused(
         train(writable_store, tmp_path / "run", config, progress=False)
     with pytest.raises(ValueError, match="begin_with must be one of all, policy"):
         tiny_config(begin_with="critic")
+
+
+def test_a_run_on_features_can_begin_from_one_on_the_same_features(
+    writable_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config
+) -> None:
+    """On other data, whose features have other means, the policy answers as before."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    config = tiny_config(features_of=str(encoder_run))
+    train(writable_store, first, config, progress=False)
+    rng = np.random.default_rng(1)
+    with EpisodeWriter(tmp_path / "day", image_size=32, source="test", domain="sim") as writer:
+        for i in range(4):
+            pictures = [rng.integers(0, 60, (32, 32, 3), dtype=np.uint8) for _ in range(9)]
+            writer.add(Episode(f"e{i}", rng.normal(size=(9, 7)), rng.normal(size=(8, 7)), {0: pictures}))
+    train(
+        tmp_path / "day",
+        second,
+        tiny_config(features_of=str(encoder_run), **NO_RATE),
+        begin_from=first,
+        progress=False,
+    )
+    torch.testing.assert_close(actions(second), actions(first), atol=1e-6, rtol=1e-5)
+
+    other, config = tmp_path / "other_encoder", read_config(encoder_run)
+    train(
+        writable_store,
+        other,
+        dataclasses.replace(config, train=dataclasses.replace(config.train, seed=5)),
+        progress=False,
+    )
+    with pytest.raises(ValueError, match="learned on features of another encoder"):
+        train(writable_store, tmp_path / "third", tiny_config(features_of=str(other)), begin_from=first, progress=False)
 
 
 def test_a_policy_on_features_may_begin_as_the_encoder_s_own(

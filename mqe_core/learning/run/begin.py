@@ -21,6 +21,8 @@ from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.run_folder import action_scale, load_run
 from mqe_core.learning.run.trainer import Trainer
 
+_FROZEN = "image_encoder."  # where an agent that was read keeps it, among its weights
+
 
 def begin(
     store: Frames,
@@ -52,7 +54,7 @@ def begin(
         its_name, name = its_config.train.agent, config.train.agent
         if its_name != name:
             raise ValueError(f"{source} holds {its_name}, not {name}; give --agent {its_name}, or begin_with: policy")
-        _take_weights(trainer.agent, agent, source)
+        _take_weights(trainer.agent, agent, encoder, source)
     trainer.restart_average()
     return trainer
 
@@ -90,10 +92,17 @@ def _encoder_of_run(source: str) -> FrozenEncoder:
     return FrozenEncoder(encoder_of_agent(agent, source), config.agent.encoder, metadata["observation"]["image_size"])
 
 
-def _take_weights(agent: Agent, source_agent: Agent, source: Path) -> None:
-    """All of them; ValueError where the networks differ."""
+def _take_weights(agent: Agent, source_agent: Agent, encoder: ImageEncoder | None, source: Path) -> None:
+    """All of them; ValueError where the networks differ, or the features (of ``encoder``) that they were trained on.
+
+    A frozen encoder is a run's own: it stands in what was read of ``source``, and not among what is trained.
+    """
+    frozen = source_agent.image_encoder
+    if frozen is not None and (encoder is None or not _same_weights(encoder, frozen)):
+        raise ValueError(f"{source} learned on features of another encoder: give the features_of that it was given")
+    weights = {name: value for name, value in source_agent.state_dict().items() if not name.startswith(_FROZEN)}
     try:
-        agent.load_state_dict(source_agent.state_dict())
+        agent.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(
             f"the networks of {source} are others than these ({error}); give it the same configuration"

@@ -10,7 +10,7 @@ from pathlib import Path
 from mqe_bringup.graph import build_graph
 from mqe_bringup.scene_run import Say, own_domain, watching
 from mqe_bringup.supervisor import Supervisor
-from mqe_bringup.takeovers import NOBODY, OPERATOR, POLICY, SceneOutcome
+from mqe_bringup.takeover_day import NOBODY, OPERATOR, POLICY, SceneOutcome
 
 
 class LiveDay:

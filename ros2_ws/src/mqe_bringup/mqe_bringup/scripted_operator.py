@@ -10,7 +10,7 @@ import numpy as np
 from mqe_bringup.episodes import mark
 from mqe_bringup.operator_node import Operator
 from mqe_bringup.scripted_pad import ScriptedPad, deflections
-from mqe_bringup.takeovers import LONGEST_S, STILL_S
+from mqe_bringup.takeover_day import LONGEST_S, STILL_S
 from mqe_core import ros_names
 from mqe_core.robot.episode_marks import DISCARD, LABEL, START, STOP
 from mqe_core.robot.spec import load_robot_spec

@@ -14,7 +14,7 @@ from sensor_msgs.msg import Joy
 from std_msgs.msg import Header
 
 from mqe_bringup.scripted_pad import deflections, places
-from mqe_bringup.takeovers import LONGEST_S, NOBODY, OPERATOR, POLICY, STILL_S, SceneOutcome
+from mqe_bringup.takeover_day import LONGEST_S, NOBODY, OPERATOR, POLICY, STILL_S, SceneOutcome
 from mqe_core.policy.bundle import PolicyBundle
 from mqe_core.policy.domain import SIM, check_domain
 from mqe_core.robot import ranks

@@ -19,40 +19,17 @@ import json
 import math
 import sys
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
 
+from mqe_bringup.takeover_day import NOBODY, OPERATOR, POLICY, Day, SceneOutcome
 from mqe_core.files.disk import write_atomically
 from mqe_core.files.kinds import TAKEOVERS
 from mqe_core.files.outputs import check_folder
 from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 
-POLICY, OPERATOR, NOBODY = "policy", "operator", "nobody"
-LONGEST_S = 40.0  # that the operator drives in one scene
-STILL_S = 0.8  # he stays at the end: what to do at the goal is to stay
 _FIRST_SCENE = 500_000  # far from those that people collect from, and before those of evaluations
 _SCENES_PER_TAKEOVER = 10  # then the policy is too good to be taken over so often
-
-
-@dataclass(frozen=True)
-class SceneOutcome:
-    """Who solved the scene, and seconds that each of them drove."""
-
-    scene_seed: int
-    solved_by: str
-    policy_s: float
-    operator_s: float
-
-
-class Day(Protocol):
-    """Scenes that are played one after the other into one recording."""
-
-    def play(self, seed: int, patience_s: float) -> SceneOutcome:
-        """One scene: an episode, kept where the operator solved it. The policy has `patience_s`."""
-
-    def close(self) -> None:
-        """End the recording."""
 
 
 def main() -> None:
