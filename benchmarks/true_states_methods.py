@@ -44,7 +44,6 @@ RUNS: dict[str, dict[str, Any]] = {
     "critic": {"agent": "mqe", **_FLOW, **_CONTRASTS},
     "critic plain": {"agent": "mqe", **_FLOW},
     "critic gciql": {"agent": "gciql", **_FLOW},
-    "critic samples": {"agent": "mqe", **_BLIND, **_CONTRASTS, "contrast_samples": 7},
     "critic p1": {"agent": "mqe", **_FLOW, **_CONTRASTS, "next_state_sample": 1.0},
     "critic no invariance": {"agent": "mqe", **_FLOW, **_CONTRASTS, "invariance_weight": 0.0},
 }
@@ -72,7 +71,6 @@ METHODS = {
     "blind, random": Method("blind", "random"),
     "blind, MQE+contrasts": Method("blind", "critic", "critic"),
     "blind, MQE+contrasts, 8": Method("blind", "critic", "critic", 8),
-    "blind, MQE+contrasts, own samples": Method("blind", "critic", "critic samples"),
     "blind, MQE+contrasts, a quarter": Method("blind", "quarter", "critic"),
     "blind, plain MQE": Method("blind", "critic", "critic plain"),
     "blind, GCIQL": Method("blind", "critic", "critic gciql"),
@@ -80,7 +78,6 @@ METHODS = {
     "blind, no invariance": Method("blind", "critic", "critic no invariance"),
     "blind, script": Method("blind", "script"),
     "blind, script, MQE+contrasts asked": Method("blind", "script", "critic"),
-    "blind, script, own samples asked": Method("blind", "script", "critic samples"),
     "blind, script, plain MQE asked": Method("blind", "script", "critic plain"),
     "blind, script, GCIQL asked": Method("blind", "script", "critic gciql"),
 }
@@ -92,9 +89,6 @@ def train(data: TrueStates, name: str, seed: int, steps: int, folder: Path) -> N
     if out.exists():
         return
     trainer = _trainer(data, name, seed, steps)
-    if RUNS[name].get("contrast_samples"):  # of the flow that will propose, from the beginning
-        train(data, "blind", seed, steps, folder)
-        trainer.agent.actor.load_state_dict(_load(data, "blind", seed, folder)[0].actor.state_dict())
     for _ in range(steps):
         trainer.update()
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from benchmarks import closed_loop_states, true_states, true_states_methods, tru
 from benchmarks.true_states_methods import Chooser, Method, train
 from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 
-RUNS = ("gcbc", "flow", "critic", "critic gciql", "critic samples")
+RUNS = ("gcbc", "flow", "critic", "critic plain", "critic gciql")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def folder(data, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs")
     for run in RUNS:
         train(data, run, 0, 2, out)
-    return out  # of two updates each, and of "blind", from which "critic samples" begins
+    return out
 
 
 def test_the_data_are_stages_of_scenes_with_the_places_of_things(data) -> None:
@@ -91,7 +91,7 @@ def ask(data, folder, method: Method, last: int = -1, draws: int = 0) -> true_st
 def test_each_choice_takes_one_of_the_same_candidates(data, folder) -> None:
     random = ask(data, folder, Method("flow", "random"))
     chosen = ask(data, folder, Method("flow", "critic", "critic"))
-    again = ask(data, folder, Method("flow", "critic", "critic samples"))
+    again = ask(data, folder, Method("flow", "critic", "critic plain"))
     other = ask(data, folder, Method("flow", "critic", "critic gciql"))
     for answer in (chosen, again, other):
         np.testing.assert_allclose(answer.candidates, random.candidates, atol=1e-6)

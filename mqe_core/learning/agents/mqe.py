@@ -178,12 +178,9 @@ class MQEAgent(Agent):
             invariance_weight=config.invariance_weight, expectile=config.expectile, head=self.head,
         )  # fmt: skip
         if config.contrasts:
-            samples, drawn = config.contrast_samples, None
-            if samples and isinstance(self.actor, FlowActor):
-                drawn = self.actor.drawn(observations, actor_goals, samples)
             contrast, contrast_metrics = contrast_loss(
                 config, self.head, self.phi, observation_features, batch.actions, phi_sa, psi_s, psi_goal,
-                Origin.of(batch), drawn,
+                Origin.of(batch),
             )  # fmt: skip
             critic, critic_metrics = critic + contrast, {**critic_metrics, **contrast_metrics}
 
@@ -276,8 +273,6 @@ class MQEConfig(ChoiceConfig, ContrastConfig):
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0.0 <= self.expectile < 1.0:
             raise ValueError(f"expectile must lie in [0, 1), got {self.expectile}")
-        if self.contrast_samples and self.actor != "flow":
-            raise ValueError("contrast_samples are a flow's: set actor: flow, or contrast_samples to 0")
         if self.waypoint == "fixed" and self.waypoint_steps == 0:
             raise ValueError("waypoint: fixed needs waypoint_steps, how far ahead it lies")
         if self.waypoint == "geometric" and self.waypoint_steps:

@@ -38,12 +38,6 @@ class ContrastConfig(HeadConfig):
         0.0, "weight of telling, by d(s,g), the own goal from those of other scenes (0.1)", group="critic"
     )
 
-    contrast_samples: int = key(
-        0,
-        "actions of the flow itself that action_contrast tells the own one from; 0: those of other rows",
-        group="critic",
-    )
-
     @property
     def contrasts(self) -> bool:
         """Whether there is any side term."""
@@ -54,11 +48,6 @@ class ContrastConfig(HeadConfig):
         for name in ("action_contrast", "goal_contrast", "scene_contrast"):
             if getattr(self, name) < 0.0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.contrast_samples < 0 or (self.contrast_samples and not self.action_contrast):
-            raise ValueError(
-                f"contrast_samples must not be negative, and is of action_contrast: got {self.contrast_samples} with "
-                f"action_contrast {self.action_contrast:g}"
-            )
 
 
 @dataclass(frozen=True)
@@ -97,19 +86,17 @@ def contrast_loss(
     psi_s: Tensor,
     psi_goal: Tensor,
     origin: Origin,
-    samples: Tensor | None = None,
 ) -> tuple[Tensor, Metrics]:
     """The weighted sum of the terms that ``config`` has, and their metrics.
 
     ``features (B, F)`` and ``actions (B, A)`` are what ``phi`` made ``phi_sa (E, B, D)`` of; ``psi_s`` and ``psi_goal``
     are ``(E, B, D)``. A goal that can be reached from a row is no candidate of it, nor is one of its scene in the term
-    of other scenes. ``samples (B, C, A)`` take the place of other rows' actions.
+    of other scenes.
     """
     total, metrics = phi_sa.new_zeros(()), {}
     own = torch.arange(len(actions), device=actions.device)
     if config.action_contrast > 0.0:
-        candidates = _of_other_rows(actions) if samples is None else torch.cat([actions[:, None], samples], dim=1)
-        distance = head(phi.of_candidates(features, candidates), psi_goal[:, :, None])
+        distance = head(phi.of_candidates(features, _of_other_rows(actions)), psi_goal[:, :, None])
         term, metrics["action_contrast"] = own_is_nearest(distance, torch.zeros_like(own))
         total = total + config.action_contrast * term
     if config.goal_contrast > 0.0:

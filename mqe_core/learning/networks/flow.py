@@ -171,12 +171,6 @@ class FlowActor(nn.Module):
         """``(B, N, A)`` in [-1, 1]: what the fixed noise becomes, the gripper decided where there is one."""
         return self.sample(observations, goals, self.noise)
 
-    @torch.no_grad()
-    def drawn(self, observations: Tensor, goals: Tensor, count: int) -> Tensor:
-        """``(B, count, A)``: what fresh noise becomes."""
-        noise = torch.randn(len(observations), count, self.noise.shape[-1], device=observations.device)
-        return self.sample(observations, goals, noise)
-
     def sample(self, observations: Tensor, goals: Tensor, noise: Tensor) -> Tensor:
         """What the noise ``(N, A)``, or ``(B, N, A)``, becomes, ``(B, N, A)``; the same noise gives the same."""
         features = self.encoder(observations, goals)
