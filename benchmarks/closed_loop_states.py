@@ -26,8 +26,9 @@ import numpy as np
 import torch
 
 from benchmarks.true_states import TrueStates
+from benchmarks.true_states_ahead import Planner
 from benchmarks.true_states_methods import METHODS, Chooser, train
-from benchmarks.true_states_play import MEANS, play, sheet
+from benchmarks.true_states_play import MEANS, Chooses, play, sheet
 from mqe_core.closed_loop.intervals import paired_difference
 from mqe_core.robot.arrays import Floats
 from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
@@ -69,7 +70,8 @@ def work(data: TrueStates, name: str, seed: int, args: argparse.Namespace) -> No
     trained_s = time.monotonic() - begun
     there = read(played_file(args)).get((name, seed), {})
     scenes = [s for s in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.scenes) if s not in there]
-    chooser = Chooser(data, method, seed, args.work)
+    parts = data, method, seed, args.work
+    chooser: Chooses = Planner(*parts) if method.choice == "ahead" else Chooser(*parts)
     for number, scene in enumerate(scenes):
         played = play(chooser, data.task, scene, args.stage, number < args.films)
         row = {"method": name, "seed": seed, "scene": scene, "updates": args.steps, **played.row()}

@@ -53,13 +53,15 @@ RUNS: dict[str, dict[str, Any]] = {
 class Method:
     """The actor of the run `actor`, and of `candidates` of its actions the one that `choice` takes: none (there is one
     mean), first (noise 0), random, critic (the nearest to the goal, by the run `critic`), quarter (one at random of
-    the quarter that it finds nearest) or script (the nearest to the script, where a critic may be asked beside).
+    the quarter that it finds nearest), ahead (the one that leads nearest in `horizon` steps, see true_states_ahead.py)
+    or script (the nearest to the script, where a critic may be asked beside).
     """
 
     actor: str
     choice: str = "none"
     critic: str | None = None
     candidates: int = 32
+    horizon: int = 0
 
 
 METHODS = {
@@ -74,6 +76,11 @@ METHODS = {
     "blind, MQE+contrasts, a quarter": Method("blind", "quarter", "critic"),
     "blind, plain MQE": Method("blind", "critic", "critic plain"),
     "blind, GCIQL": Method("blind", "critic", "critic gciql"),
+    **{
+        f"blind, {steps} ahead, {name}": Method("blind", "ahead", run, 16, steps)
+        for name, run in (("plain MQE", "critic plain"), ("MQE+contrasts", "critic"), ("GCIQL", "critic gciql"))
+        for steps in (5, 10, 20)
+    },
     "blind, p=1": Method("blind", "critic", "critic p1"),
     "blind, no invariance": Method("blind", "critic", "critic no invariance"),
     "blind, script": Method("blind", "script"),
@@ -121,13 +128,13 @@ class Chooser:
 
     def __init__(self, data: TrueStates, method: Method, seed: int, folder: Path) -> None:
         self.method = method
-        self._agent, self.scale = _load(data, method.actor, seed, folder)
+        self._agent, self.scale = load(data, method.actor, seed, folder)
         self._critic: Agent | None = None
         actor = self._agent.actor
         if isinstance(actor, FlowActor):
             actor.noise = fixed_noise(method.candidates, 7)
         if method.critic is not None:
-            self._critic, _ = _load(data, method.critic, seed, folder)
+            self._critic, _ = load(data, method.critic, seed, folder)
             self._critic.actor = actor
 
     @torch.inference_mode()
@@ -158,7 +165,8 @@ def physical(scale: ActionScale, actions: Tensor) -> Floats:
     return scale.low + (actions.numpy().astype(np.float64) + 1.0) / 2.0 * (scale.high - scale.low)
 
 
-def _load(data: TrueStates, name: str, seed: int, folder: Path) -> tuple[Agent, ActionScale]:
+def load(data: TrueStates, name: str, seed: int, folder: Path) -> tuple[Agent, ActionScale]:
+    """The trained run `name`, and the scale of its actions."""
     trainer = _trainer(data, name, seed, 1)
     trainer.agent.load_state_dict(torch.load(_file(folder, name, seed))["weights"])
     return trainer.agent.eval(), trainer.data.action_scale

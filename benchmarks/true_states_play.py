@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.true_states import seen
-from benchmarks.true_states_methods import Chooser
+from benchmarks.true_states_methods import Answer
 from mqe_core.learning.export.reach_calibration import roc_area
 from mqe_core.policy.contract import NONE_CHOSEN
-from mqe_core.robot.arrays import Floats, Images
+from mqe_core.robot.arrays import Float32s, Floats, Images
 from mqe_core.robot.geometry import apply_action, pose_to_state
 from mqe_core.robot.spec import load_robot_spec
 from mqe_core.runtime.policy_side import StickyGripper
@@ -33,6 +33,15 @@ _OPEN = 0.5  # the bundle's threshold of the gripper
 MEANS = ("chosen_mm", "best_mm", "mean_mm", "preferred_mm", "right")
 _DONE_STEPS = 15
 _FILM_STEPS, _FILM_SIZE = 7, (160, 120)
+
+
+class Chooses(Protocol):
+    """Who is asked at every step."""
+
+    def act(self, state: Float32s, goal: Float32s, last: int, script: Floats, rng: np.random.Generator) -> Answer:
+        """For states (S,) as they are seen; `last` is the candidate chosen before, -1 in a new scene, `script` (7,)
+        the script's action.
+        """
 
 
 @dataclass
@@ -67,23 +76,54 @@ class Played:
         return told | {"changes": float(changes.mean()) if len(changes) else 0.0}
 
 
-def play(chooser: Chooser, task_name: str, seed: int, stage: int | None = None, film: bool = False) -> Played:
+class Driven:
+    """A held-out scene and its arm behind the safety filter; with `stage`, from 1, this one alone is left to do.
+
+    `goal` (S,) is the state that shows all of it solved, `now` (S,) the present one, `arm` what the arm measures.
+    """
+
+    def __init__(self, task_name: str, seed: int, stage: int | None = None) -> None:
+        self.world = _world()
+        _, self.goal = solve_scene(self.world, task_name, seed, 8, 6)
+        self.task = make_task(task_name, self.world, seed, stage=None if stage is None else stage - 1)
+        self._clock, self._gripper = SimClock(self.world), StickyGripper(_OPEN, 1)
+        self._robot = SafeRobot(
+            BulletRobot(self.world.spec, clock=self._clock, world=self.world), self.world.spec, self._clock
+        )
+        self._begun, self._steps = self._clock.now(), 0
+        self._observe()
+
+    def _observe(self) -> None:
+        self.arm = self._robot.observe()
+        self.now = np.concatenate([pose_to_state(self.arm.pose, self.arm.gripper), self.task.things_m()])
+
+    def send(self, action: Floats) -> None:
+        """One control step with the action (7,), physical units."""
+        self._steps += 1
+        self._robot.send(
+            Command(
+                pose=apply_action(self.arm.target_pose, action, self.arm.pose),
+                gripper=self._gripper(float(action[6])),
+                stamp=self._clock.now(),
+                session="evaluation",
+                sequence=self._steps,
+                frame_id=self.world.spec.base_frame,
+            )
+        )
+        self._clock.sleep_until(self._begun + self._steps * self.world.spec.control.period_s)
+        self._observe()
+
+
+def play(chooser: Chooses, task_name: str, seed: int, stage: int | None = None, film: bool = False) -> Played:
     """Scene `seed` to its last step, with `stage`, from 1, this one alone."""
-    world = _world()
-    _, goal = solve_scene(world, task_name, seed, 8, 6)
-    task = make_task(task_name, world, seed, stage=None if stage is None else stage - 1)
-    clock, gripper, rng = SimClock(world), StickyGripper(_OPEN, 1), np.random.default_rng(seed)
-    robot = SafeRobot(BulletRobot(world.spec, clock=clock, world=world), world.spec, clock)
-    script = make_oracle(task, rng, noise=0.0)
-    found, last, begun = Played(first_done=[-1] * STAGES[task_name]), NONE_CHOSEN, clock.now()
-    done_steps = 0
+    scene, rng = Driven(task_name, seed, stage), np.random.default_rng(seed)
+    task, script = scene.task, make_oracle(scene.task, rng, noise=0.0)
+    found, last, done_steps = Played(first_done=[-1] * STAGES[task_name]), NONE_CHOSEN, 0
     for step in range(task.max_steps):
-        state = robot.observe()
-        now = np.concatenate([pose_to_state(state.pose, state.gripper), task.things_m()])
-        ways = script.stage_actions(state.target_pose, state.pose)
+        ways = script.stage_actions(scene.arm.target_pose, scene.arm.pose)
         still_open = np.isfinite(ways).all(axis=1)
         habit = ways[np.flatnonzero(still_open)[0]] if still_open.any() else np.array([*np.zeros(6), 1.0])
-        answer = chooser.act(seen(now), seen(goal), last, habit, rng)
+        answer = chooser.act(seen(scene.now), seen(scene.goal), last, habit, rng)
         last = answer.chosen
         if still_open.any():
             errors = off(answer.candidates, ways[still_open])
@@ -96,18 +136,8 @@ def play(chooser: Chooser, task_name: str, seed: int, stage: int | None = None, 
                 found.right.append(right(answer.distances, errors))
         found.steps_to_goal.append(answer.steps_to_goal)
         if film and step % _FILM_STEPS == 0:
-            found.film.append(world.render(*_FILM_SIZE))
-        robot.send(
-            Command(
-                pose=apply_action(state.target_pose, answer.action, state.pose),
-                gripper=gripper(float(answer.action[6])),
-                stamp=clock.now(),
-                session="evaluation",
-                sequence=step + 1,
-                frame_id=world.spec.base_frame,
-            )
-        )
-        clock.sleep_until(begun + (step + 1) * world.spec.control.period_s)
+            found.film.append(scene.world.render(*_FILM_SIZE))
+        scene.send(answer.action)
         stages = task.stages()
         done_steps = done_steps + 1 if all(stages) else 0
         for number, done in enumerate(stages):
