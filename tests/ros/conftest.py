@@ -84,6 +84,23 @@ def drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def pad_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An ament prefix with a fake of joy's game_controller_node, in force for this process and its children."""
+    prefix = tmp_path / "pad_prefix"
+    marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / "joy"
+    program = prefix / "lib" / "joy" / "game_controller_node"
+    for path, text in (
+        (marker, ""),
+        (program, f"#!{sys.executable}\n" + Path(__file__).with_name("fake_pad_driver.py").read_text()),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    program.chmod(0o755)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{prefix}:{os.environ['AMENT_PREFIX_PATH']}")
+    return prefix
+
+
+@pytest.fixture
 def video_device(tmp_path: Path) -> Path:
     """What stands for /dev/video2."""
     path = tmp_path / "video2"

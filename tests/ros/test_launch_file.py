@@ -89,6 +89,25 @@ def test_another_packages_driver_gets_its_parameters_and_names(
     assert said.count("process has finished cleanly") == 3, said
 
 
+def test_a_pad_s_driver_moves_the_arm(
+    constant_policy: Path, synthetic_store: Path, user_folder: Path, pad_driver: Path, client: Client
+) -> None:
+    arguments = ("backend:=mock", f"policy:={constant_policy}", f"camera:={synthetic_store}", "teleop:=joy")
+    launched = launch(*arguments)
+    try:
+        client.wait(
+            lambda: launched.poll() is not None or any(m.commander == "operator" for m in client.heard["/arm/status"]),
+            "the arm in the operator's hands",
+        )
+        assert client.heard["/operator/command"] and not client.heard["/policy/command"]
+    finally:
+        launched.send_signal(signal.SIGINT)
+        said, _ = launched.communicate(timeout=PATIENCE_S)
+    assert launched.returncode == 0, said
+    assert "teleop: any pad that SDL knows" in said and "hold button 10, and the arm is yours" in said
+    assert said.count("process has finished cleanly") == 5, said
+
+
 def test_what_is_missing_stops_the_launch_with_the_remedy(constant_policy: Path) -> None:
     launched = launch("backend:=hardware", f"policy:={constant_policy}")
     said, _ = launched.communicate(timeout=PATIENCE_S)
