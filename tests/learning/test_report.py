@@ -14,7 +14,9 @@ import torch
 
 from mqe_core.cli import main
 from mqe_core.data.store.episode_store import EpisodeStore
+from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.export.onnx_graph import DeployedPolicy
+from mqe_core.learning.networks.encoders import ImageEncoder
 from mqe_core.learning.report import measure
 from mqe_core.learning.report.report import write_report
 from mqe_core.learning.rows.held_out import held_out_episodes
@@ -116,6 +118,35 @@ class Knowing:
         episode = [np.searchsorted(self.store.episode_ends, each, side="right") for each in (frames, goals)]
         steps = np.where(episode[0] == episode[1], np.abs(goals - frames), 50.0 + frames % 3)
         return self.store.actions[frames].astype(float), steps.astype(float)
+
+    def steps(self, frames: np.ndarray, goals: np.ndarray) -> np.ndarray:
+        return self.ask(frames, goals)[1]
+
+
+@pytest.mark.parametrize("agent", [name for name in AGENTS if name not in ("gcbc", "crl", "cmd", "tra")])
+def test_the_distance_alone_is_that_beside_an_action_and_encodes_each_picture_once(
+    agent, run, synthetic_store, monkeypatch
+) -> None:
+    folder = run(agent=agent)
+    asked: list[int] = []
+    encode = ImageEncoder.forward
+
+    def counted(self, images, *films):
+        asked.append(len(images) if self.channels == 3 else 0)
+        return encode(self, images, *films)
+
+    monkeypatch.setattr(ImageEncoder, "forward", counted)
+    trained, _, metadata = load_run(folder)
+    judge = measure.Judge(trained, metadata, EpisodeStore.open(synthetic_store))
+    frames, goals = np.repeat(np.arange(5), 12), np.tile(np.arange(12, 24), 5)
+    _, beside = judge.ask(frames, goals)
+    np.testing.assert_allclose(judge.steps(frames, goals), beside, rtol=1e-5)
+    encoders = sum(isinstance(m, ImageEncoder) and m.channels == 3 for m in set(trained.modules()))
+    assert sum(asked) <= 17 * encoders + len(asked)  # where nothing is new, one picture all the same
+    before = len(asked)
+    plain = [trained.deployed(*(torch.from_numpy(judge.store.images(each)) for each in (frames, goals)))[1]]
+    assert len(asked) > before
+    np.testing.assert_allclose(plain[0].detach().numpy(), beside, rtol=1e-4, atol=1e-5)
 
 
 def test_a_critic_that_knows_finds_the_goal_and_has_no_error(tmp_path: Path) -> None:

@@ -205,9 +205,11 @@ class MQEAgent(Agent):
         if isinstance(self.actor, FlowActor):
             choice = self.chosen(observation, goal)
             return choice.action, choice.steps_to_goal
-        action = self.actor(observation, goal).mean.clamp(-1.0, 1.0)
+        return self.actor(observation, goal).mean.clamp(-1.0, 1.0), self.steps_to_goal(observation, goal)
+
+    def steps_to_goal(self, observation: Tensor, goal: Tensor) -> Tensor:
         psi_s, psi_goal = self.psi(self.critic_encoder(observation)), self.psi(self.critic_encoder(goal))
-        return action, self.head(psi_s, psi_goal).mean(0) / -math.log(self.config.discount)
+        return self.head(psi_s, psi_goal).mean(0) / -math.log(self.config.discount)
 
     def chosen(self, observation: Tensor, goal: Tensor, last: Tensor | None = None) -> Choice:
         """The candidate of the least ``max_e d(phi_e(s, a), psi_e(g))``; distances in control steps."""

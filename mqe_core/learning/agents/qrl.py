@@ -107,8 +107,10 @@ class QRLAgent(Agent):
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         """Clipped mean action, and the distance, which is in steps."""
-        action = self.actor(observation, goal).mean.clamp(-1.0, 1.0)
-        return action, self.head(self._represent(observation), self._represent(goal))
+        return self.actor(observation, goal).mean.clamp(-1.0, 1.0), self.steps_to_goal(observation, goal)
+
+    def steps_to_goal(self, observation: Tensor, goal: Tensor) -> Tensor:
+        return self.head(self._represent(observation), self._represent(goal))
 
 
 @dataclass(frozen=True)

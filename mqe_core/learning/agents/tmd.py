@@ -123,7 +123,13 @@ class TMDAgent(Agent):
         psi_s, psi_goal = self.psi(self.critic_encoder(observation)), self.psi(self.critic_encoder(goal))
         sees_psi = self.config.actor_sees_psi
         chosen = self.actor(psi_s, psi_goal) if sees_psi else self.actor(observation, goal)
-        return chosen.mean.clamp(-1.0, 1.0), self.head(psi_s, psi_goal).mean(0) / -math.log(self.config.discount)
+        return chosen.mean.clamp(-1.0, 1.0), self._steps(psi_s, psi_goal)
+
+    def steps_to_goal(self, observation: Tensor, goal: Tensor) -> Tensor:
+        return self._steps(self.psi(self.critic_encoder(observation)), self.psi(self.critic_encoder(goal)))
+
+    def _steps(self, psi_s: Tensor, psi_goal: Tensor) -> Tensor:
+        return self.head(psi_s, psi_goal).mean(0) / -math.log(self.config.discount)
 
 
 @dataclass(frozen=True)

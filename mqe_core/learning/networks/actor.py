@@ -187,6 +187,10 @@ class Agent(nn.Module):
         """What a bundle computes: see :class:`PolicyModule`."""
         raise NotImplementedError
 
+    def steps_to_goal(self, observation: Tensor, goal: Tensor) -> Tensor | None:
+        """The second half of :meth:`deployed`, without an action where the agent can tell it so."""
+        return self.deployed(observation, goal)[1]
+
     def chosen(self, observation: Tensor, goal: Tensor, last: Tensor | None = None) -> Choice:
         """The critic's choice, where there are several candidates; ``last (B,)`` as in :func:`choose`."""
         raise NotImplementedError

@@ -17,6 +17,7 @@ from torch import Tensor
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.learning.export.calibration import rank_correlation
 from mqe_core.learning.networks.actor import Agent
+from mqe_core.learning.report.each_once import Features, each_picture_once
 from mqe_core.learning.run.run_folder import action_scale
 from mqe_core.policy.contract import ACTION_NAMES
 from mqe_core.robot.arrays import Floats, Ints
@@ -64,6 +65,7 @@ class Judge:
         scale = action_scale(metadata)
         self._middle, self._half_range = (scale.low + scale.high) / 2, (scale.high - scale.low) / 2
         self._seen: dict[int, Tensor] = {}  # features by frame, which are small
+        self._features: Features = {}
         if self._kind != "state" and self.camera not in store.cameras:
             raise ValueError(f"{store.path} has cameras {list(store.cameras)}, and the run sees camera {self.camera}")
 
@@ -76,13 +78,24 @@ class Judge:
     def ask(self, frames: Ints, goals: Ints) -> tuple[Floats, Floats | None]:
         """(n,) observations and goals → actions (n, 7) in m and rad, and steps_to_goal (n,)."""
         actions, steps = [], []
-        with torch.no_grad():
+        with torch.no_grad(), each_picture_once(self._agent, self._features):
             for start in range(0, len(frames), _BATCH):
                 chosen = slice(start, start + _BATCH)
                 action, distance = self._agent.deployed(self._see(frames[chosen]), self._see(goals[chosen]))
                 actions.append((self._middle + self._half_range * action.numpy()).astype(np.float64))
                 steps += [] if distance is None else [distance.numpy().astype(np.float64)]
         return np.concatenate(actions), np.concatenate(steps) if steps else None
+
+    def steps(self, frames: Ints, goals: Ints) -> Floats:
+        """(n,) steps_to_goal alone, of an agent with a critic; no action is computed that is not needed for it."""
+        steps = []
+        with torch.no_grad(), each_picture_once(self._agent, self._features):
+            for start in range(0, len(frames), _BATCH):
+                chosen = slice(start, start + _BATCH)
+                distance = self._agent.steps_to_goal(self._see(frames[chosen]), self._see(goals[chosen]))
+                assert distance is not None, "it is asked of an agent with a critic"
+                steps.append(distance.numpy().astype(np.float64))
+        return np.concatenate(steps)
 
     def _see(self, frames: Ints) -> Tensor:
         """What enters the agent."""
@@ -133,8 +146,7 @@ def retrieval(judge: Judge, found: Answers, rng: np.random.Generator) -> Retriev
         ]
     )
     frames = found.frames[chosen]
-    _, steps = judge.ask(np.repeat(frames, goals.shape[1]), goals.reshape(-1))
-    assert steps is not None, "it is asked of an agent with a critic"
+    steps = judge.steps(np.repeat(frames, goals.shape[1]), goals.reshape(-1))
     return Retrieval(frames, goals, steps.reshape(goals.shape))
 
 

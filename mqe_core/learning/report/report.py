@@ -146,8 +146,7 @@ def _distance(judge: Judge, found: Answers, figures: dict[str, Any]) -> str:
         lines.append(_line(f"episode {number}", remaining, found.steps[of_it], COLOURS[place]))
         if len(chosen) > 1:
             goal = last[chosen[(place + 1) % len(chosen)]]
-            _, other = judge.ask(frames, np.full(len(frames), goal))
-            assert other is not None
+            other = judge.steps(frames, np.full(len(frames), goal))
             lines.append(_line("", remaining, other, COLOURS[place], dashed=True))
     lines.append(Line("the truth", [(0.0, 0.0), (steps_most, steps_most)], "#999", 1.0))
     correlation = figures["rank_correlation"]
