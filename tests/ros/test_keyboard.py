@@ -112,6 +112,26 @@ def test_a_press_takes_the_arm_from_a_policy_and_space_holds_both(terminal: Term
     goal.result()
 
 
+def test_a_recording_that_ended_is_said_to_whom_it_concerns(terminal: Terminal, homed: Client) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+
+    from mqe_ros import topics
+
+    said = "recording stopped: [Errno 28] No space left on device"
+    publisher = homed.node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS.name, topics.DIAGNOSTICS.qos)
+    homed.wait(lambda: publisher.get_subscription_count() > 1, "the terminal's subscription")
+    for name, level in (("arm_node: control", DiagnosticStatus.ERROR), ("record_node: control", DiagnosticStatus.WARN)):
+        publisher.publish(DiagnosticArray(status=[DiagnosticStatus(name=name, level=level, message=f"not {said}")]))
+    for _ in range(2):
+        full = DiagnosticStatus(name="record_node: control", level=DiagnosticStatus.ERROR, message=said)
+        publisher.publish(DiagnosticArray(status=[full]))
+    terminal.until(said)
+    homed.spin(0.5)
+    terminal.until(said)
+    homed.node.destroy_publisher(publisher)
+    assert terminal.said.count(said) == 1 and "not recording" not in terminal.said
+
+
 def test_an_interrupt_ends_it_and_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
     assert terminal.settings() != terminal.before
     terminal.process.send_signal(signal.SIGINT)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 
 from mqe_bringup.episodes import mark
 from mqe_bringup.operator_node import Operator
@@ -31,6 +32,7 @@ from mqe_interfaces.msg import ArmStatus, EpisodeStatus
 from mqe_ros import convert, topics
 from mqe_ros.arm_answers import ArmAnswers
 from mqe_ros.arm_inputs import ArmInputs
+from mqe_ros.episode_marker import recording_failure
 from mqe_ros.publishers import OnePublisher
 from mqe_ros.topics import Topic
 
@@ -65,12 +67,13 @@ class Keys:
         self._pending: np.ndarray | None = None  # a step that waits for its control period
         self._sent = -float("inf")
         self._answers = ArmAnswers(self._side.session)
-        self._told, self._told_refusal = "", ""
+        self._told, self._told_refusal, self._told_failure = "", "", ""
         self._is_open = False  # an episode of the recording
         node = _Node(operator)
         self._arm = ArmInputs(node, self._spec, _MAX_POSE_AGE_S)
         node.subscribe_to(topics.ARM_STATUS, self._hear)
         node.subscribe_to(topics.EPISODE_STATUS, self._hear_episodes)
+        node.subscribe_to(topics.DIAGNOSTICS, self._hear_diagnostics)
         self._command = operator.node.create_publisher(
             topics.OPERATOR_COMMAND.type, topics.OPERATOR_COMMAND.name, topics.OPERATOR_COMMAND.qos
         )
@@ -140,6 +143,12 @@ class Keys:
 
     def _hear_episodes(self, status: EpisodeStatus) -> None:
         self._is_open = status.open
+
+    def _hear_diagnostics(self, diagnostics: DiagnosticArray) -> None:
+        failure = recording_failure(diagnostics)
+        if failure and failure != self._told_failure:
+            self._told_failure = failure
+            _say(failure)
 
     def _hear(self, status: ArmStatus) -> None:
         # Once nobody has moved for a while, the gripper counts as the arm has it.
