@@ -16,6 +16,9 @@ GRIPPER, SLOWER, FASTER, HOLD, RESUME = "gripper", "slower", "faster", "hold", "
 EPISODE = "episode"  # of a recording: it begins, or ends
 ACTS = (GRIPPER, SLOWER, FASTER, HOLD, RESUME, EPISODE, DISCARD)  # done once at each press
 ALWAYS, EVENTS = "always", "events"  # what a pad's messages tell of its buttons
+NO_DRIVER = "none"  # in place of a package: the console's page reads that pad
+BROWSER = "browser"  # the pad of that page
+DEAD_MAN_KEYS = ("shift", "control", "alt")  # that may be held beside others
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,11 @@ class Key:
 
 @dataclass(frozen=True)
 class Keyboard:
-    """`step_m`, `step_rad`: of one press at the highest speed."""
+    """`step_m`, `step_rad`: of one press in a terminal at the highest speed. `dead_man`: of the console's page."""
 
     step_m: Positive
     step_rad: Positive
+    dead_man: str
     keys: tuple[Key, ...]
 
 
@@ -94,6 +98,8 @@ def load_devices(path: Path | None = None) -> Devices:
     for pad in devices.pads:
         if pad.button_news not in (ALWAYS, EVENTS):
             raise ValueError(f"{file}: {pad.name}: button_news: expected always or events, got {pad.button_news!r}")
+    if devices.keyboard.dead_man not in DEAD_MAN_KEYS:
+        raise ValueError(f"{file}: keyboard: dead_man: expected one of {DEAD_MAN_KEYS}")
     known = {*ACTS, *(f"{motion}{way}" for motion in MOTIONS for way in "+-")}
     for key in devices.keyboard.keys:
         if key.does not in known:

@@ -27,6 +27,7 @@ setup(
             "camera_node = mqe_ros.start:camera_node",
             "record_node = mqe_ros.start:record_node",
             "teleop_node = mqe_ros.start:teleop_node",
+            "console_node = mqe_ros.start:console_node",
         ],
         "mqe.robots": ["hardware = mqe_ros.widowx_robot:WidowXRobot"],
         "mqe.cameras": ["opencv = mqe_ros.opencv_camera:OpenCvCamera"],

@@ -55,6 +55,11 @@ ARGUMENTS = (
         "false; joy or another pad's name (xbox, playstation, spacemouse): start its driver, and let it move the arm; "
         "topic: your own driver publishes /joy, as joy's does",
     ),
+    Argument(
+        "console",
+        "false",
+        "true: serve the operator's page to a browser of this machine, at 127.0.0.1:8080; PORT or HOST:PORT: there",
+    ),
     Argument("record", "false", "true, false, or a new folder for the MCAP bag"),
     Argument(
         "dry_run",

@@ -16,6 +16,7 @@ from ament_index_python.packages import get_package_share_directory
 from mqe_bringup.arguments import ARGUMENTS, boolean, number_of_commands, number_of_steps, record_folder, slot_seconds
 from mqe_bringup.backends import choose_backend, table_height
 from mqe_bringup.cameras import Camera, choose_camera
+from mqe_bringup.consoles import choose_console
 from mqe_bringup.process import Process, node
 from mqe_bringup.teleops import choose_teleop
 from mqe_core.policy.bundle import PolicyBundle, check_fit
@@ -108,6 +109,11 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     if teleop is not None:
         processes += teleop.processes
         banner.append(f"teleop: {teleop.description}")
+    shown: dict[str, Value] = {"table_height_m": arm["table_height_m"]} if height is not None else {}
+    for name in ("reached_steps", "unreachable_steps"):
+        shown[name] = float(policy_parameters.get(name, getattr(contract, name) or 0.0))
+    console = choose_console(arguments["console"], spec, folders, shown)
+    processes += console
     record = record_folder(arguments["record"])
     if record is not None:
         processes.append(node("record_node", {"folder": str(record)}, is_needed=False))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mqe_bringup.process import Process, installed_executable, node
 from mqe_core import ros_names
 from mqe_core.robot.spec import RobotSpec
-from mqe_core.runtime.teleop.devices import PadSpec, load_devices
+from mqe_core.runtime.teleop.devices import NO_DRIVER, PadSpec, load_devices
 
 _STANDARD = "gamepad"  # what `joy` and `topic` stand for
 
@@ -28,6 +28,8 @@ def choose_teleop(requested: str, spec: RobotSpec) -> Teleop | None:
         return None
     starts_driver = requested != "topic"
     pad = load_devices().pad(_STANDARD if requested in ("topic", "joy") else requested)
+    if pad.package == NO_DRIVER:
+        raise ValueError(f"teleop {pad.name}: no driver brings it; the console's page reads it: console:=true")
     # The arm holds where one of them ends, so the graph goes on.
     teleop = node("teleop_node", {"pad": pad.name, "robot": spec.source}, is_needed=False)
     if not starts_driver:

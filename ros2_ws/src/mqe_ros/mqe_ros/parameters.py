@@ -178,10 +178,28 @@ TELEOP_NODE = (
     ),
 )
 
+CONSOLE_NODE = (
+    _ROBOT,
+    Parameter("address", str, "127.0.0.1:8080", "HOST:PORT where the page is served"),
+    Parameter(
+        "table_height_m",
+        float,
+        math.nan,
+        "m from the mounting plane up to the table, to draw it; NaN: the robot file's",
+        at_least=-0.5,
+        at_most=1,
+    ),
+    Parameter("devices", str, "", "a devices' file of your own, for its keys; empty: the shipped one"),
+    Parameter("goal_folders", str, "", "where the page's goals lie, joined by ':'"),
+    Parameter("reached_steps", float, 0.0, "steps_to_goal that counts as reached, to draw it; 0: none", at_least=0),
+    Parameter("unreachable_steps", float, 0.0, "beyond which a goal is refused, to draw it; 0: none is", at_least=0),
+)
+
 NODES = {
     "policy_node": POLICY_NODE + MANAGED,
     "arm_node": ARM_NODE,
     "camera_node": CAMERA_NODE,
     "record_node": RECORD_NODE,
     "teleop_node": TELEOP_NODE,
+    "console_node": CONSOLE_NODE,
 }

@@ -44,5 +44,9 @@ def teleop_node() -> None:
     _start("teleop_node")
 
 
+def console_node() -> None:
+    _start("console_node")
+
+
 if __name__ == "__main__":
     _start(sys.argv[1])

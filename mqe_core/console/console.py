@@ -1,0 +1,31 @@
+"""What all parts of the page share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mqe_core.console.hands import Hands
+from mqe_core.console.link import Link
+from mqe_core.robot.spec import RobotSpec
+from mqe_core.runtime.teleop.devices import Devices
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Of steps_to_goal: up to which a goal counts as reached, and beyond which it is refused. None: none."""
+
+    reached: float | None = None
+    unreachable: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Console:
+    """`link`: the graph; `hands`: of all pages; `spec`: the robot, on its table; `goal_folders`: in this order."""
+
+    link: Link
+    hands: Hands
+    spec: RobotSpec
+    devices: Devices
+    goal_folders: tuple[Path, ...]
+    thresholds: Thresholds = Thresholds()

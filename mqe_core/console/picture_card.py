@@ -1,0 +1,53 @@
+"""What the camera sees and what the goal shows: side by side, one over the other, or their difference."""
+
+from __future__ import annotations
+
+from nicegui import ui
+
+from mqe_core.console.console import Console
+from mqe_core.console.link import CAMERA, GOAL, Snapshot
+from mqe_core.ros_names import IMAGE
+
+_BESIDE, _OVER, _DIFFERENCE = "side by side", "overlay", "difference"
+
+
+class PictureCard:
+    """The pictures themselves come by `live`; their views are the browser's (opacity, blending)."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        with ui.card().classes("card"):
+            with ui.row().classes("card-head"):
+                self._views = ui.toggle([_BESIDE, _OVER, _DIFFERENCE], value=_BESIDE, on_change=self._on_view)
+                self._views.props('no-caps unelevated toggle-color="" aria-label="how the pictures are shown"')
+                self._share = ui.slider(min=0, max=100, value=50, on_change=self._on_share).classes("share")
+                self._share.props('aria-label="how much of the goal is seen over the camera"')
+            with ui.element("div").classes("pictures beside") as self._pictures:
+                self._names = {
+                    CAMERA: self._picture(CAMERA, "camera"),
+                    GOAL: self._picture(GOAL, "goal"),
+                }
+        self._on_view()
+
+    def show(self, snapshot: Snapshot, now: float) -> None:
+        """As `page.Part`."""
+        rate = snapshot.rates.get(IMAGE, 0.0)
+        has_goal = self._console.link.picture_number(GOAL) > 0
+        self._names[CAMERA].set_text(f"camera, {rate:.0f} pictures a second" if rate else "camera: no picture comes")
+        self._names[GOAL].set_text("goal" if has_goal else "goal: none yet")
+
+    def _picture(self, name: str, words: str) -> ui.label:
+        with ui.element("figure").classes(f"picture {name}"):
+            ui.element("img").props(f'data-picture="{name}" alt="{words}: the newest picture" width=640 height=480')
+            with ui.element("figcaption"):
+                return ui.label(words)
+
+    def _on_view(self) -> None:
+        view = str(self._views.value)
+        kind = {_BESIDE: "beside", _OVER: "over", _DIFFERENCE: "difference"}[view]
+        self._pictures.classes(add=kind, remove=" ".join({"beside", "over", "difference"} - {kind}))
+        self._share.set_visibility(view == _OVER)
+        self._on_share()
+
+    def _on_share(self) -> None:
+        self._pictures.style(f"--share: {self._share.value / 100:.2f}")

@@ -1,0 +1,66 @@
+"""How far the goal was over the last while, by the policy's critic, as a figure."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mqe_core.console.link import PolicyView
+from mqe_core.files.svg import COLOURS, Line, chart
+
+KEPT_S = 60.0
+
+
+class StepsCurve:
+    """Follows one policy's `steps_to_goal`. A goal that changes begins anew.
+
+    Args:
+        reached: the steps up to which a goal counts as reached; unreachable: beyond which it is refused. None: none.
+    """
+
+    def __init__(self, reached: float | None, unreachable: float | None) -> None:
+        self._reached, self._unreachable = reached, unreachable
+        self._points: deque[tuple[float, float]] = deque()  # (monotonic seconds, steps)
+        self._goal = ""
+
+    def note(self, policy: PolicyView) -> None:
+        """Take what a status says, once each; a goal's last steps stay until the next goal."""
+        if policy.state == "idle" or policy.steps_to_goal is None:
+            return
+        if policy.goal != self._goal:
+            self._points.clear()
+            self._goal = policy.goal
+        if not self._points or policy.heard > self._points[-1][0]:
+            self._points.append((policy.heard, policy.steps_to_goal))
+        while self._points[-1][0] - self._points[0][0] > KEPT_S:
+            self._points.popleft()
+
+    @property
+    def newest(self) -> float | None:
+        """Steps; None where none are known."""
+        return self._points[-1][1] if self._points else None
+
+    @property
+    def least(self) -> float | None:
+        """The least of those that are kept, which a stalled goal does not undercut."""
+        return min((steps for _, steps in self._points), default=None)
+
+    def svg(self) -> str:
+        """The curve over the seconds before its newest point, with the thresholds dashed."""
+        if not self._points:
+            return ""
+        end = self._points[-1][0]
+        points = [(at - end, steps) for at, steps in self._points]
+        first = min(points[0][0], -5.0)
+        lines = [Line("steps to the goal", points, COLOURS[0], 2.0)]
+        levels = (
+            (f"reached ({self._reached:g})" if self._reached else "", self._reached, COLOURS[2]),
+            ("least so far", self.least, COLOURS[6]),
+        )
+        for label, level, colour in levels:
+            if level:
+                lines.append(Line(label, [(first, level), (0.0, level)], colour, dashed=True))
+        top = max(steps for _, steps in points)
+        if self._unreachable and self._unreachable < 2.0 * top:
+            label = f"refused beyond {self._unreachable:g}"
+            lines.append(Line(label, [(first, self._unreachable), (0.0, self._unreachable)], COLOURS[1], dashed=True))
+        return chart(lines, "seconds before now", "control steps", width=560, height=230)

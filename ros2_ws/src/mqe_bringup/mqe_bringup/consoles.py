@@ -1,0 +1,42 @@
+"""The argument `console`: whether the operator's page is served, and where."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mqe_bringup.process import Process, node
+from mqe_core.robot.spec import RobotSpec
+from mqe_ros.parameters import Value
+
+_LIBRARY = "nicegui"
+_REMEDY = "the console's page needs NiceGUI, which is not installed: pip install -r requirements/console.txt"
+
+
+def choose_console(
+    requested: str, spec: RobotSpec, folders: Sequence[Path], others: Mapping[str, Value]
+) -> list[Process]:
+    """The page's node, or none.
+
+    Args:
+        requested: `false`, `true`, or where it listens: `PORT`, `HOST`, `HOST:PORT`.
+        folders: of goals, in this order.
+        others: further parameters of the node.
+
+    ValueError where its library is not installed.
+    """
+    if requested.lower() == "false":
+        return []
+    if importlib.util.find_spec(_LIBRARY) is None:
+        raise ValueError(_REMEDY)
+    parameters: dict[str, Value] = {
+        "robot": spec.source,
+        "goal_folders": os.pathsep.join(map(str, folders)),
+        **others,
+    }
+    if requested.lower() != "true":
+        parameters["address"] = requested
+    # The arm holds where it ends, so the graph goes on.
+    return [node("console_node", parameters, is_needed=False)]
