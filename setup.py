@@ -50,6 +50,7 @@ setup(
     package_data={
         "mqe_robot_configs": ["*.yaml"],
         "mqe_core.runtime.teleop": ["devices.yaml"],
+        "mqe_core.console": ["static/*"],
         "mqe_core.learning": ["presets/*.yaml", "presets/tuned/*.yaml", "pairs/*.cpp"],
     },
     install_requires=[
@@ -76,6 +77,7 @@ setup(
             "imageio-ffmpeg>=0.5",
             "matplotlib>=3.9",
         ],
+        "console": ["nicegui>=3.14"],
         "ray": ["ray>=2.40"],
         "cuda": ["onnxruntime-gpu>=1.20"],  # in place of onnxruntime: both are one module
         "ogbench": ["ogbench>=1.2.1", "matplotlib>=3.9"],

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from nicegui import run, ui
 
 from mqe_core.console.link import Link
+from mqe_core.files.bounded import shortened
+
+_MOST_BYTES = 400  # of an answer
 
 
 class Asker:
@@ -30,8 +33,12 @@ class Asker:
             answer, done = await run.io_bound(self._link.do, act, text), True
         except (ValueError, RuntimeError, OSError) as error:
             answer, done = str(error), False
-        assert self._answer is not None
-        self._answer.set_text(f"{'✓' if done else '✕'} {answer}")
-        self._answer.classes(add="" if done else "refused", remove="refused" if done else "")
+        self.say(answer, is_done=done)
         self._show()
         return done
+
+    def say(self, words: str, *, is_done: bool) -> None:
+        """Show it as the newest answer."""
+        assert self._answer is not None  # built
+        self._answer.set_text(f"{'✓' if is_done else '✕'} {shortened(words, _MOST_BYTES)}")
+        self._answer.classes(add="" if is_done else "refused", remove="refused" if is_done else "")

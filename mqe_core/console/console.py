@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from mqe_core.console.goals_folder import GoalsFolder, Meaning
 from mqe_core.console.hands import Hands
 from mqe_core.console.link import Link
+from mqe_core.console.recordings import Recordings
 from mqe_core.robot.spec import RobotSpec
 from mqe_core.runtime.teleop.devices import Devices
 
@@ -21,11 +22,15 @@ class Thresholds:
 
 @dataclass(frozen=True, eq=False)
 class Console:
-    """`link`: the graph; `hands`: of all pages; `spec`: the robot, on its table; `goal_folders`: in this order."""
+    """`link`: the graph; `hands`: of all pages; `spec`: the robot, on its table; `meaning`: of a picture that becomes a
+    goal.
+    """
 
     link: Link
     hands: Hands
     spec: RobotSpec
     devices: Devices
-    goal_folders: tuple[Path, ...]
+    goals: GoalsFolder
+    meaning: Meaning
+    recordings: Recordings
     thresholds: Thresholds = Thresholds()

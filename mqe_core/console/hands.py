@@ -55,7 +55,7 @@ class Hand:
     def __init__(self, devices: Devices, beats: Beats) -> None:
         self._beats = beats
         self._keys, self._pad = HeldKeys(devices), Pad(devices.pad(BROWSER), devices)
-        self._dead_man = DeadMan(MAX_AGE_S)
+        self._dead_man = DeadMan(MAX_AGE_S, "the page")
 
     def hear(self, said: dict[str, Any], now: float) -> frozenset[str]:
         """One message: `beat`, and `keys` with `dead_man`, or `axes` and `buttons` of a gamepad. ValueError, and the

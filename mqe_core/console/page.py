@@ -10,7 +10,6 @@ from nicegui import ui
 from mqe_core.console.asker import Asker
 from mqe_core.console.console import Console
 from mqe_core.console.goal_card import GoalCard
-from mqe_core.console.goal_pictures import GoalPictures
 from mqe_core.console.hand_card import HandCard
 from mqe_core.console.health_card import HealthCard
 from mqe_core.console.link import Snapshot
@@ -32,8 +31,8 @@ class Part(Protocol):
 class Page:
     """One browser's page."""
 
-    def __init__(self, console: Console, goals: GoalPictures) -> None:
-        self._console, self._goals = console, goals
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._parts: list[Part] = []
 
     def build(self) -> None:
@@ -50,7 +49,7 @@ class Page:
                     self._parts.append(PictureCard(self._console))
                     self._parts.append(StepsCard(self._console.thresholds))
                 with ui.element("div").classes("column"):
-                    self._parts.append(GoalCard(asker, self._goals))
+                    self._parts.append(GoalCard(asker, self._console))
                     self._parts.append(HandCard(self._console.devices))
                     self._parts.append(RecordCard(asker))
                     self._parts.append(HealthCard())

@@ -5,10 +5,10 @@ from __future__ import annotations
 from nicegui import ui
 
 from mqe_core.console.asker import Asker
-from mqe_core.console.link import DISCARD, LABEL, START, STOP, Snapshot
+from mqe_core.console.link import Snapshot
 from mqe_core.console.tone import Tone
 from mqe_core.console.words import say_episodes
-from mqe_core.robot.episode_marks import MOST_LABEL_BYTES
+from mqe_core.robot.episode_marks import DISCARD, LABEL, MOST_LABEL_BYTES, START, STOP
 
 
 class RecordCard:

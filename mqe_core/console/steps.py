@@ -53,7 +53,7 @@ class StepsCurve:
         first = min(points[0][0], -5.0)
         lines = [Line("steps to the goal", points, COLOURS[0], 2.0)]
         levels = (
-            (f"reached ({self._reached:g})" if self._reached else "", self._reached, COLOURS[2]),
+            (f"reached ({self._reached:.1f})" if self._reached else "", self._reached, COLOURS[2]),
             ("least so far", self.least, COLOURS[6]),
         )
         for label, level, colour in levels:
@@ -61,6 +61,6 @@ class StepsCurve:
                 lines.append(Line(label, [(first, level), (0.0, level)], colour, dashed=True))
         top = max(steps for _, steps in points)
         if self._unreachable and self._unreachable < 2.0 * top:
-            label = f"refused beyond {self._unreachable:g}"
+            label = f"refused beyond {self._unreachable:.0f}"
             lines.append(Line(label, [(first, self._unreachable), (0.0, self._unreachable)], COLOURS[1], dashed=True))
         return chart(lines, "seconds before now", "control steps", width=560, height=230)

@@ -35,8 +35,11 @@ def say_arm(arm: ArmView | None, now: float) -> Said:
     if arm.state == FAULT:
         return Said(BAD, title, _join(arm.reason, NOT_NOW[FAULT], dry))
     if arm.state == HELD:
-        asked = "you or somebody else asked for it" if arm.reason == OPERATOR else arm.reason
-        return Said(WARNING, title, _join(asked, "resume lets it move again", dry))
+        asked = "somebody asked for it" if arm.reason == OPERATOR else arm.reason
+        remedy = "" if "resume" in asked else "resume lets it move again"
+        return Said(WARNING, title, _join(asked, remedy, dry))
+    if arm.refused == OPERATOR:  # he moves it, and a policy goes on asking
+        return Said(BUSY, title, _join("the policy's commands are refused meanwhile", dry))
     if arm.refused:
         return Said(WARNING, title, _join(f"refused: {say_rule(arm.refused)}", dry))
     if arm.clipped:

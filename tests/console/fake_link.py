@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from mqe_core.console.console import Console, Thresholds
+from mqe_core.console.goals_folder import GoalsFolder, Meaning
+from mqe_core.console.hands import Hands
 from mqe_core.console.link import (
     CANCEL,
     HOLD,
@@ -25,8 +29,12 @@ from mqe_core.console.link import (
     Scene,
     Snapshot,
 )
+from mqe_core.console.listening import listening
+from mqe_core.console.recordings import Recordings
+from mqe_core.policy.domain import SIM
 from mqe_core.robot.episode_marks import DISCARD, LABEL, START, STOP
 from mqe_core.robot.spec import load_robot_spec
+from mqe_core.runtime.teleop.devices import load_devices
 from mqe_core.user_files import goal_folders
 
 SPEC = load_robot_spec()
@@ -121,17 +129,21 @@ class FakeLink:
             self._episodes = replace(self._episodes, label=text)
 
 
-def main() -> None:
-    from mqe_core.console.console import Console, Thresholds
-    from mqe_core.console.hands import Hands
-    from mqe_core.console.server import ConsoleServer
-    from mqe_core.runtime.teleop.devices import load_devices
+def fake_console(link: FakeLink, own_goals: Path, recordings: Path) -> Console:
+    """A console of that link, with the shipped goals."""
+    devices, shipped = load_devices(), goal_folders()[1:]
+    meaning = Meaning(SPEC.camera, SIM, task="place1", seed=1)
+    goals = GoalsFolder(own_goals, shipped)
+    return Console(link, Hands(devices), SPEC, devices, goals, meaning, Recordings(recordings), Thresholds(3.0, 60.0))
 
-    devices = load_devices()
-    folders = tuple(map(Path, goal_folders()))
-    console = Console(FakeLink(), Hands(devices), SPEC, devices, folders, Thresholds(3.0, 60.0))
-    server = ConsoleServer(console, f"127.0.0.1:{sys.argv[1] if sys.argv[1:] else 8080}")
-    print(server.link, flush=True)
+
+def main() -> None:
+    from mqe_core.console.server import ConsoleServer
+
+    folder = Path(tempfile.mkdtemp())
+    port = sys.argv[1] if sys.argv[1:] else "8080"
+    server = ConsoleServer(fake_console(FakeLink(), folder, Path("runs/bags")), listening(f"127.0.0.1:{port}"))
+    print(server.where.link, flush=True)
     server.start()
     try:
         while server.failure is None:

@@ -32,10 +32,11 @@ class DeadMan:
 
     Args:
         max_age_s: s; a reading that was received longer ago is lost.
+        whose: who tells the readings, for people.
     """
 
-    def __init__(self, max_age_s: float) -> None:
-        self._max_age_s = max_age_s
+    def __init__(self, max_age_s: float, whose: str = "the pad") -> None:
+        self._max_age_s, self._whose = max_age_s, whose
         self._newest: Reading | None = None
         self._heard = -np.inf
         self._trouble = ""
@@ -70,9 +71,9 @@ class DeadMan:
         if self._trouble:
             return self._trouble
         if self._newest is None:
-            return "nothing heard from the pad yet"
+            return f"nothing heard from {self._whose} yet"
         if now - self._heard > self._max_age_s:
-            return f"nothing heard from the pad for {self._max_age_s} s"
+            return f"nothing heard from {self._whose} for {self._max_age_s} s"
         if not self._newest.dead_man:
             return "the dead-man is not held"
         return RELEASE_FIRST if self._must_release else ""

@@ -11,6 +11,8 @@ from mqe_bringup.cameras import CHOICES
 from mqe_core.files.bag_folders import require_new
 from mqe_core.files.near_names import did_you_mean
 
+BAGS = "runs/bags"  # where recordings go that are given no folder
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -147,7 +149,7 @@ def record_folder(value: str) -> Path | None:
     if value.lower() != "true" and "/" not in value:
         raise ValueError(f"record must be true, false or a folder's path with a / in it, got {value!r}")
     folder = (
-        Path(time.strftime("runs/bags/%Y-%m-%d_%H-%M-%S") if value.lower() == "true" else value).expanduser().absolute()
+        Path(time.strftime(f"{BAGS}/%Y-%m-%d_%H-%M-%S") if value.lower() == "true" else value).expanduser().absolute()
     )
     require_new(folder)
     return folder

@@ -7,7 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mqe_bringup.arguments import BAGS
 from mqe_bringup.process import Process, node
+from mqe_core.console.listening import listening
 from mqe_core.robot.spec import RobotSpec
 from mqe_ros.parameters import Value
 
@@ -16,13 +18,14 @@ _REMEDY = "the console's page needs NiceGUI, which is not installed: pip install
 
 
 def choose_console(
-    requested: str, spec: RobotSpec, folders: Sequence[Path], others: Mapping[str, Value]
+    requested: str, spec: RobotSpec, folders: Sequence[Path], record: Path | None, others: Mapping[str, Value]
 ) -> list[Process]:
     """The page's node, or none.
 
     Args:
         requested: `false`, `true`, or where it listens: `PORT`, `HOST`, `HOST:PORT`.
-        folders: of goals, in this order.
+        folders: of goals, in this order; new ones go to the first.
+        record: the folder of the recording; beside it lie the others.
         others: further parameters of the node.
 
     ValueError where its library is not installed.
@@ -34,9 +37,11 @@ def choose_console(
     parameters: dict[str, Value] = {
         "robot": spec.source,
         "goal_folders": os.pathsep.join(map(str, folders)),
+        "recordings": str(record.parent if record is not None else Path(BAGS).absolute()),
         **others,
     }
     if requested.lower() != "true":
+        listening(requested)  # ValueError where it is no address
         parameters["address"] = requested
     # The arm holds where it ends, so the graph goes on.
     return [node("console_node", parameters, is_needed=False)]

@@ -73,14 +73,16 @@ def build_graph(given: Mapping[str, str]) -> Graph:
 
     banner = [f"backend: {backend} ({why})"]
     processes = []
+    shown: dict[str, Value] = {"camera_domain": camera.domain}  # by the console
     if backend == "sim":
-        scene, said = _scene(arguments, goal, spec, address)
+        scene, of_scene, said = _scene(arguments, goal, spec, address)
         banner.append(said)
         processes.append(scene)
+        shown.update(of_scene)
     arm: dict[str, Value] = {"backend": backend, "robot": spec.source, "dry_run": dry_run}
     height = table_height(arguments["table_height"], backend)
     if height is not None:
-        arm["table_height_m"] = with_table_height(spec, height).workspace.table_height_m
+        arm["table_height_m"] = shown["table_height_m"] = with_table_height(spec, height).workspace.table_height_m
         banner.append(f"table: {say_table_height(height)}")
     processes.append(node("arm_node", {**arm, "address": address} if backend == "sim" else arm))
     if camera.process is not None:
@@ -109,12 +111,10 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     if teleop is not None:
         processes += teleop.processes
         banner.append(f"teleop: {teleop.description}")
-    shown: dict[str, Value] = {"table_height_m": arm["table_height_m"]} if height is not None else {}
+    record = record_folder(arguments["record"])
     for name in ("reached_steps", "unreachable_steps"):
         shown[name] = float(policy_parameters.get(name, getattr(contract, name) or 0.0))
-    console = choose_console(arguments["console"], spec, folders, shown)
-    processes += console
-    record = record_folder(arguments["record"])
+    processes += choose_console(arguments["console"], spec, folders, record, shown)
     if record is not None:
         processes.append(node("record_node", {"folder": str(record)}, is_needed=False))
         banner.append(f"recording to {record}")
@@ -170,8 +170,10 @@ def _check_camera(contract: BundleContract, camera: Camera, source: str) -> None
         )
 
 
-def _scene(arguments: Mapping[str, str], goal: Goal | None, spec: RobotSpec, address: str) -> tuple[Process, str]:
-    """The sim's process, and what the banner says about the scene."""
+def _scene(
+    arguments: Mapping[str, str], goal: Goal | None, spec: RobotSpec, address: str
+) -> tuple[Process, dict[str, Value], str]:
+    """The sim's process, the scene as parameters, and what the banner says about it."""
     task = arguments["task"] or (goal.task if goal is not None else None)
     if task is None:
         raise ValueError(
@@ -184,4 +186,4 @@ def _scene(arguments: Mapping[str, str], goal: Goal | None, spec: RobotSpec, add
     own = goal is not None and (task, int(seed)) == (goal.task, goal.seed)
     said = f"scene: {task}, seed {seed}" + ("" if own or goal is None else " (NOT the goal's own scene)")
     command = ("--address", address, "--task", task, "--seed", seed, "--robot", spec.source)
-    return Process("sim", "mqe_sim.server", arguments=command), said
+    return Process("sim", "mqe_sim.server", arguments=command), {"task": task, "seed": int(seed)}, said

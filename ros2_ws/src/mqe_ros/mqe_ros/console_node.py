@@ -10,13 +10,19 @@ import concurrent.futures
 import math
 import os
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from mqe_core.console.console import Console, Thresholds
+from mqe_core.console.goals_folder import GoalsFolder, Meaning
 from mqe_core.console.hands import Hands
-from mqe_core.console.link import HOLD, RESUME, Picture, Snapshot
+from mqe_core.console.link import CAMERA, HOLD, RESUME, Picture, Snapshot
+from mqe_core.console.listening import listening
+from mqe_core.console.recordings import Recordings
 from mqe_core.console.server import ConsoleServer
 from mqe_core.robot.episode_marks import DISCARD, START, STOP
+from mqe_core.robot.geometry import pose_to_state
 from mqe_core.robot.spec import load_robot_spec, with_table_height
 from mqe_core.runtime.aside import Aside
 from mqe_core.runtime.teleop.devices import EPISODE, FASTER, GRIPPER, SLOWER, load_devices
@@ -26,6 +32,7 @@ from mqe_ros.operator_commands import OperatorCommands
 from mqe_ros.parameters import CONSOLE_NODE
 from mqe_ros.running import ControlNode, run_node
 
+_MAX_PICTURE_AGE_S = 1.0  # of one that becomes a goal
 _ACTING_S = 10.0  # for what a hand's buttons ask
 _ASKED = (HOLD, RESUME, START, STOP, DISCARD)
 
@@ -46,10 +53,19 @@ class ConsoleNode(ControlNode):
         self._acts = GraphActs(self, self._capture, lambda said: self.get_logger().info(said))
         self._commands = OperatorCommands(self, spec, devices, self._hands.wish)
         self._asides = {act: Aside(_ACTING_S) for act in _ASKED}  # none waits for another
-        folders = tuple(Path(folder) for folder in self.value_of("goal_folders").split(os.pathsep) if folder)
-        console = Console(self, self._hands, spec, devices, folders, self._thresholds())
-        self._server = ConsoleServer(console, self.value_of("address"))
-        self.get_logger().info(f"the operator's page: {self._server.link}")
+        own_goals, *shipped = (Path(folder) for folder in self.value_of("goal_folders").split(os.pathsep))
+        self._goals = GoalsFolder(own_goals, shipped)
+        seed = self.value_of("seed")
+        self._meaning = Meaning(
+            spec.camera,
+            self.value_of("camera_domain"),
+            task=self.value_of("task") or None,
+            seed=seed if seed >= 0 else None,
+        )
+        recordings = Recordings(Path(self.value_of("recordings")))
+        console = Console(self, self._hands, spec, devices, self._goals, self._meaning, recordings, self._thresholds())
+        self._server = ConsoleServer(console, listening(self.value_of("address")))
+        self._tell_link()
 
     def start(self) -> None:
         super().start()
@@ -66,7 +82,7 @@ class ConsoleNode(ControlNode):
         if (failure := self._server.failure) is not None:
             self.failure = self.failure or failure
         level, said, figures = self._commands.diagnose()
-        return level, said, {**figures, "address": self._server.address}
+        return level, said, {**figures, "port": self._server.where.port}
 
     # As `Link`; the page's threads call these.
 
@@ -82,8 +98,25 @@ class ConsoleNode(ControlNode):
     def do(self, act: str, text: str = "") -> str:
         return self._acts.do(act, text)
 
+    def _tell_link(self) -> None:
+        """Once, and on the terminal alone: it may hold the token, and logs are kept."""
+        where = self._server.where
+        sys.stderr.write(f"the operator's page: {where.link}\n")
+        sys.stderr.flush()
+        self.get_logger().info(f"the operator's page is served at {where.host}:{where.port}")
+
     def _capture(self, name: str) -> str:
-        raise RuntimeError("a goal cannot be captured here yet")
+        """A goal of what the camera shows now, with the arm where it is."""
+        picture, arm = self._watch.picture(CAMERA), self._watch.snapshot().scene
+        if picture is None or time.monotonic() - picture.heard > _MAX_PICTURE_AGE_S:
+            raise RuntimeError("the camera shows nothing now; no goal was taken")
+        if arm.gripper is None:
+            raise RuntimeError("the arm has not told yet how far its gripper is open; no goal was taken")
+        state = pose_to_state(self._watch.measured(), arm.gripper)
+        meaning = replace(self._meaning, capture_pose=tuple(map(float, state)))
+        goal = self._goals.add_image(name, picture.image, meaning)
+        height, width = picture.image.shape[:2]
+        return f"the goal {goal.name} was taken, {width}x{height}"
 
     def _thresholds(self) -> Thresholds:
         reached, unreachable = self.value_of("reached_steps"), self.value_of("unreachable_steps")

@@ -180,7 +180,7 @@ TELEOP_NODE = (
 
 CONSOLE_NODE = (
     _ROBOT,
-    Parameter("address", str, "127.0.0.1:8080", "HOST:PORT where the page is served"),
+    Parameter("address", str, "", "HOST:PORT where the page is served; empty: 127.0.0.1:8080"),
     Parameter(
         "table_height_m",
         float,
@@ -190,7 +190,11 @@ CONSOLE_NODE = (
         at_most=1,
     ),
     Parameter("devices", str, "", "a devices' file of your own, for its keys; empty: the shipped one"),
-    Parameter("goal_folders", str, "", "where the page's goals lie, joined by ':'"),
+    Parameter("goal_folders", str, None, "where the page's goals lie, joined by ':'; new ones go to the first"),
+    Parameter("recordings", str, "runs/bags", "the folder whose recordings the page lists"),
+    Parameter("camera_domain", str, None, "sim or real: what the camera shows, and so a captured goal"),
+    Parameter("task", str, "", "of the sim's scene, for a captured goal"),
+    Parameter("seed", int, -1, "of the sim's scene; negative: none", at_least=-1, at_most=2**31 - 1),
     Parameter("reached_steps", float, 0.0, "steps_to_goal that counts as reached, to draw it; 0: none", at_least=0),
     Parameter("unreachable_steps", float, 0.0, "beyond which a goal is refused, to draw it; 0: none is", at_least=0),
 )
