@@ -145,7 +145,8 @@ $(STAMPS)/docs: requirements/docs.txt requirements/constraints.txt | $(STAMPS)/v
 	@$(CLEAN_ENV) $(QUIETLY)/docs.log "installing what builds the site" $(PIP_INSTALL) -r requirements/docs.txt
 	@touch $@
 
-$(STAMPS)/test: $(addprefix requirements/,lerobot.txt test.txt check.txt docs.txt ogbench.txt console.txt) $(STAMPS)/learn
+$(STAMPS)/test: $(addprefix requirements/,lerobot.txt test.txt check.txt docs.txt ogbench.txt console.txt) \
+		$(STAMPS)/learn
 	@$(CLEAN_ENV) $(QUIETLY)/test.log "installing what the tests need" $(PIP_INSTALL) -r requirements/test.txt
 	@touch $@
 

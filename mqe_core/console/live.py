@@ -51,6 +51,7 @@ class _Page:
         self._beats = Beats()
         self._awaited: float | None = None  # when the picture was sent that has not arrived yet
         self._sent = dict.fromkeys(PICTURES, 0)
+        self._turn = 0  # whose picture is looked at first: a quick camera must not keep the goal from a slow page
         self._bad = 0
 
     async def send(self) -> None:
@@ -67,7 +68,8 @@ class _Page:
 
     async def _send_picture(self) -> None:
         """One that the page does not have yet."""
-        for place, name in enumerate(PICTURES):
+        for place in (self._turn, *(other for other in range(len(PICTURES)) if other != self._turn)):
+            name = PICTURES[place]
             if self._pictures.number(name) == self._sent[name]:
                 continue
             try:
@@ -77,7 +79,7 @@ class _Page:
                 continue
             if newest is not None:
                 self._sent[name], jpeg = newest
-                self._awaited = time.monotonic()
+                self._awaited, self._turn = time.monotonic(), (place + 1) % len(PICTURES)
                 await self._socket.send_bytes(bytes([place]) + jpeg)
                 return
 

@@ -156,9 +156,7 @@ def test_a_page_that_is_closed_lets_go_at_once(hands: Hands) -> None:
     assert not hands.wish(1.1).engaged and hands.wish(1.1).why_not == NO_HAND
 
 
-def test_acts_are_done_once_a_press_and_the_gripper_only_by_the_hand_that_counts(
-    hands: Hands, acts: list[str]
-) -> None:
+def test_acts_are_done_once_a_press_and_the_gripper_only_by_the_hand_that_counts(hands: Hands, acts: list[str]) -> None:
     page = Page(hands)
     page.say(1.0, **REST)
     page.say(1.05, dead_man=False, keys=["g"])  # not held: the gripper stays

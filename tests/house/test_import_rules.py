@@ -9,7 +9,7 @@ closed_loop                 the ground floor, data and runtime; no torch
 console                     the ground floor, data and runtime; no torch, no ROS
 commands, cli               on top
 mqe_sim                     the ground floor and runtime; no torch, no ROS
-ROS nodes                   the ground floor and runtime; backends come by entry point
+ROS nodes                   the ground floor, runtime and console; backends come by entry point
 """
 
 from __future__ import annotations
@@ -124,9 +124,9 @@ def test_the_ground_floor_stands_on_itself(path: Path, ours: set[str], others: s
             ROS | {"torch", "pybullet", "cv2", "mqe_sim"},
         ),
         ("sim", {*FOUNDATION, "runtime"}, ROS | {"torch", "tensorboard"}),
-        ("ros2_ws/src/mqe_ros", {*FOUNDATION, "runtime"}, {"torch", "pybullet", "mqe_sim"}),
+        ("ros2_ws/src/mqe_ros", {*FOUNDATION, "runtime", "console"}, {"torch", "pybullet", "mqe_sim"}),
         # No nodes: what starts them. It looks into stores for the mock, and its demo scores the sim.
-        ("ros2_ws/src/mqe_bringup", {*FOUNDATION, "runtime", "data", "closed_loop"}, {"torch", "pybullet"}),
+        ("ros2_ws/src/mqe_bringup", {*FOUNDATION, "runtime", "data", "closed_loop", "console"}, {"torch", "pybullet"}),
     ],
 )
 def test_layers(folder: str, allowed: set[str], forbidden: set[str]) -> None:
