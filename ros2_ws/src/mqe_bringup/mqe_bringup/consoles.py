@@ -14,7 +14,6 @@ from mqe_core.robot.spec import RobotSpec
 from mqe_ros.parameters import Value
 
 _LIBRARY = "nicegui"
-_REMEDY = "the console's page needs NiceGUI, which is not installed: pip install -r requirements/console.txt"
 
 
 def choose_console(
@@ -33,7 +32,9 @@ def choose_console(
     if requested.lower() == "false":
         return []
     if importlib.util.find_spec(_LIBRARY) is None:
-        raise ValueError(_REMEDY)
+        raise ValueError(
+            "the console's page needs NiceGUI, which is not installed: pip install -r requirements/console.txt"
+        )
     parameters: dict[str, Value] = {
         "robot": spec.source,
         "goal_folders": os.pathsep.join(map(str, folders)),

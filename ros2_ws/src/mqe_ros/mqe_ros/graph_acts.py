@@ -25,7 +25,6 @@ _PATIENCE_S = 5.0
 _LOOK_S = 0.002  # between two looks for an answer, which the executor's thread brings
 _GOAL_S = 120.0  # as `mqe goal send`
 _SERVICES = {HOLD: ros_names.HOLD, RESUME: ros_names.RESUME, HOME: ros_names.HOME}
-_IN_DOUBT = "whether the arm holds is not known: cut its power in doubt"
 
 
 class GraphActs:
@@ -65,12 +64,12 @@ class GraphActs:
     def _trigger(self, act: str) -> str:
         client = self._services[act]
         if not client.service_is_ready():
-            raise RuntimeError(f"{act}: no arm_node answers" + (f"; {_IN_DOUBT}" if act == HOLD else ""))
+            raise RuntimeError(f"{act}: no arm_node answers; in doubt cut the arm's power")
         try:
             ask = self._asking(lambda: client.call_async(Trigger.Request()))
             given = answer(ask, _listen, _PATIENCE_S, f"the answer to {act}")
         except TimeoutError as error:
-            raise RuntimeError(f"{error}" + (f"; {_IN_DOUBT}" if act == HOLD else "")) from error
+            raise RuntimeError(f"{error}; in doubt cut the arm's power") from error
         return _success(given)
 
     def _episode(self, mark: str, label: str) -> str:
