@@ -65,12 +65,10 @@ class GraphActs:
         client = self._services[act]
         if not client.service_is_ready():
             raise RuntimeError(f"{act}: no arm_node answers; in doubt cut the arm's power")
-        try:
-            ask = self._asking(lambda: client.call_async(Trigger.Request()))
-            given = answer(ask, _listen, _PATIENCE_S, f"the answer to {act}")
-        except TimeoutError as error:
-            raise RuntimeError(f"{error}; in doubt cut the arm's power") from error
-        return _success(given)
+        ask = self._asking(lambda: client.call_async(Trigger.Request()))
+        return _success(
+            answer(ask, _listen, _PATIENCE_S, f"{act}: arm_node's answer; in doubt cut the arm's power; it")
+        )
 
     def _episode(self, mark: str, label: str) -> str:
         if mark == LABEL:
