@@ -30,7 +30,7 @@ class Asker:
     async def __call__(self, act: str, text: str = "") -> bool:
         """Whether it was done."""
         try:
-            answer, done = await run.io_bound(self._link.do, act, text), True
+            answer, done = str(await run.io_bound(self._link.do, act, text)), True
         except (ValueError, RuntimeError, OSError) as error:
             answer, done = str(error), False
         self.say(answer, is_done=done)

@@ -84,8 +84,8 @@ class GoalCard:
         data = await said.file.read()
         self._upload.reset()
         try:
-            _, how = await run.io_bound(self._console.goals.add, self._wanted(), data, self._console.meaning)
-            self._ask.say(f"a new goal: {how}", is_done=True)
+            added = await run.io_bound(self._console.goals.add, self._wanted(), data, self._console.meaning)
+            self._ask.say(f"a new goal: {'' if added is None else added[1]}", is_done=True)
             self._begin_anew()
         except (ValueError, OSError) as error:
             self._ask.say(str(error), is_done=False)

@@ -123,10 +123,14 @@ def test_a_picture_that_cannot_be_read_is_left_out(hands: Hands) -> None:
 
 
 def test_a_picture_is_encoded_once_for_all_pages() -> None:
-    link = FakeLink()
-    pictures, asked = JpegPictures(link), []
-    picture = link.picture
-    link.picture = lambda name: (asked.append(name), picture(name))[1]
-    first, second = pictures.newest("goal"), pictures.newest("goal")
-    assert first == second and asked == ["goal"]
+    class Counted(FakeLink):
+        read = 0
+
+        def picture(self, name: str):
+            self.read += 1
+            return super().picture(name)
+
+    link = Counted()
+    pictures = JpegPictures(link)
+    assert pictures.newest("goal") == pictures.newest("goal") and link.read == 1
     assert JpegPictures(FakeLink(speaks=False)).newest("goal") is None
