@@ -113,6 +113,9 @@ class Access:
         self.open_sockets += 1
         try:
             await self._app(scope, socket.receive, socket.send)
+        except Exception as error:  # the library's own line raises on messages that are none: not worth pages of log
+            log.warning("a WebSocket of %s ended: %s: %s", client_of(scope), type(error).__name__, error)
+            log.debug("it was ended by", exc_info=error)
         finally:
             self.open_sockets -= 1
 

@@ -19,7 +19,9 @@ class PictureCard:
         with ui.card().classes("card"):
             with ui.row().classes("card-head"):
                 self._views = ui.toggle([_BESIDE, _OVER, _DIFFERENCE], value=_BESIDE, on_change=self._on_view)
-                self._views.props('no-caps unelevated toggle-color="" aria-label="how the pictures are shown"')
+                self._views.props(
+                    'no-caps unelevated toggle-color="" toggle-text-color="own" aria-label="how the pictures are shown"'
+                )
                 self._share = ui.slider(min=0, max=100, value=50, on_change=self._on_share).classes("share")
                 self._share.props('aria-label="how much of the goal is seen over the camera"')
             with ui.element("div").classes("pictures beside") as self._pictures:

@@ -64,6 +64,8 @@ class ConsoleServer:
             log_level="warning",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # who asks is whoever is connected, whatever he says
+            server_header=False,
             timeout_graceful_shutdown=1,
             ws_max_size=2**18,
             ws_ping_interval=5.0,

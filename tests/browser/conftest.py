@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,6 +19,17 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chr
 NAMED = "MQE_CHROMIUM"  # the environment variable that names another one
 # Names that lead here, as an attacker's name server would have them; and nothing is asked of any other host.
 HOSTS = "MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    report = yield
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +54,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+def visit(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     """`visit(address, width=…, height=…, dark=…, expected=…) -> page` opens one.
 
-    At the end no page may have logged an error, but those of the patterns `expected`, nor asked another host.
+    At the end no page may have logged an error, but those of the patterns `expected`, nor asked another host. Where the
+    test failed, it is said what each page showed then.
     """
     wrong: list[str] = []
     contexts = []
@@ -79,6 +92,9 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         return page
 
     yield open_page
-    for context in contexts:
+    for number, context in enumerate(contexts):
+        for page in context.pages if request.node.stash.get(FAILED, False) else ():
+            page.screenshot(path=str(tmp_path / f"page_{number}.png"))
+            print(f"{page.url} ({tmp_path}/page_{number}.png) showed:\n{page.inner_text('body')}")
         context.close()
     assert not wrong, "\n".join(wrong)

@@ -8,6 +8,8 @@
 "use strict";
 
 (() => {
+  document.documentElement.lang = "en";  // for what reads the page aloud; the library's page does not say it
+
   const PICTURES = ["camera", "goal"];
   const SAY_MS = 50;        // how often the hand is told while hand control is on
   const SILENCE_MS = 800;   // without a beat: the page says that it is cut off
@@ -53,7 +55,8 @@
   }
 
   setInterval(() => {
-    const silent = performance.now() - heardAt > SILENCE_MS;
+    // The widgets have a line of their own, the library's: without it the buttons reach nobody either.
+    const silent = performance.now() - heardAt > SILENCE_MS || (window.socket && !window.socket.connected);
     document.body.classList.toggle("cut-off", silent);
     document.querySelectorAll("[data-cut-off]").forEach((element) => { element.hidden = !silent; });
   }, 100);
