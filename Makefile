@@ -4,6 +4,7 @@
 # make learn  setup, and what training needs (torch)
 # make test-faults   what can fail is made to fail in the real processes, and timed (5 minutes, otherwise idle machine)
 # make test-browser  the operator's page in a Chromium of this machine (sudo apt install chromium)
+# make screenshots   the pages' pictures of that page, into docs/assets
 # make check  lint, format, types, import rules, the docs' links and commands (part of `make test`)
 # make docs   build the documentation as a site, strictly, into build/site
 # make test-slow     what takes minutes: a million commands at the safety filter, fifty starts, learning (an hour)
@@ -29,12 +30,12 @@ COLCON_SAYS := --event-handlers console_start_end+ console_stderr+ summary+ stat
 CONSTRAINTS := requirements/constraints.txt requirements/ros-jazzy-constraints.txt
 WORKSPACE_SOURCES := $(shell find ros2_ws/src -type f -not -name '*.pyc' -not -path '*.egg-info/*' 2>/dev/null)
 
-.PHONY: bench-ogbench demo test test-slow test-faults test-browser \
+.PHONY: bench-ogbench demo test test-slow test-faults test-browser screenshots \
 	setup learn test-setup lint typed check docs clean help
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# //p' Makefile | head -11
+	@sed -n 's/^# //p' Makefile | head -12
 
 demo: setup
 	@$(CLEAN_ENV) PATH="$(BIN):$$PATH" bash -c \
@@ -64,7 +65,7 @@ docs: $(STAMPS)/docs typed
 	@echo "build/site/index.html; with its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site"
 
 test-slow: test-setup
-	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -m slow
+	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -m "slow and not browser"
 
 setup: $(STAMPS)/project ros2_ws/install/.built
 
@@ -76,6 +77,9 @@ test-faults: test-setup
 # Where no Chromium is found, the tests are skipped and say what to install.
 test-browser: test-setup $(STAMPS)/browser
 	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -m "browser and not slow" tests/browser
+
+screenshots: test-setup $(STAMPS)/browser
+	$(CLEAN_ENV) PATH="$(BIN):$$PATH" MQE_SCREENSHOTS=docs/assets python -m pytest -m browser tests/browser/test_in_sim.py
 
 learn: setup $(STAMPS)/learn
 

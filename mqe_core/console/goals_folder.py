@@ -72,9 +72,11 @@ class GoalsFolder:
     def path_of(self, name: str) -> Path:
         """The PNG of that goal. ValueError where there is none, or it leads elsewhere."""
         for folder in (self._own, *self._shipped):
-            path = entry_of(folder, f"{name}.png")
+            is_own = folder is self._own
+            path = entry_of(folder, f"{name}.png", may_link=not is_own)
             if path is not None:
-                require_inside(folder, path.with_suffix(".yaml"))
+                if is_own:
+                    require_inside(folder, path.with_suffix(".yaml"))
                 return path
         raise ValueError(f"there is no goal {shown(name)}")
 

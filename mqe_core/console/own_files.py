@@ -8,10 +8,11 @@ from pathlib import Path
 _MOST_NAME_BYTES = 255  # what file systems take
 
 
-def entry_of(folder: Path, name: str) -> Path | None:
+def entry_of(folder: Path, name: str, *, may_link: bool = False) -> Path | None:
     """What lies in `folder` under exactly that name; None where nothing does. A path is never a name.
 
-    ValueError where it is a link that leads out of the folder.
+    ValueError where it is a link that leads out of the folder. `may_link`: it may, in a folder that was installed, as
+    colcon does with --symlink-install.
     """
     try:
         is_name = len(name.encode()) <= _MOST_NAME_BYTES and name not in ("", ".", "..")
@@ -20,7 +21,7 @@ def entry_of(folder: Path, name: str) -> Path | None:
     if is_name and not set(name) & {"/", "\\", "\0"}:
         path = folder / name
         if os.path.lexists(path):
-            return require_inside(folder, path)
+            return path if may_link else require_inside(folder, path)
     return None
 
 

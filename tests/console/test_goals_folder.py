@@ -102,6 +102,14 @@ def test_a_thumbnail_is_small_and_follows_its_picture(goals: GoalsFolder, real: 
     assert goals.thumbnail("cup") != first
 
 
+def test_shipped_goals_may_be_installed_as_links(goals: GoalsFolder, tmp_path: Path) -> None:
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    for ending in (".png", ".yaml"):
+        (installed / f"drawer{ending}").symlink_to(tmp_path / "shipped" / f"drawer{ending}")
+    assert GoalsFolder(tmp_path / "none", [installed]).thumbnail("drawer") == goals.thumbnail("drawer")
+
+
 def test_a_broken_goal_is_listed_and_named_when_it_is_read(goals: GoalsFolder, tmp_path: Path) -> None:
     own = tmp_path / "home" / "goals"
     own.mkdir(parents=True)
