@@ -15,6 +15,7 @@ from mqe_core.console.health_card import HealthCard
 from mqe_core.console.link import Snapshot
 from mqe_core.console.picture_card import PictureCard
 from mqe_core.console.record_card import RecordCard
+from mqe_core.console.recordings_card import RecordingsCard
 from mqe_core.console.state_bar import StateBar
 from mqe_core.console.steps_card import StepsCard
 
@@ -52,6 +53,7 @@ class Page:
                     self._parts.append(GoalCard(asker, self._console))
                     self._parts.append(HandCard(self._console.devices))
                     self._parts.append(RecordCard(asker))
+                    self._parts.append(RecordingsCard(self._console))
                     self._parts.append(HealthCard())
         self.show()
         ui.timer(_SHOW_S, self.show)
