@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,7 +122,9 @@ def test_a_server_that_was_killed_is_noticed_and_found_again(slow, visit) -> Non
     page.get_by_text("HOLD", exact=True).wait_for()
     assert cut.is_hidden()
     slow.kill()
+    killed = time.monotonic()
     cut.wait_for(state="visible", timeout=5000)
+    print(f"lost: said {time.monotonic() - killed:.2f} s after the kill")
     slow.start()
     cut.wait_for(state="hidden")  # from here on the button counts
     hold(page).click()
