@@ -1,30 +1,38 @@
 """How evenly do the commands come, and what do the nodes cost?
 
-    python benchmarks/graph_timing.py [--seconds 60] [--policy FILE] [--size 640x480] [--record FOLDER] [--json]
+    python benchmarks/graph_timing.py [--seconds 60] [--policy FILE] [--size 640x480] [--record FOLDER] [--console]
+                                      [--json]
 
 Real processes: the mock arm, the policy node, and a camera (this process) that publishes images of the given size and
-rate; with --record the recorder too. The times are the messages' own stamps, taken where they are published. Without
---policy the shipped one runs. CPU is of one core; memory is what is resident, at the start and the end of the
-measurement.
+rate; with --record the recorder too, with --console the operator's page and a browser that shows it. The times are the
+messages' own stamps, taken where they are published. Without --policy the shipped one runs. CPU is of one core; memory
+is what is resident, at the start and the end of the measurement.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+PORT = 8479  # of the page
 WARM_UP_COMMANDS = 5  # the first ones meet cold caches
 
 
-def measure(seconds: float, policy: str, width: int, height: int, camera_hz: float, record: str) -> dict[str, object]:
+def measure(
+    seconds: float, policy: str, width: int, height: int, camera_hz: float, record: str, console: bool
+) -> dict[str, object]:
     """Run the graph for `seconds` of commands; the figures, by name."""
     from mqe_bringup.graph import Graph, build_graph
     from mqe_bringup.scene_run import own_domain
@@ -39,6 +47,7 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
             "stall_commands": "0",
             "reached_steps": "0",
             "record": record or "false",
+            "console": str(PORT) if console else "false",
         }
     )
     os.environ.update(own_domain())
@@ -91,18 +100,26 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
         images.publish(message)
         published += 1
 
-    with tempfile.TemporaryDirectory() as logs:
+    with tempfile.TemporaryDirectory() as logs, contextlib.ExitStack() as browsers:
         supervisor = Supervisor(graph.environment, log_folder=Path(logs))
         try:
             supervisor.start([process for process in graph.processes if process.name != "camera_node"])
             client = GoalClient(node, lambda: executor.spin_once(timeout_sec=0.1))
-            listeners = 2 if record else 1
+            listeners = 1 + bool(record) + console
             while not client.is_there() or images.get_subscription_count() < listeners:
                 executor.spin_once(timeout_sec=0.1)
                 if supervisor.ended() is not None:
                     raise RuntimeError(supervisor.log_tail(supervisor.ended()[0]))
             node.create_timer(1.0 / camera_hz, publish_image)
             client.send(ReachGoal.Goal(goal_image=goal, timeout_s=2.0 * seconds + 60.0), 60.0)
+            while len(stamps) < WARM_UP_COMMANDS:
+                executor.spin_once(timeout_sec=0.1)
+            if console:
+                browsers.enter_context(browser(f"http://127.0.0.1:{PORT}/", Path(logs)))
+                for _ in range(50):  # it loads
+                    executor.spin_once(timeout_sec=0.1)
+                stamps.clear()
+                statuses.clear()
             while len(stamps) < WARM_UP_COMMANDS:
                 executor.spin_once(timeout_sec=0.1)
             before = {name: usage(pid) for name, pid in supervisor.pids.items()}
@@ -143,6 +160,22 @@ def measure(seconds: float, policy: str, width: int, height: int, camera_hz: flo
     return figures
 
 
+@contextlib.contextmanager
+def browser(address: str, folder: Path) -> Iterator[None]:
+    """A Chromium of this machine without a window, which shows the page."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        raise RuntimeError("--console needs a Chromium: sudo apt install chromium")
+    options = ["--headless", "--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={folder / 'browser'}"]
+    with (folder / "browser.log").open("wb") as log:
+        running = subprocess.Popen([path, *options, address], stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        running.terminate()
+        running.wait(timeout=20)
+
+
 def usage(pid: int) -> tuple[float, float]:
     """(CPU seconds so far, resident MB) of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -170,6 +203,7 @@ def main() -> None:
     parser.add_argument(
         "--record", default="", help="record into this new folder (a path with a / in it), and count the images in it"
     )
+    parser.add_argument("--console", action="store_true", help="serve the operator's page, and show it in a browser")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     if importlib.util.find_spec("mqe_bringup") is None:  # once more, in the built workspace's environment
@@ -177,7 +211,7 @@ def main() -> None:
 
         os.execve(sys.executable, [sys.executable, *sys.argv], workspace_environment())
     width, height = map(int, args.size.split("x"))
-    figures = measure(args.seconds, args.policy, width, height, args.camera_hz, args.record)
+    figures = measure(args.seconds, args.policy, width, height, args.camera_hz, args.record, args.console)
     if args.json:
         sys.stdout.write(json.dumps(figures) + "\n")
         return

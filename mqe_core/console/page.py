@@ -7,6 +7,7 @@ from typing import Protocol
 
 from nicegui import ui
 
+from mqe_core.console.arm_card import ArmCard
 from mqe_core.console.asker import Asker
 from mqe_core.console.console import Console
 from mqe_core.console.goal_card import GoalCard
@@ -49,6 +50,7 @@ class Page:
                 with ui.element("div").classes("column wide"):
                     self._parts.append(PictureCard(self._console))
                     self._parts.append(StepsCard(self._console.thresholds))
+                    self._parts.append(ArmCard(self._console.spec))
                 with ui.element("div").classes("column"):
                     self._parts.append(GoalCard(asker, self._console))
                     self._parts.append(HandCard(self._console.devices))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from nicegui import ui
+from nicegui import run, ui
 
+from mqe_core.console.camera_shift import camera_shift
 from mqe_core.console.console import Console
 from mqe_core.console.link import CAMERA, GOAL, Snapshot
 from mqe_core.ros_names import IMAGE
 
+_COMPARE_S = 3.0  # between two measurements of the shift, while it is looked at
 _BESIDE, _OVER, _DIFFERENCE = "side by side", "overlay", "difference"
 
 
@@ -16,6 +18,7 @@ class PictureCard:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._compared = -float("inf")
         with ui.card().classes("card"):
             with ui.row().classes("card-head"):
                 self._views = ui.toggle([_BESIDE, _OVER, _DIFFERENCE], value=_BESIDE, on_change=self._on_view)
@@ -29,6 +32,7 @@ class PictureCard:
                     CAMERA: self._picture(CAMERA, "camera"),
                     GOAL: self._picture(GOAL, "goal"),
                 }
+            self._shift = ui.label("").classes("detail").props('role="status"')
         self._on_view()
 
     def show(self, snapshot: Snapshot, now: float) -> None:
@@ -37,6 +41,28 @@ class PictureCard:
         has_goal = self._console.link.picture_number(GOAL) > 0
         self._names[CAMERA].set_text(f"camera, {rate:.0f} pictures a second" if rate else "camera: no picture comes")
         self._names[GOAL].set_text("goal" if has_goal else "goal: none yet")
+
+        if self._is_compared and now - self._compared > _COMPARE_S:
+            self._compared = now
+            ui.timer(0.0, self._compare, once=True)
+
+    @property
+    def _is_compared(self) -> bool:
+        """Whether the two pictures are looked at as one."""
+        return self._views.value != _BESIDE
+
+    async def _compare(self) -> None:
+        """Say by how much the camera was moved since the goal's picture was taken."""
+        self._shift.set_text(str(await run.io_bound(self._shift_words) or ""))
+
+    def _shift_words(self) -> str:
+        try:
+            camera, goal = (self._console.link.picture(name) for name in (CAMERA, GOAL))
+        except ValueError as error:
+            return f"the pictures cannot be compared: {error}"
+        if camera is None or goal is None:
+            return ""
+        return camera_shift(camera.image, goal.image).words
 
     def _picture(self, name: str, words: str) -> ui.label:
         with ui.element("figure").classes(f"picture {name}"):
@@ -49,6 +75,7 @@ class PictureCard:
         kind = {_BESIDE: "beside", _OVER: "over", _DIFFERENCE: "difference"}[view]
         self._pictures.classes(add=kind, remove=" ".join({"beside", "over", "difference"} - {kind}))
         self._share.set_visibility(view == _OVER)
+        self._shift.set_visibility(self._is_compared)
         self._on_share()
 
     def _on_share(self) -> None:

@@ -1,0 +1,63 @@
+"""By how much one picture of a camera is shifted against another.
+
+A camera that was moved is put back before a policy is blamed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mqe_core import images
+from mqe_core.robot.arrays import Floats, Images
+
+_HEIGHT, _WIDTH = 192, 256  # pixels on which it is measured
+_SURE = 0.06  # of the peak; pictures of two tables have less
+_STILL_PX = 4.0  # of 640; less is the measurement's own
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The picture lies so many pixels `right` and `down` of the reference, in the picture's own pixels; `peak`: from 0
+    to 1, how well the two then fit.
+    """
+
+    right: float
+    down: float
+    peak: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the two pictures fit at all."""
+        return self.peak >= _SURE
+
+    @property
+    def words(self) -> str:
+        """What an operator does about it."""
+        if not self.is_sure:
+            return "the camera's picture and the goal's do not fit; another view, or much that has changed"
+        if max(abs(self.right), abs(self.down)) < _STILL_PX:
+            return "the camera stands as it did for the goal"
+        across = f"{abs(self.right):.0f} pixels {'right' if self.right > 0 else 'left'}"
+        along = f"{abs(self.down):.0f} {'down' if self.down > 0 else 'up'}"
+        return f"what the camera shows lies {across} and {along} of the goal's picture: was it moved?"
+
+
+def camera_shift(picture: Images, reference: Images) -> Shift:
+    """Of two pictures (H, W, 3) uint8 of one camera, by phase correlation (Kuglin and Hines, 1975)."""
+    first, second = (_spectrum(image) for image in (picture, reference))
+    cross = first * np.conj(second)
+    surface = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-9), (_HEIGHT, _WIDTH))
+    row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
+    down, right = (int(at) - size if at > size // 2 else int(at) for at, size in ((row, _HEIGHT), (column, _WIDTH)))
+    height, width = picture.shape[:2]
+    return Shift(right * width / _WIDTH, down * height / _HEIGHT, float(surface[row, column]))
+
+
+def _spectrum(image: Images) -> Floats:
+    """Of its greys without their mean, faded out towards the edges."""
+    grey = images.resize(image, _HEIGHT, _WIDTH).mean(axis=-1)
+    window = np.outer(np.hanning(_HEIGHT), np.hanning(_WIDTH))
+    spectrum: Floats = np.fft.rfft2((grey - grey.mean()) * window)
+    return spectrum
