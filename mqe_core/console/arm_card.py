@@ -62,7 +62,7 @@ class ArmCard:
                 self._boxes.append(drawn)
             self._target = scene.sphere(0.012).material("#0b5cad").visible(False)
             self._lines = scene.point_cloud([[0.0, 0.0, -9.0]], [[0.0, 0.0, 0.0]], 0.008)
-        scene.move_camera(x=0.75, y=-0.65, z=0.6, look_at_x=0.25, look_at_y=0.0, look_at_z=0.12, duration=0.0)
+        scene.move_camera(x=0.62, y=-0.5, z=0.42, look_at_x=0.2, look_at_y=0.0, look_at_z=0.12, duration=0.0)
         self._shown = -float("inf")
 
     def _draw(self, arm: ArmScene) -> None:
