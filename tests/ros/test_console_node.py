@@ -142,8 +142,12 @@ def test_the_page_takes_the_arm_from_a_policy_and_only_a_resume_gives_it_back(pa
 def test_a_key_moves_the_hand_while_it_is_held(page: Page, homed: Client) -> None:
     take(homed, page)
     before = target(homed)
-    page.keys = ["r"]  # up
-    homed.wait(lambda: target(homed)[2, 3] > before[2, 3] + 0.01, "the way up")
+    page.keys = ["f"]  # down
+    end = time.monotonic() + PATIENCE_S
+    while target(homed)[2, 3] > before[2, 3] - 0.01:
+        assert time.monotonic() < end, page.told
+        take(homed, page)
+        homed.spin(0.5)
     page.keys = []
     page.dead_man = False
     homed.wait(lambda: status(homed).state == ArmStatus.HELD, "the hold")
