@@ -95,6 +95,7 @@ def page(homed: Client, running: Supervisor) -> Iterator[Page]:
             assert time.monotonic() < end and running.ended() is None, running.log_tail("console_node")
             time.sleep(0.2)
     page = Page()
+    homed.wait(lambda: "not held" in page.told, "the page's hand at rest")
     yield page
     page.dead_man, page.keys, page.speaks = False, [], True
     homed.wait(lambda: status(homed).state != ArmStatus.MOVING, "the arm's hold")
