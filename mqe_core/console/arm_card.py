@@ -51,7 +51,7 @@ class ArmCard:
         size, middle = (high - low).tolist(), (0.5 * (low + high)).tolist()
         with self._scene as scene:
             scene.box(1.2, 1.2, 0.002).material("#b9a281", opacity=0.6).move(0.3, 0.0, work.table_height_m - 0.001)
-            scene.box(*size, wireframe=True).material("#0b5cad").move(*middle)
+            scene.box(size[0], size[1], size[2], wireframe=True).material("#0b5cad").move(*middle)
             self._frames = [scene.group() for _ in range(_JOINTS)]
             self._boxes = []
             for box in arm_boxes(self._spec, None):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mqe_core import images
-from mqe_core.robot.arrays import Floats, Images
+from mqe_core.robot.arrays import AnyArray, Images
 
 _HEIGHT, _WIDTH = 192, 256  # pixels on which it is measured
 _SURE = 0.06  # of the peak; pictures of two tables have less
@@ -55,9 +55,9 @@ def camera_shift(picture: Images, reference: Images) -> Shift:
     return Shift(right * width / _WIDTH, down * height / _HEIGHT, float(surface[row, column]))
 
 
-def _spectrum(image: Images) -> Floats:
+def _spectrum(image: Images) -> AnyArray:
     """Of its greys without their mean, faded out towards the edges."""
     grey = images.resize(image, _HEIGHT, _WIDTH).mean(axis=-1)
     window = np.outer(np.hanning(_HEIGHT), np.hanning(_WIDTH))
-    spectrum: Floats = np.fft.rfft2((grey - grey.mean()) * window)
+    spectrum: AnyArray = np.fft.rfft2((grey - grey.mean()) * window)
     return spectrum

@@ -49,7 +49,7 @@ class PictureCard:
     @property
     def _is_compared(self) -> bool:
         """Whether the two pictures are looked at as one."""
-        return self._views.value != _BESIDE
+        return bool(self._views.value != _BESIDE)
 
     async def _compare(self) -> None:
         """Say by how much the camera was moved since the goal's picture was taken."""
