@@ -1,6 +1,6 @@
 """The operator's page over a graph that is none, as a process of its own that a test may kill.
 
-    python -m tests.browser.fake_console PORT FOLDER [seconds that a hold takes]
+    python -m tests.browser.fake_console PORT FOLDER [seconds that a hold takes [a token that is needed]]
 
 New goals go into FOLDER/goals, and recordings are read in FOLDER/bags. What is asked of the graph is printed. The arm
 does what an arm does: it is held some time after it is asked, an operator's while a page's hand counts, and held when
@@ -59,7 +59,8 @@ def main() -> None:
     console = fake_console(link, folder / "goals", folder / "bags")
     hands = Hands(console.devices, lambda act: link.do(act) if act in (HOLD, RESUME) else None)
     threading.Thread(target=link.follow_hands, args=(hands,), daemon=True).start()
-    server = ConsoleServer(replace(console, hands=hands), listening(f"127.0.0.1:{port}"))
+    where = listening(f"127.0.0.1:{port}", token=sys.argv[4] if sys.argv[4:] else None)
+    server = ConsoleServer(replace(console, hands=hands), where)
     server.start()
     print(server.where.link, flush=True)
     while server.failure is None:

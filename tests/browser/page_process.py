@@ -16,18 +16,20 @@ _START_S = 120.0
 
 
 class PageProcess:
-    """Started when it is made. `folder` gets its goals, recordings and log; `hold_s`: so long the arm takes to hold."""
+    """Started when it is made. `folder` gets its goals, recordings and log; `hold_s`: so long the arm takes to hold.
+    `token`: that is needed; empty: none is.
+    """
 
-    def __init__(self, folder: Path, hold_s: float = 0.0) -> None:
+    def __init__(self, folder: Path, hold_s: float = 0.0, token: str = "") -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}/"
-        self.folder, self._log, self._hold_s = folder, folder / "log", hold_s
+        self.folder, self._log, self._hold_s, self._token = folder, folder / "log", hold_s, token
         self.start()
 
     def start(self) -> None:
         """Returns once it answers."""
-        arguments = [str(self.port), str(self.folder), str(self._hold_s)]
+        arguments = [str(self.port), str(self.folder), str(self._hold_s), *([self._token] if self._token else [])]
         command = [sys.executable, "-m", "tests.browser.fake_console", *arguments]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
@@ -35,6 +37,9 @@ class PageProcess:
         while True:
             try:
                 urllib.request.urlopen(self.address, timeout=5.0).close()
+                return
+            except urllib.error.HTTPError as error:
+                assert error.code == 401 and self._token  # it answers
                 return
             except (urllib.error.URLError, OSError):
                 assert self._process.poll() is None and time.monotonic() < end, self._log.read_text()

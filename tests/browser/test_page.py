@@ -20,6 +20,7 @@ pytest.importorskip("nicegui", reason="needs the page's library: pip install -r 
 pytestmark = pytest.mark.browser
 
 ANSWER_MS = 50.0
+TOKEN = "t" * 43
 PHONE = {"width": 390, "height": 844}
 SERIOUS = ("serious", "critical")
 LOST = ("ERR_CONNECTION_REFUSED", "WebSocket", "net::ERR", "socket", "Failed to load resource")  # of a killed server
@@ -72,6 +73,24 @@ def test_hold_answers_at_once_and_is_done_when_the_arm_says_so(slow, visit) -> N
         resume(page)
     print(f"hold: {min(times):.0f} ms at best, {statistics.median(times):.0f} ms in the middle")
     assert min(times) < ANSWER_MS
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[PageProcess]:
+    """A page that is for whoever brings the token."""
+    from tests.browser.page_process import PageProcess
+
+    process = PageProcess(tmp_path, token=TOKEN)
+    yield process
+    process.kill()
+
+
+def test_behind_a_token_it_is_the_same_page(far, visit) -> None:
+    page = visit(f"{far.address}?token={TOKEN}")
+    page.get_by_text("HOLD", exact=True).wait_for()
+    page.wait_for_function("document.querySelector('img[data-picture=camera]').naturalWidth > 0")
+    hold(page).click()
+    page.get_by_text("✓ HELD").wait_for()
 
 
 def test_the_space_bar_holds_wherever_the_focus_is(served, visit) -> None:
