@@ -119,15 +119,15 @@ class Planner:
     """Of `candidates` ways, each the flow of other noise for `horizon` steps, the one that ends nearest to the goal.
 
     A way is followed for EVERY steps, by the flow of its noise in the states that really come. Then it competes, as
-    far as it was planned, with fresh ones.
+    far as it was planned, with fresh ones. Without a critic any one is taken.
     """
 
     def __init__(self, data: TrueStates, method: Method, seed: int, folder: Path) -> None:
         self.method = method
         agent, self.scale = load(data, method.actor, seed, folder)
-        assert isinstance(agent.actor, FlowActor) and method.critic is not None
+        assert isinstance(agent.actor, FlowActor)
         self._flow = agent.actor
-        self._critic, _ = load(data, method.critic, seed, folder)
+        self._critic = None if method.critic is None else load(data, method.critic, seed, folder)[0]
         self._model = train_model(data, self.scale.normalise(data.actions), seed, folder / f"model-{seed}.pt")
         self._plan, self._left = torch.zeros(0, 7), 0
 
@@ -140,7 +140,7 @@ class Planner:
             self._choose(now, goal, rng)
         action = physical(self.scale, follow(self._flow, now[None], goal, self._plan[:1]))
         self._plan, self._left = self._plan[1:], self._left - 1
-        steps = float(steps_between(self._critic, state[None], goal)[0])
+        steps = float("nan") if self._critic is None else float(steps_between(self._critic, state[None], goal)[0])
         return Answer(action[0], 0, action, np.full(1, np.nan), steps)
 
     def _choose(self, now: Floats, goal: Float32s, rng: np.random.Generator) -> None:
@@ -148,9 +148,12 @@ class Planner:
         noise = torch.from_numpy(rng.standard_normal((horizon, count, 7)).astype(np.float32))
         kept = len(self._plan)
         noise[:kept, 0] = self._plan
-        ends = futures(self._model, self._flow, now, goal, noise)[-1]
-        distances = steps_between(self._critic, seen(ends), goal)
-        best = int(distances.argmin())
-        if kept and distances[0] <= distances[best] + MARGIN_STEPS:
-            best = 0
+        if self._critic is None:
+            best = int(rng.integers(count))
+        else:
+            ends = futures(self._model, self._flow, now, goal, noise)[-1]
+            distances = steps_between(self._critic, seen(ends), goal)
+            best = int(distances.argmin())
+            if kept and distances[0] <= distances[best] + MARGIN_STEPS:
+                best = 0
         self._plan, self._left = noise[:, best], min(EVERY, horizon)

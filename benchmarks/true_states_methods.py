@@ -81,6 +81,7 @@ METHODS = {
         for name, run in (("plain MQE", "critic plain"), ("MQE+contrasts", "critic"), ("GCIQL", "critic gciql"))
         for steps in (5, 10, 20)
     },
+    "blind, any way": Method("blind", "ahead", None, 16, 20),
     "blind, p=1": Method("blind", "critic", "critic p1"),
     "blind, no invariance": Method("blind", "critic", "critic no invariance"),
     "blind, script": Method("blind", "script"),

@@ -145,3 +145,12 @@ def test_futures_are_judged_by_what_is_left_after_them(data, folder, monkeypatch
     assert found["right 20"] == 1.0 and found["gain 20"] == pytest.approx(found["best 20"]) and found["best 20"] > 0
     monkeypatch.setattr(chain_reads, "steps_between", lambda *args: -true_left(*args))
     assert judged(agent, flow, goal, np.zeros((40, 8, 7), np.float32), states)["right 20"] == 0.0
+
+
+def test_any_way_is_followed_as_long_and_asks_no_critic(data, folder, monkeypatch) -> None:
+    monkeypatch.setattr(true_states_ahead, "steps_between", lambda *args: pytest.fail("nobody is asked"))
+    planner = Planner(data, Method("blind", "ahead", None, 8, EVERY + 2), 0, folder)
+    noise = np.random.default_rng(0).standard_normal((EVERY + 2, 8, 7)).astype(np.float32)
+    planner.act(data.states[0], data.states[5], NONE_CHOSEN, np.zeros(7), np.random.default_rng(0))
+    assert len(planner._plan) == EVERY + 1
+    assert any(np.array_equal(planner._plan.numpy(), noise[1:, i]) for i in range(8))
