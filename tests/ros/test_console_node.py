@@ -5,9 +5,6 @@ Real processes on the mock backend, started once for the whole file. The page it
 
 from __future__ import annotations
 
-import json
-import socket
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -19,20 +16,12 @@ import pytest
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 pytest.importorskip("nicegui", reason="needs NiceGUI: pip install -r requirements/console.txt")
 
-from websockets.sync.client import connect
-
 from mqe_bringup.graph import build_graph
 from mqe_bringup.supervisor import Supervisor
 from mqe_core import images
 from mqe_interfaces.msg import ArmStatus
+from tests.ros.page_line import PageLine, free_port
 from tests.ros.ros_helpers import PATIENCE_S, Client, reach, target
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
 
 PORT = free_port()
 
@@ -52,39 +41,8 @@ def running(
     }
 
 
-class Page:
-    """A page's line in a thread, as the browser keeps it: it says what `dead_man` and `keys` are."""
-
-    def __init__(self) -> None:
-        self.dead_man, self.keys = False, []
-        self.speaks = True
-        self.told = ""
-        self.pictures: list[bytes] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        with connect(f"ws://127.0.0.1:{PORT}/live", origin=f"http://127.0.0.1:{PORT}", max_size=2**22) as line:
-            while not self._ended.is_set():
-                message = line.recv(timeout=PATIENCE_S)
-                if isinstance(message, bytes):
-                    self.pictures.append(message)
-                    line.send('{"got": 1}')
-                    continue
-                said = json.loads(message)
-                self.told = said["hand"]
-                if self.speaks:
-                    hand = {"beat": said["beat"], "dead_man": self.dead_man, "keys": list(self.keys)}
-                    line.send(json.dumps({"hand": hand}))
-
-    def close(self) -> None:
-        self._ended.set()
-        self._thread.join(timeout=PATIENCE_S)
-
-
 @pytest.fixture
-def page(homed: Client, running: Supervisor) -> Iterator[Page]:
+def page(homed: Client, running: Supervisor) -> Iterator[PageLine]:
     end = time.monotonic() + PATIENCE_S
     while True:  # the page's node imports more than the others
         try:
@@ -94,7 +52,7 @@ def page(homed: Client, running: Supervisor) -> Iterator[Page]:
         except OSError:
             assert time.monotonic() < end and running.ended() is None, running.log_tail("console_node")
             time.sleep(0.2)
-    page = Page()
+    page = PageLine(PORT)
     homed.wait(lambda: "not held" in page.told, "the page's hand at rest")
     yield page
     page.dead_man, page.keys, page.speaks = False, [], True
@@ -107,7 +65,7 @@ def status(client: Client) -> ArmStatus:
     return client.newest("/arm/status")
 
 
-def take(client: Client, page: Page) -> None:
+def take(client: Client, page: PageLine) -> None:
     """Press until it counts: on a busy machine what a page says may arrive late, and lets go."""
     end = time.monotonic() + PATIENCE_S
     while status(client).commander != "operator" or status(client).state != ArmStatus.MOVING:
@@ -118,12 +76,12 @@ def take(client: Client, page: Page) -> None:
         client.spin(0.7)
 
 
-def test_pictures_of_the_camera_come(page: Page, homed: Client) -> None:
+def test_pictures_of_the_camera_come(page: PageLine, homed: Client) -> None:
     homed.wait(lambda: len(page.pictures) > 3, "some pictures")
     assert images.decode(page.pictures[-1][1:]).ndim == 3
 
 
-def test_the_page_takes_the_arm_from_a_policy_and_only_a_resume_gives_it_back(page: Page, homed: Client) -> None:
+def test_the_page_takes_the_arm_from_a_policy_and_only_a_resume_gives_it_back(page: PageLine, homed: Client) -> None:
     goal = reach(homed)
     goal.moving()
     take(homed, page)
@@ -140,7 +98,7 @@ def test_the_page_takes_the_arm_from_a_policy_and_only_a_resume_gives_it_back(pa
     goal.result()
 
 
-def test_a_key_moves_the_hand_while_it_is_held(page: Page, homed: Client) -> None:
+def test_a_key_moves_the_hand_while_it_is_held(page: PageLine, homed: Client) -> None:
     take(homed, page)
     before = target(homed)
     page.keys = ["f"]  # down
@@ -154,7 +112,7 @@ def test_a_key_moves_the_hand_while_it_is_held(page: Page, homed: Client) -> Non
     homed.wait(lambda: status(homed).state == ArmStatus.HELD, "the hold")
 
 
-def test_a_page_that_falls_silent_lets_go(page: Page, homed: Client) -> None:
+def test_a_page_that_falls_silent_lets_go(page: PageLine, homed: Client) -> None:
     take(homed, page)
     page.speaks = False
     homed.wait(lambda: "let go" in status(homed).reason, "the hold")
@@ -163,7 +121,7 @@ def test_a_page_that_falls_silent_lets_go(page: Page, homed: Client) -> None:
     assert status(homed).state == ArmStatus.HELD
 
 
-def test_the_pages_hold_wins(page: Page, homed: Client) -> None:
+def test_the_pages_hold_wins(page: PageLine, homed: Client) -> None:
     page.keys = ["space"]
     homed.wait(lambda: status(homed).state == ArmStatus.HELD and status(homed).reason == "operator", "the hold")
     page.keys = []

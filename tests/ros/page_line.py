@@ -1,0 +1,55 @@
+"""A page's line in a thread, as the browser keeps it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+
+from websockets.sync.client import ClientConnection, connect
+
+from tests.ros.ros_helpers import PATIENCE_S
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+class PageLine:
+    """Says what `dead_man` and `keys` are at each beat, while it `speaks`."""
+
+    def __init__(self, port: int) -> None:
+        self.dead_man = False
+        self.keys: list[str] = []
+        self.speaks = True
+        self.told = ""  # why the hand does not count, by the node
+        self.pictures: list[bytes] = []
+        self._ended = threading.Event()
+        self._line: ClientConnection = connect(
+            f"ws://127.0.0.1:{port}/live", origin=f"http://127.0.0.1:{port}", max_size=2**22
+        )
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """As a tab is closed."""
+        self._ended.set()
+        self._line.close()
+        self._thread.join(timeout=PATIENCE_S)
+
+    def _run(self) -> None:
+        for message in self._line:
+            if self._ended.is_set():
+                return
+            if isinstance(message, bytes):
+                self.pictures.append(message)
+                self._line.send('{"got": 1}')
+                continue
+            said = json.loads(message)
+            self.told = said["hand"]
+            if self.speaks:
+                hand = {"beat": said["beat"], "dead_man": self.dead_man, "keys": list(self.keys)}
+                self._line.send(json.dumps({"hand": hand}))
