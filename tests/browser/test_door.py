@@ -14,7 +14,7 @@ pytest.importorskip("uvicorn", reason="needs a web server: pip install -r requir
 pytestmark = pytest.mark.browser
 
 PAGE = b"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>small</title><link rel="icon" href="data:,"></head>
+<html lang="en"><head><meta charset="utf-8"><title>small</title></head>
 <body><h1>The small page</h1><p id="said">nothing yet</p>
 <script>
 const socket = new WebSocket(`ws://${location.host}/ws`);
