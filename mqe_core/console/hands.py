@@ -132,6 +132,11 @@ class Hands:
                 self._on_act(act)
         return why_not
 
+    def doubt(self, hand: Hand, trouble: str) -> None:
+        """Let `hand` go; its next press counts."""
+        with self._lock:
+            hand.doubt(trouble)
+
     def wish(self, now: float) -> Wish:
         """What the hand that counts wants at `now`."""
         with self._lock:

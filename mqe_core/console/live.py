@@ -86,11 +86,15 @@ class _Page:
     async def listen(self) -> None:
         """What the page says, until it is gone or says too much that nobody understands."""
         while self._bad < _BAD_MESSAGES:
-            text = await self._socket.receive_text()
+            said = await self._socket.receive()
+            if said["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(said["code"])
             try:
-                self._hear(_message(text))
+                self._hear(_message(said.get("text") or ""))  # bytes are nothing that a page says
             except ValueError as error:
                 self._bad, self._why_not = self._bad + 1, str(error)
+                if self._hand is not None:
+                    self._hands.doubt(self._hand, str(error))
         await self._socket.close(POLICY_VIOLATION)
 
     def _hear(self, said: dict[str, Any]) -> None:

@@ -90,6 +90,25 @@ def test_a_hand_counts_while_it_is_said_again_and_lets_go_when_the_page_is_gone(
     until(lambda: not hands.wish(time.monotonic()).engaged, "the hand lets go")
 
 
+@pytest.mark.parametrize("odd", ["no JSON", "[]", b"\x00\x01"])
+def test_what_no_page_says_lets_the_hand_go(client: TestClient, hands: Hands, odd: str | bytes) -> None:
+    with client.websocket_connect("/live") as line:
+
+        def say(held: bool) -> None:
+            line.send_json({"hand": {"beat": beat(line)["beat"], "dead_man": held, "keys": ["w"]}})
+            beat(line)
+
+        end = time.monotonic() + PATIENCE_S
+        while not hands.wish(time.monotonic()).engaged:
+            assert time.monotonic() < end
+            say(False)
+            say(True)
+        line.send_bytes(odd) if isinstance(odd, bytes) else line.send_text(odd)
+        for _ in range(3):  # still held, as far as the page knows: it must be released first
+            say(True)
+            assert not hands.wish(time.monotonic()).engaged
+
+
 def test_what_nobody_understands_is_told_and_too_much_of_it_ends_the_line(client: TestClient) -> None:
     with client.websocket_connect("/live") as line:
         for text in ("no JSON", "[]", '{"hand": 3}', "{" * 5000, '{"hand": {"beat": 1}}'):

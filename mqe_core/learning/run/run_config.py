@@ -25,6 +25,7 @@ REMOVED_KEYS: dict[str, tuple[Any, str]] = {
     "frozen_convolutions": (0, _HOW_IT_BEGAN),
     "actor_components": (1, _MIXTURE),
     "actor_std": (1.0, _MIXTURE),
+    "contrast_samples": (0, "it brought nothing; train again without it, or use the version that trained it"),
 }
 
 
