@@ -41,9 +41,8 @@ demo: setup
 	@$(CLEAN_ENV) PATH="$(BIN):$$PATH" bash -c \
 		'source ros2_ws/install/setup.bash && exec python -m mqe_bringup.demo $(if $(SEED),--seed $(SEED))'
 
-# In two processes, see tests/conftest.py.
 test: lint
-	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -n 2 --dist loadgroup
+	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest
 
 lint: test-setup typed
 	$(BIN)/ruff check

@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("mqe_bringup", reason="the ROS workspace is not built: make setup")
 
 from mqe_bringup.graph import Graph, build_graph
-from mqe_core.runtime.teleop.devices import load_devices
+from mqe_core.runtime.teleop.devices import NO_DRIVER, load_devices
 
-PADS = {pad.name: pad for pad in load_devices().pads}
+PADS = {pad.name: pad for pad in load_devices().pads if pad.package != NO_DRIVER}
 
 
 @pytest.fixture
@@ -54,6 +54,11 @@ def test_a_pad_starts_its_driver_and_the_node(constant_policy: Path, installed: 
 def test_a_driver_that_is_not_installed_is_named_with_other_ways(constant_policy: Path) -> None:
     with pytest.raises(ValueError, match="sudo apt install ros-jazzy-joy .*teleop:=topic.*mqe teleop"):
         built(constant_policy, "joy")
+
+
+def test_a_pad_that_the_page_reads_has_no_driver(constant_policy: Path) -> None:
+    with pytest.raises(ValueError, match="no driver brings it; the console's page reads it: console:=true"):
+        built(constant_policy, "browser")
 
 
 def test_a_driver_of_ones_own_needs_none(constant_policy: Path) -> None:

@@ -195,8 +195,22 @@ CONSOLE_NODE = (
     Parameter("camera_domain", str, None, "sim or real: what the camera shows, and so a captured goal"),
     Parameter("task", str, "", "of the sim's scene, for a captured goal"),
     Parameter("seed", int, -1, "of the sim's scene; negative: none", at_least=-1, at_most=2**31 - 1),
-    Parameter("reached_steps", float, 0.0, "steps_to_goal that counts as reached, to draw it; 0: none", at_least=0),
-    Parameter("unreachable_steps", float, 0.0, "beyond which a goal is refused, to draw it; 0: none is", at_least=0),
+    Parameter(
+        "reached_steps",
+        float,
+        0.0,
+        "steps_to_goal that counts as reached, to draw it; 0: none",
+        at_least=0,
+        at_most=1e6,
+    ),
+    Parameter(
+        "unreachable_steps",
+        float,
+        0.0,
+        "beyond which a goal is refused, to draw it; 0: none is",
+        at_least=0,
+        at_most=1e6,
+    ),
 )
 
 NODES = {
