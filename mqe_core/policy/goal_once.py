@@ -16,7 +16,7 @@ import onnx
 from mqe_core.policy.sessions import start_session
 from mqe_core.robot.arrays import AnyArray
 
-GOAL = "goal"
+OBSERVATION, GOAL = "observation", "goal"
 _HEAVY = {"Conv", "MatMul", "Gemm"}  # what is worth a second session
 _GOALS = 8  # kept, as a server's clients may have one each
 _KEPT_BYTES = 4 << 20  # of a batch of goals; larger ones are an evaluation's, whose goals do not stay
@@ -82,6 +82,16 @@ def cut_at_goal(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProt
     """The part that depends on the input `goal` alone, and the rest, which lacks the inputs that the first part hands
     over. None where that part has no layer, or the graph has branches or loops.
     """
+
+    def is_shape(node: onnx.NodeProto) -> bool:
+        return node.op_type == "Shape" and list(node.input) == [OBSERVATION]
+
+    def of_goals_shape(node: onnx.NodeProto) -> onnx.NodeProto:
+        """The same of the goal, whose picture has the observation's shape: the exporter asks one for both."""
+        own = onnx.NodeProto.FromString(node.SerializeToString())
+        own.input[:] = [GOAL]
+        return own
+
     graph = model.graph
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
         return None
@@ -89,14 +99,16 @@ def cut_at_goal(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProt
     of_goal, first, rest = {GOAL}, [], []
     for node in graph.node:  # in the order of computation, as ONNX asks for
         read = set(node.input)
+        if is_shape(node):
+            read = set()
         if read & fresh:
             fresh.update(node.output)
             rest.append(node)
         elif read & of_goal:
             of_goal.update(node.output)
             first.append(node)
-        else:  # of constants alone
-            first.append(node)
+        else:  # of constants alone, or of the pictures' shape
+            first.append(of_goals_shape(node) if is_shape(node) else node)
             rest.append(node)
     answered = {output.name for output in graph.output}
     if answered & of_goal or not any(node.op_type in _HEAVY and set(node.input) & of_goal for node in first):

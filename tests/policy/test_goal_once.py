@@ -114,3 +114,30 @@ def test_a_graph_with_branches_stays_whole(shipped: onnx.ModelProto) -> None:
     branch = onnx.helper.make_graph([], "branch", [], [])
     branched.graph.node.append(onnx.helper.make_node("If", ["yes"], [], then_branch=branch, else_branch=branch))
     assert cut_at_goal(branched) is None
+
+
+def test_a_batch_that_the_observation_s_shape_names_cuts_nothing_together() -> None:
+    """As the exporter writes a network that makes coordinates: it asks the observation alone for the shape."""
+    helper, kind = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("Shape", ["observation"], ["shape"]),
+        helper.make_node("Expand", ["one", "shape"], ["ones"]),
+        *(helper.make_node("Cast", [name], [f"{name}_f"], to=kind.FLOAT) for name in ("observation", "goal")),
+        *(helper.make_node("Add", [f"{name}_f", "ones"], [f"{name}_1"]) for name in ("observation", "goal")),
+        *(helper.make_node("MatMul", [f"{name}_1", "w"], [f"{name}_w"]) for name in ("observation", "goal")),
+        helper.make_node("Sub", ["observation_w", "goal_w"], ["answer"]),
+    ]
+    inputs = [helper.make_tensor_value_info(n, kind.UINT8, ["batch", 4, 4, 3]) for n in ("observation", "goal")]
+    outputs = [helper.make_tensor_value_info("answer", kind.FLOAT, ["batch", 4, 4, 2])]
+    weights = {"one": np.ones((1, 1, 1, 1), np.float32), "w": np.arange(6, dtype=np.float32).reshape(3, 2)}
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, constants)
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
+    parts, session = cut_at_goal(model), PolicySession(model, threads=1)
+    assert parts is not None and [value.name for value in parts[0].graph.input] == ["goal"]
+    for batch in (1, 3):
+        observation, goal = (np.full((batch, 4, 4, 3), value, np.uint8) for value in (5, 2))
+        answer = session.run({"observation": observation, "goal": goal})["answer"]
+        assert answer.shape == (batch, 4, 4, 2)
+        np.testing.assert_array_equal(answer[..., 0], 3 * (0 + 2 + 4))
+        np.testing.assert_array_equal(answer[..., 1], 3 * (1 + 3 + 5))
