@@ -98,9 +98,7 @@ def cut_at_goal(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProt
     fresh = {value.name for value in graph.input} - {GOAL} - {entry.name for entry in graph.initializer}
     of_goal, first, rest = {GOAL}, [], []
     for node in graph.node:  # in the order of computation, as ONNX asks for
-        read = set(node.input)
-        if is_shape(node):
-            read = set()
+        read = set() if is_shape(node) else set(node.input)
         if read & fresh:
             fresh.update(node.output)
             rest.append(node)
