@@ -61,12 +61,23 @@ def _docstring(module: ModuleType) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the console script; returns the process exit code."""
     _open_streams()
+    said = "mqe"
     try:
         args = build_parser().parse_args(argv)
-    except KeyboardInterrupt:  # while the commands were still being imported
-        sys.stderr.write("mqe: interrupted\n")
+        said = f"mqe {args.command}"
+        return _run(args)
+    except (KeyboardInterrupt, ImportError) as error:
+        if not _interrupted(error):
+            raise
+        sys.stderr.write(f"{said}: interrupted\n")
         return _INTERRUPTED
-    return _run(args)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C, or what an import made of it: one of compiled code says "initialization failed"."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _open_streams() -> None:
@@ -101,12 +112,9 @@ def _run(args: argparse.Namespace) -> int:
             return _BROKEN_PIPE
         return fails(words_of(error))
     except ModuleNotFoundError as error:
-        if args.debug or (error.name or "").startswith("mqe"):
+        if args.debug or _interrupted(error) or (error.name or "").startswith("mqe"):
             raise
         return fails(f"{error}; `make learn` installs what training needs, `make setup` the rest")
-    except KeyboardInterrupt:
-        sys.stderr.write(f"mqe {args.command}: interrupted\n")
-        return _INTERRUPTED
     finally:
         _let_go_of_output()
 

@@ -127,6 +127,37 @@ def test_ctrl_c_while_it_starts_shows_no_traceback(delay_s: float, make_bundle, 
     assert "Traceback" not in said and "interrupted" in said
 
 
+@pytest.mark.parametrize("raised", [ImportError("initialization failed"), ModuleNotFoundError("no half", name="half")])
+def test_ctrl_c_that_an_import_turned_into_its_own_error(
+    raised: ImportError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As compiled modules do."""
+
+    def importing(args: argparse.Namespace) -> int:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            raise raised from interrupt
+
+    monkeypatch.setattr("mqe_core.commands.doctor.run", importing)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == "mqe doctor: interrupted\n"
+
+
+def test_what_fails_while_a_ctrl_c_is_answered_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def saving(args: argparse.Namespace) -> int:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise OSError("no space left")
+
+    monkeypatch.setattr("mqe_core.commands.doctor.run", saving)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err == "mqe doctor: no space left\n"
+
+
 def _wait_until_python_hears(pid: int) -> None:
     """Before, the signal ends the process without a word."""
     end = time.monotonic() + 30
