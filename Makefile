@@ -41,8 +41,10 @@ demo: setup
 	@$(CLEAN_ENV) PATH="$(BIN):$$PATH" bash -c \
 		'source ros2_ws/install/setup.bash && exec python -m mqe_bringup.demo $(if $(SEED),--seed $(SEED))'
 
+# In as many processes as there are cores, but for the tests of the ROS graph: they are about time.
 test: lint
-	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest
+	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -n auto --maxprocesses 4 --dist loadgroup --ignore tests/ros
+	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest tests/ros
 
 lint: test-setup typed
 	$(BIN)/ruff check

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,28 @@ from tests.choosing_model import choosing_model
 pytest.register_assert_rewrite("tests.runtime.robot_contract")
 
 
-def pytest_configure() -> None:
+# A test may take 300 s (pyproject.toml). One that hangs in compiled code hears nothing of that.
+DEAF_S = 420.0
+TERMINAL = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """A suite that a script runs in the background inherits a Ctrl-C that is ignored, and so would what it starts."""
+    config.stash[TERMINAL] = os.dup(2)  # while it is the terminal's: during a test it is captured
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
+    """The run ends with every thread's stack where a test can be ended by nothing else."""
+    own = item.get_closest_marker("timeout")
+    allowed = DEAF_S if own is None else DEAF_S + float(own.args[0] if own.args else own.kwargs["timeout"])
+    faulthandler.dump_traceback_later(allowed, exit=True, file=item.config.stash[TERMINAL])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -35,22 +35,23 @@ def test_a_broken_policy_fails_with_its_reason(tmp_path: Path, spec: RobotSpec) 
     assert finding.level == FAIL and "no readable ONNX file" in finding.remedy
 
 
-class SecondsClock:
-    """Each look at it is a second later."""
+class SteppingClock:
+    """Each look at it is so much later."""
 
-    def __init__(self) -> None:
+    def __init__(self, step_s: float) -> None:
+        self._step_s = step_s
         self._looks = 0
 
     def now(self) -> float:
         self._looks += 1
-        return float(self._looks)
+        return self._looks * self._step_s
 
     def sleep_until(self, t: float) -> None:
         pass
 
 
 def test_a_policy_that_is_too_slow_is_warned_of(make_bundle, spec: RobotSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mqe_core.runtime.latency.MonotonicClock", SecondsClock)
+    monkeypatch.setattr("mqe_core.runtime.latency.MonotonicClock", lambda: SteppingClock(1.0))
     (finding,) = machine._policy(spec, make_bundle(domain="real"), "given")
     assert finding.level == WARN and "mqe serve" in finding.remedy
     assert "1000.0 ms an action (slowest 1000.0), slot 100 ms" in finding.what
@@ -60,6 +61,7 @@ def test_the_policy_that_would_run_is_named_and_that_of_the_sim_is_none_for_an_a
     make_bundle, spec: RobotSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MQE_HOME", str(tmp_path))
+    monkeypatch.setattr("mqe_core.runtime.latency.MonotonicClock", lambda: SteppingClock(0.001))
     monkeypatch.setattr(machine, "SERIAL_DEVICE", tmp_path / "ttyDXL")
     shipped = make_bundle()
     runs, refused = machine._policy(spec, *policy_in_use(None, shipped))

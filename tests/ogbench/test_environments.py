@@ -46,9 +46,10 @@ def test_the_colossal_mazes_are_environments_of_their_own(name: str, widths: Wid
 def test_making_mazes_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_environment(parse_name("pointmaze-medium-stitch-v0"))  # what is opened once, and stays
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    opened = len(os.listdir("/proc/self/fd"))
+    opened = set(os.listdir("/proc/self/fd"))
     kept = [make_environment(parse_name(f"pointmaze-{maze}-stitch-v0")) for maze in ("medium", "colossal") * 2]
-    assert len(os.listdir("/proc/self/fd")) == opened and not list(tmp_path.iterdir())
+    # Fewer may be open by now, where the collector came to what another test left.
+    assert set(os.listdir("/proc/self/fd")) <= opened and not list(tmp_path.iterdir())
     assert all(environment.reset()[0].shape == (2,) for environment in kept)
 
 
