@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mqe_core.files.forecast import Forecast
+from mqe_core.files.progress import Progress
 from mqe_core.interrupts import starting_workers
 from mqe_core.policy.bundle import PolicyBundle
 from mqe_core.policy.domain import SIM, check_domain
@@ -173,7 +173,7 @@ def collect(settings: CollectionSettings, episodes: int, out: Path, *, workers: 
         pool = multiprocessing.get_context("spawn").Pool(workers)
     with pool:
         done = pool.imap_unordered(_collect_episode, waiting)
-        for folder in tqdm(done, total=len(waiting), desc=f"collecting {settings.task}", unit="episode"):
+        for folder in Progress(done, total=len(waiting), desc=f"collecting {settings.task}", unit="episode"):
             ended += 1
             forecast.add(bytes_of(folder), ended / len(jobs))
     there = [job.folder for job in jobs if job.folder.exists()]

@@ -15,10 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from mqe_core.closed_loop.random_choice import RandomChoice
 from mqe_core.closed_loop.results import Result, summarise, title
+from mqe_core.files.progress import Progress
 from mqe_core.images import encode_jpeg
 from mqe_core.interrupts import starting_workers
 from mqe_core.policy.bundle import PolicyBundle
@@ -171,7 +170,7 @@ def evaluate(
     bundle = PolicyBundle.open(policy, spec)
     check_choice(settings.choice, bundle.contract.chooses)
     results: list[EpisodeResult] = []
-    with tqdm(total=episodes, unit="episode", desc=f"evaluating {settings.task}", disable=not progress) as bar:
+    with Progress(total=episodes, unit="episode", desc=f"evaluating {settings.task}", disable=not progress) as bar:
         for result in _results(bundle, spec, settings, workers, films):
             results.append(result)
             successes = sum(result.outcome.success for result in results)

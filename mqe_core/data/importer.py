@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
-from tqdm import tqdm
 
 import mqe_core
 from mqe_core import images
@@ -35,6 +34,7 @@ from mqe_core.data.units import Conversion
 from mqe_core.files.bounded import in_one_line
 from mqe_core.files.forecast import Forecast
 from mqe_core.files.kinds import kind_of_folder
+from mqe_core.files.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def import_episodes(
         forecast = Forecast(Path(out), f"make it smaller with an --image-size below {image_size}, ")
         expected = source.num_episodes()
         total = expected and -(-expected // shard.shards)
-        with tqdm(total=total, unit="episode", desc="importing", disable=not progress) as bar:
+        with Progress(total=total, unit="episode", desc="importing", disable=not progress) as bar:
             done = 0
             for result in writer.resume() if isinstance(writer, RestartableWriter) else ():
                 if isinstance(result, EncodedEpisode):

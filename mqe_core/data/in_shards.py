@@ -15,8 +15,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from tqdm import tqdm
-
 import mqe_core
 from mqe_core.data.import_job import ImportJob
 from mqe_core.data.importer import NoEpisodeError
@@ -28,6 +26,7 @@ from mqe_core.data.store.layout import is_store
 from mqe_core.data.store.place import check_store_target
 from mqe_core.files.disk import writing
 from mqe_core.files.lock import FileLock
+from mqe_core.files.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ def import_in_shards(
             for number in range(1, shards + 1)
         ]
         reasons: dict[int, str] = {}
-        with tqdm(total=shards, unit="shard", desc="importing", disable=not progress) as bar:
+        with Progress(total=shards, unit="shard", desc="importing", disable=not progress) as bar:
             for task, reason in run_all(tasks):
                 reasons[task.shard.number] = reason
                 bar.update()

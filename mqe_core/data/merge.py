@@ -8,14 +8,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mqe_core.data.store import layout
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.data.store.files import json_bytes, write_file
 from mqe_core.data.store.parts import MUST_AGREE, Parts, read_parts
 from mqe_core.data.store.place import StorePlace, check_store_target
 from mqe_core.files.disk import sync, sync_folder, writing
+from mqe_core.files.progress import Progress
 
 
 def merge_stores(
@@ -79,7 +78,7 @@ def _check_alike(stores: Sequence[EpisodeStore]) -> None:
 def _write_parts(parts: Parts, folder: Path, progress: bool) -> dict[str, str]:
     """The parts in folders of their own, and their fingerprints by the folders' names."""
     fingerprints = {}
-    for number, (source, metadata) in enumerate(tqdm(parts, unit="part", desc="merging", disable=not progress), 1):
+    for number, (source, metadata) in enumerate(Progress(parts, unit="part", desc="merging", disable=not progress), 1):
         part = folder / layout.part_folder(number)
         part.mkdir()
         for name in metadata["files"]:

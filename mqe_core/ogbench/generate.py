@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mqe_core.files.disk import writing
 from mqe_core.files.kinds import OGBENCH
 from mqe_core.files.outputs import check_folder
+from mqe_core.files.progress import Progress
 from mqe_core.ogbench.environments import global_numpy_seed
 from mqe_core.ogbench.maze_expert import maze_episodes
 from mqe_core.ogbench.names import DatasetName
@@ -74,7 +74,7 @@ def generate(
             raise ValueError(f"{path} exists already; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     make: Callable[[DatasetName, int, int], Iterator[Episode]] = maze_episodes if name.maze else table_episodes
-    with global_numpy_seed(seed), tqdm(total=train + validation, unit="episode", disable=not progress) as bar:
+    with global_numpy_seed(seed), Progress(total=train + validation, unit="episode", disable=not progress) as bar:
         source = make(name, plan.rows, seed)
         for path, count in zip(paths, (train, validation)):
             columns: dict[str, list[AnyArray]] = defaultdict(list)

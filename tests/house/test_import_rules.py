@@ -96,7 +96,7 @@ def ground_floor() -> list[tuple[Path, set[str], set[str]]]:
     """(file, parts of ours, packages of others) that it may import."""
     libraries = {"numpy", "yaml", "PIL"}
     rows = [(ROOT / "mqe_core" / f"{name}.py", {"files", "interrupts", name}, {"yaml"}) for name in sorted(LOOSE)]
-    rows += [(path, {"files"}, {"yaml"}) for path in files("mqe_core/files")]
+    rows += [(path, {"files"}, {"yaml", "tqdm"}) for path in files("mqe_core/files")]
     rows += [(path, {"files", "robot"}, libraries) for path in files("mqe_core/robot")]
     rows += [(ROOT / "mqe_core" / "images.py", {"files", "robot", "images"}, libraries)]
     policy = {"files", "robot", "images", "policy"}

@@ -19,7 +19,6 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mqe_core.data.episode import EncodedEpisode
 from mqe_core.data.exports.growing_folder import growing
@@ -30,6 +29,7 @@ from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.data.store.episode_writer import BRIDGE_CONTROL_HZ
 from mqe_core.files.kinds import BRIDGE_TREE
 from mqe_core.files.outputs import check_folder
+from mqe_core.files.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def export_bridge_tree(store: EpisodeStore, out: Path, *, progress: bool = False
     _warn_of_losses(store)
     with growing(out) as partial:
         scenes: list[Path] = []
-        with tqdm(total=store.num_episodes, unit="episode", desc="exporting", disable=not progress) as bar:
+        with Progress(total=store.num_episodes, unit="episode", desc="exporting", disable=not progress) as bar:
             for _, numbers in groupby(range(store.num_episodes), key=lambda number: scene_of(store.names[number])):
                 scenes.append(partial / (_FIRST_DATE + timedelta(minutes=len(scenes))).strftime("%Y-%m-%d_%H-%M-%S"))
                 inside = list(numbers)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mqe_core.data.exports import lerobot_meta as meta
 from mqe_core.data.exports import statistics
@@ -31,6 +30,7 @@ from mqe_core.data.readers.video import require
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.files.kinds import LEROBOT
 from mqe_core.files.outputs import check_folder
+from mqe_core.files.progress import Progress
 from mqe_core.robot.arrays import AnyArray, Float32s
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def export_lerobot(store: EpisodeStore, out: Path, *, progress: bool = False) ->
             videos = [stack.enter_context(Videos(partial, c, store.image_size, fps)) for c in cameras]
             rows, episodes = stack.enter_context(Rows(partial)), stack.enter_context(Episodes(partial))
             tasks: dict[str, int] = {}
-            for index, number in enumerate(tqdm(order, unit="episode", desc="exporting", disable=not progress)):
+            for index, number in enumerate(Progress(order, unit="episode", desc="exporting", disable=not progress)):
                 episodes.append(*_export_episode(store, number, index, rows, videos, tasks, fps))
         described = {
             "codebase_version": meta.VERSION,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+from mqe_core.files.progress import Progress
 
 _READ_BYTES = 1 << 22
 
@@ -40,7 +40,7 @@ class EncodedCache:
             left -= held[-1]
         memory = os.memfd_create("mqe-encoded-images")
         try:
-            with tqdm(
+            with Progress(
                 total=sum(held), unit="B", unit_scale=True, desc="reading images", disable=not progress, leave=False
             ) as bar:
                 for file, size in zip(files, held):

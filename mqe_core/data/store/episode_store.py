@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mqe_core import images
 from mqe_core.data.episode import EncodedEpisode, Skipped
@@ -42,6 +41,7 @@ from mqe_core.data.store.metadata import damaged
 from mqe_core.data.store.part import StorePart
 from mqe_core.data.store.parts import read_parts
 from mqe_core.data.store.verify import Verified, verify
+from mqe_core.files.progress import Progress
 from mqe_core.robot.arrays import AnyArray, Bools, Float32s, Images, Ints
 from mqe_core.robot.ranks import OPERATOR
 
@@ -179,7 +179,7 @@ class EpisodeStore:
             decode_chunk(0)
             return decoded
         # A bar that Ctrl-C meets half made complains as it goes; most callers, and all beside an arm, want none.
-        bar = tqdm(total=len(frames), unit="image", desc=f"decoding camera {camera}") if progress else None
+        bar = Progress(total=len(frames), unit="image", desc=f"decoding camera {camera}") if progress else None
         with (
             bar if bar is not None else contextlib.nullcontext(),
             ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool,

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from mqe_core.data.store.metadata import damaged
 from mqe_core.data.store.part import StorePart
+from mqe_core.files.progress import Progress
 
 _READ_BYTES = 1 << 20
 _SHOWN = 3  # damaged blocks that are named
@@ -47,7 +46,7 @@ def verify(parts: Sequence[StorePart], progress: bool = False) -> Verified:
     total = sum(block.end - block.begin for block in blocks)
     with (
         ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-        tqdm(total=total, unit="B", unit_scale=True, desc="verifying", disable=not progress) as bar,
+        Progress(total=total, unit="B", unit_scale=True, desc="verifying", disable=not progress) as bar,
     ):
         for block, is_whole in zip(largest_first, pool.map(_is_whole, largest_first)):
             wrong += [] if is_whole else [block]

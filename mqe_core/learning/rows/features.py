@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from mqe_core.data.frames import Frames
 from mqe_core.data.store.layout import FEATURES_FOLDER
+from mqe_core.files.progress import Progress
 from mqe_core.learning.networks.encoders import ImageEncoder
 from mqe_core.learning.rows.augmentation import ALL, random_crop
 from mqe_core.learning.rows.observations import Observations, ObservationSpec, Statistics, rows_of, standardisation
@@ -136,7 +136,7 @@ def _encode_all(
     shifts = np.repeat(shifts, np.diff(store.episode_ends, prepend=0), axis=0)
     with (
         torch.no_grad(),
-        tqdm(total=len(frames), desc="encoding images", unit="img", disable=not progress, leave=False) as bar,
+        Progress(total=len(frames), desc="encoding images", unit="img", disable=not progress, leave=False) as bar,
     ):
         for chunk in np.array_split(frames, range(CHUNK, len(frames), CHUNK)):
             images = store.images(chunk, camera=camera)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mqe_core.data.frames import Frames
 from mqe_core.data.store.decoding_pool import DecodingPool
 from mqe_core.data.store.encoded_cache import EncodedCache
 from mqe_core.data.store.episode_store import EpisodeStore
+from mqe_core.files.progress import Progress
 from mqe_core.learning.rows.augmentation import ALL, Augmentation, ImageArray
 from mqe_core.learning.rows.observations import Observations, ObservationSpec, by_name, stacked
 from mqe_core.robot.arrays import Ints
@@ -77,7 +77,7 @@ class PixelObservations(Observations):
             _require_room(needed_mb, device)
         self._rows = np.cumsum(self.available) - 1  # of the cache, by frame: absent images take no memory
         cache = np.empty((len(frames), size, size, 3), dtype=np.uint8)
-        with tqdm(total=len(frames), desc="decoding images", unit="img", disable=not progress, leave=False) as bar:
+        with Progress(total=len(frames), desc="decoding images", unit="img", disable=not progress, leave=False) as bar:
             for chunk in np.array_split(frames, range(DECODE_CHUNK, len(frames), DECODE_CHUNK)):
                 cache[self._rows[chunk]] = store.images(chunk, camera=camera)
                 bar.update(len(chunk))

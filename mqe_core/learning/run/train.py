@@ -14,13 +14,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
-from tqdm import tqdm
-
 from mqe_core.data.frames import Frames
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.files.disk import WriteError, write_atomically
 from mqe_core.files.kinds import RUN, RUN_BEGUN
 from mqe_core.files.outputs import check_folder
+from mqe_core.files.progress import Progress
 from mqe_core.learning.networks.actor import PolicyModule
 from mqe_core.learning.ranks.ranks import ALONE, Ranks
 from mqe_core.learning.rows.batches import BatchError
@@ -148,7 +147,7 @@ def _update_until_done(trainer: Trainer, out: Path, progress: bool, score: Score
     train, ranks = trainer.config.train, trainer.ranks
     # Where the ranks' processors differ, what they drew and computed so far may, too, in the last digits.
     ranks.broadcast([*trainer.agent.parameters(), *trainer.agent.buffers(), *trainer.average])
-    bar = tqdm(
+    bar = Progress(
         total=train.steps, initial=trainer.step, desc=train.agent, unit="step", disable=not progress, mininterval=1.0
     )
     records = Records(trainer, out, score.columns if score else ()) if ranks.first else None

@@ -19,13 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from tqdm import tqdm
-
 from mqe_bringup.scene_run import DOMAIN_VARIABLE, run_scene
 from mqe_core.closed_loop.results import RESULT_FILE, summarise
 from mqe_core.files.disk import write_atomically
 from mqe_core.files.kinds import ROS_EVALUATION
 from mqe_core.files.outputs import check_folder
+from mqe_core.files.progress import Progress
 from mqe_core.files.text import read_json
 from mqe_core.policy.bundle import PolicyBundle
 from mqe_core.ros_domain import domain_of
@@ -74,7 +73,7 @@ def run_all(args: argparse.Namespace) -> None:
     for worker in range(args.workers):
         domains.put(domain_of(os.getpid() + worker))
     with ThreadPoolExecutor(args.workers) as pool:
-        for _ in tqdm(
+        for _ in Progress(
             pool.map(lambda scene: _in_a_process(args, scene, domains), waiting), total=len(waiting), unit="scene"
         ):
             pass
