@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         robot = rig.robot if isinstance(rig.robot, SafeRobot) else SafeRobot(rig.robot, spec, rig.clock)
         limit = policy.contract.unreachable_steps
         side = PolicySide(policy, spec, rig.clock, gripper=policy.gripper_rule(), unreachable_steps=limit)
+        policy.prepare(rig.goal)
         side.set_goal(rig.goal, rig.goal_domain, anyway=args.anyway)
         loop = ControlLoop(robot, rig.camera, side, rig.clock, spec.control.control_hz)
         steps = rig.steps if args.seconds is None else max(1, round(args.seconds * spec.control.control_hz))

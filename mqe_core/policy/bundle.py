@@ -97,6 +97,10 @@ class PolicyBundle:
             inputs["last"] = np.full(len(observation), NONE_CHOSEN, np.int64) if last is None else last
         return self._session.run(inputs)
 
+    def prepare(self, goal: Images) -> None:
+        """Compute what depends on the goal alone; (1, image_size, image_size, 3) uint8 RGB."""
+        self._session.prepare(goal)
+
 
 def write_bundle(
     model: onnx.ModelProto,

@@ -58,6 +58,10 @@ class PolicySession:
         answers = self._rest.run(self.outputs, {name: value for name, value in fed.items() if name in self._asked})
         return dict(zip(self.outputs, answers))
 
+    def prepare(self, goal: AnyArray) -> None:
+        """Compute the goal's part before the first frame asks for it; ``goal (1, H, W, 3)``."""
+        self._goal_part(goal)
+
     def _goal_part(self, goal: AnyArray) -> list[AnyArray]:
         """What the rest reads of the goal, computed where these pictures are not among the last ones."""
         if self._of_goal is None:

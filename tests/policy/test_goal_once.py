@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 import pytest
 
+from mqe_core.policy.bundle import PolicyBundle
 from mqe_core.policy.goal_once import _GOALS, PolicySession, cut_at_goal
 from mqe_core.policy.golden_images import counter_image
 from mqe_core.policy.sessions import start_session
+from mqe_core.runtime.onnx_policy import OnnxPolicy
 
 SHIPPED = Path(__file__).parents[2] / "ros2_ws/src/mqe_bringup/policies/widowx_sim.onnx"
 
@@ -67,6 +69,16 @@ def test_a_goal_is_computed_once(shipped: onnx.ModelProto, counted: tuple[Policy
     answers = [session.run({"observation": pictures(shipped, n), "goal": goal})["action"] for n in range(3)]
     assert of_goal.calls == 1 and not np.array_equal(answers[0], answers[1])
     session.run({"observation": pictures(shipped, 0), "goal": goal.copy()})  # the same picture in another array
+    assert of_goal.calls == 1
+
+
+def test_a_goal_that_is_prepared_is_known_to_the_first_answer(
+    shipped: onnx.ModelProto, counted: tuple[PolicySession, Counted]
+) -> None:
+    session, of_goal = counted
+    goal = pictures(shipped, 7)
+    session.prepare(goal)
+    session.run({"observation": pictures(shipped, 1), "goal": goal})
     assert of_goal.calls == 1
 
 
@@ -141,3 +153,12 @@ def test_a_batch_that_the_observation_s_shape_names_cuts_nothing_together() -> N
         assert answer.shape == (batch, 4, 4, 2)
         np.testing.assert_array_equal(answer[..., 0], 3 * (0 + 2 + 4))
         np.testing.assert_array_equal(answer[..., 1], 3 * (1 + 3 + 5))
+
+
+def test_a_policy_prepares_the_goal_as_it_will_see_it() -> None:
+    """Squashed to the policy's size by the same rule."""
+    policy = OnnxPolicy(PolicyBundle.open(SHIPPED))
+    policy.bundle._session._of_goal = of_goal = Counted(policy.bundle._session._of_goal)
+    policy.prepare(counter_image(200, 7))
+    policy.act(counter_image(200, 1), counter_image(200, 7))
+    assert of_goal.calls == 1

@@ -62,6 +62,9 @@ class RemotePolicy:
             self.close()
             raise
 
+    def prepare(self, goal: Images) -> None:
+        """Nothing: the server meets a goal with the first question about it."""
+
     def act(self, observation: Images, goal: Images, last: int = NONE_CHOSEN) -> PolicyOutput:
         """One inference over there; both images (H, W, 3) uint8 RGB of any size; `last` as in :class:`OnnxPolicy`.
 

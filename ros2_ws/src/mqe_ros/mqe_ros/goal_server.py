@@ -15,6 +15,7 @@ from mqe_core import ros_names
 from mqe_core.files.bounded import shortened, shown
 from mqe_core.policy.domain import check_domain
 from mqe_core.policy.goals import check_camera, find_goal, read_goal, require_picture
+from mqe_core.robot.arrays import Images
 from mqe_core.runtime.aside import Aside
 from mqe_interfaces.action import ReachGoal
 from mqe_ros import convert
@@ -42,6 +43,7 @@ class GoalServer:
         self._node = node
         self._folders: Sequence[Path] = ()
         self._domain = self._camera = ""
+        self._prepare: Callable[[Images], None] = lambda goal: None
         self._lock = threading.Lock()
         self._goal: GoalRun | None = None
         self._open = False
@@ -70,15 +72,16 @@ class GoalServer:
         """Whether every client has its result."""
         return self._executing == 0
 
-    def configure(self, folders: Sequence[Path], domain: str, camera: str) -> None:
-        """What requests are checked against.
+    def configure(self, folders: Sequence[Path], domain: str, camera: str, prepare: Callable[[Images], None]) -> None:
+        """What requests are checked against, and who gets ready for them.
 
         Args:
             folders: where a goal's name is looked up.
             domain: of the camera in use, and so of goal images that come as messages.
             camera: its name; a goal file of another one is refused.
+            prepare: is given a goal's picture before it is in force, beside the control thread.
         """
-        self._folders, self._domain, self._camera = folders, domain, camera
+        self._folders, self._domain, self._camera, self._prepare = folders, domain, camera, prepare
 
     def open(self) -> None:
         """Take requests."""
@@ -170,6 +173,7 @@ class GoalServer:
             name, image, domain = goal.name, goal.image, goal.domain
         else:
             raise ValueError("give a goal_image or a goal_file")
+        self._prepare(image)
         return GoalRun(name, image, domain, request.timeout_s, self.on_end(future), handle, request.anyway)
 
     def _require_open(self) -> None:

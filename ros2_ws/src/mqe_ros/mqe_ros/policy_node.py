@@ -41,7 +41,10 @@ class PolicyNode(ManagedNode):
         given = self.value_of("compressed"), self.value_of("max_pose_age_s")
         inputs = PolicyInputs(self, configuration.spec, domain, *given)
         self._loop = PolicyLoop(self, configuration, inputs, self._goals)
-        self._goals.configure(configuration.goal_folders, domain, configuration.spec.camera.name)
+        camera, prepare = configuration.spec.camera.name, configuration.policy.prepare
+        self._goals.configure(configuration.goal_folders, domain, camera, prepare)
+        if configuration.first_goal is not None:
+            prepare(configuration.first_goal.image)
         self.get_logger().info(
             f"policy {configuration.name} ({contract.agent}, {contract.domain} images), session {self._loop.session}"
         )
