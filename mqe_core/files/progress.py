@@ -36,8 +36,8 @@ class Progress(tqdm):  # type: ignore[misc]
         return line
 
     def close(self) -> None:
-        """The end; tqdm itself would erase the bar there."""
-        if not _is_terminal(self.fp):
+        """The end; tqdm itself would erase the bar there, unless it is to stay."""
+        if not self.disable and not _is_terminal(self.fp):
             self.leave = True
         super().close()
 

@@ -37,6 +37,13 @@ def test_a_file_has_whole_lines(leave: bool) -> None:
     assert not leave or "1000/1000" in file.getvalue()
 
 
+def test_none_is_shown_where_none_is_asked_for() -> None:
+    file = io.StringIO()
+    with Progress(total=3, file=file, disable=True) as bar:
+        bar.update(3)
+    assert file.getvalue() == "" and bar.n == 0
+
+
 def test_lines_come_at_their_time_however_long_a_step_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_LINE_S", 5.0)
     now = [0.0]

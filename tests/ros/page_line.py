@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
+from collections import deque
 
 from websockets.sync.client import ClientConnection, connect
 
@@ -19,12 +21,17 @@ def free_port() -> int:
 
 
 class PageLine:
-    """Says what `dead_man` and `keys` are at each beat, while it `speaks`."""
+    """Says what `dead_man` and `keys` are at each beat, while it `speaks`; `late_s` later, and of another `beat` where
+    there is one. While it is `cut`, nothing goes through.
+    """
 
     def __init__(self, port: int) -> None:
         self.dead_man = False
         self.keys: list[str] = []
         self.speaks = True
+        self.late_s = 0.0
+        self.beat: float | None = None
+        self.cut = threading.Event()
         self.told = ""  # why the hand does not count, by the node
         self.pictures: list[bytes] = []
         self._ended = threading.Event()
@@ -41,7 +48,10 @@ class PageLine:
         self._thread.join(timeout=PATIENCE_S)
 
     def _run(self) -> None:
+        waiting: deque[tuple[float, str]] = deque()
         for message in self._line:
+            while self.cut.is_set() and not self._ended.is_set():
+                time.sleep(0.005)
             if self._ended.is_set():
                 return
             if isinstance(message, bytes):
@@ -51,5 +61,8 @@ class PageLine:
             said = json.loads(message)
             self.told = said["hand"]
             if self.speaks:
-                hand = {"beat": said["beat"], "dead_man": self.dead_man, "keys": list(self.keys)}
-                self._line.send(json.dumps({"hand": hand}))
+                beat = said["beat"] if self.beat is None else self.beat
+                hand = {"beat": beat, "dead_man": self.dead_man, "keys": list(self.keys)}
+                waiting.append((time.monotonic() + self.late_s, json.dumps({"hand": hand})))
+            while waiting and waiting[0][0] <= time.monotonic():
+                self._line.send(waiting.popleft()[1])
