@@ -2,7 +2,7 @@
 # make test   install what it needs, then run the tests
 # make setup  only create the environment (.venv) and build the ROS workspace
 # make learn  setup, and what training needs (torch)
-# make test-faults   what can fail is made to fail in the real processes, and timed (5 minutes, otherwise idle machine)
+# make test-faults   what can fail is made to fail in the real processes, and timed (7 minutes, otherwise idle machine)
 # make test-browser  the operator's page in a Chromium of this machine (sudo apt install chromium)
 # make screenshots   the pages' pictures of that page, into docs/assets
 # make check  lint, format, types, import rules, the docs' links and commands (part of `make test`)

@@ -21,6 +21,14 @@ NAMED = "MQE_CHROMIUM"  # the environment variable that names another one
 HOSTS = "MAP evil.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 
 
+WRONG_CLOCK = """
+const right = Date, ahead = %f;
+Date = class extends right {
+  constructor(...given) { given.length ? super(...given) : super(right.now() + ahead); }
+  static now() { return right.now() + ahead; }
+};
+"""
+
 FAILED = pytest.StashKey[bool]()
 
 
@@ -55,7 +63,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """`visit(address, width=…, height=…, dark=…, expected=…) -> page` opens one.
+    """`visit(address, width=…, height=…, dark=…, clock_s=…, expected=…) -> page` opens one; its clock is so much ahead.
 
     At the end no page may have logged an error, but those of the patterns `expected`, nor asked another host. Where the
     test failed, it is said what each page showed then.
@@ -64,7 +72,13 @@ def visit(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> I
     contexts = []
 
     def open_page(
-        address: str, *, width: int = 1280, height: int = 900, dark: bool = False, expected: tuple[str, ...] = ()
+        address: str,
+        *,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        clock_s: float = 0.0,
+        expected: tuple[str, ...] = (),
     ) -> Page:
         own = urlsplit(address).netloc
 
@@ -82,6 +96,8 @@ def visit(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> I
             reduced_motion="reduce",
         )
         contexts.append(context)
+        if clock_s:
+            context.add_init_script(WRONG_CLOCK % (1e3 * clock_s))
         page = context.new_page()
         page.set_default_timeout(60_000)  # of a busy machine
         page.on("console", lambda said: note(f"console: {said.text}") if said.type in ("error", "warning") else None)

@@ -22,7 +22,7 @@ from PIL import Image
 
 from mqe_core.ros_domain import domain_of
 from mqe_core.workspace import is_built
-from tests.browser.page_acts import press_until_it_counts, take_by_hand
+from tests.browser.page_acts import press_until_it_counts, resume, take_by_hand
 
 pytest.importorskip("nicegui", reason="needs the page's library: pip install -r requirements/console.txt")
 pytestmark = pytest.mark.browser
@@ -102,11 +102,14 @@ def test_a_goal_is_sent_and_reached_and_the_arm_held(graph: str, visit) -> None:
     await_words(page, "moving", "goal drawer_place")
     page.wait_for_timeout(2000)
     shoot(page, "console")
+    page.keyboard.press("Space")
+    page.get_by_text("✓ HELD").wait_for()
+    assert "ended" not in page.inner_text("body")  # it was on its way
+    resume(page)
     await_words(page, "drawer_place ended: reached")
     page.keyboard.press("Space")
     page.get_by_text("✓ HELD").wait_for()
-    page.locator('[data-act="resume"]').click()
-    page.get_by_text("HOLD", exact=True).wait_for()
+    resume(page)
 
 
 def test_a_phone_at_night_sees_the_camera(graph: str, visit) -> None:

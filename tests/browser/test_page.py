@@ -115,6 +115,19 @@ def test_the_keyboard_takes_the_arm_and_gives_it_back_by_resume_alone(served, vi
     resume(page)
 
 
+@pytest.mark.parametrize("clock_s", [-3600.0, 3600.0])
+def test_the_browser_s_clock_does_not_matter(served, visit, clock_s: float) -> None:
+    page = visit(served.address, clock_s=clock_s)
+    assert abs(page.evaluate("Date.now()") / 1e3 - time.time() - clock_s) < 60
+    take_by_hand(page)
+    press_until_it_counts(page, "Shift", "w")
+    page.get_by_text("moving, by the operator").wait_for()
+    page.keyboard.up("w")
+    page.keyboard.up("Shift")
+    page.get_by_text("✓ HELD").wait_for()
+    resume(page)
+
+
 def test_a_page_that_loses_its_focus_lets_go(served, visit) -> None:
     page = visit(served.address)
     take_by_hand(page)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.ros.ros_helpers import PATIENCE_S
@@ -27,7 +30,7 @@ class PageLine:
 
     def __init__(self, port: int) -> None:
         self.dead_man = False
-        self.keys: list[str] = []
+        self.keys: list[str] | Callable[[], list[str]] = []
         self.speaks = True
         self.late_s = 0.0
         self.beat: float | None = None
@@ -47,9 +50,14 @@ class PageLine:
         self._line.close()
         self._thread.join(timeout=PATIENCE_S)
 
+    def _messages(self) -> Iterator[str | bytes]:
+        """What comes until the line ends, at either side."""
+        with contextlib.suppress(ConnectionClosed):
+            yield from self._line
+
     def _run(self) -> None:
         waiting: deque[tuple[float, str]] = deque()
-        for message in self._line:
+        for message in self._messages():
             while self.cut.is_set() and not self._ended.is_set():
                 time.sleep(0.005)
             if self._ended.is_set():
@@ -62,7 +70,11 @@ class PageLine:
             self.told = said["hand"]
             if self.speaks:
                 beat = said["beat"] if self.beat is None else self.beat
-                hand = {"beat": beat, "dead_man": self.dead_man, "keys": list(self.keys)}
+                hand = {
+                    "beat": beat,
+                    "dead_man": self.dead_man,
+                    "keys": list(self.keys() if callable(self.keys) else self.keys),
+                }
                 waiting.append((time.monotonic() + self.late_s, json.dumps({"hand": hand})))
             while waiting and waiting[0][0] <= time.monotonic():
                 self._line.send(waiting.popleft()[1])

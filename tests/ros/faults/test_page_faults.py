@@ -29,6 +29,11 @@ START_S = 60.0  # for the node with the page; it imports more than the others
 SILENT_S = MAX_AGE_S + HOLD_S
 
 
+def to_and_fro() -> list[str]:
+    """The key that is held now: the hand rolls to the left and to the right in turn, so that it has room."""
+    return ["j"] if time.monotonic() % 2.0 < 1.0 else ["l"]
+
+
 class Paged:
     """The rig with an operator at a page."""
 
@@ -52,6 +57,9 @@ class Paged:
                 assert time.monotonic() < end, (self.rig.folder / "console.log").read_text()[-2000:]
                 self.rig.client.spin(0.2)
         self.rig.wait(lambda: "not held" in page.told, "the page's hand at rest")
+        page.keys = ["-"]  # slower: the rig takes steps far beyond the policy's for jumps
+        self.rig.client.spin(0.3)
+        page.keys = []
         return page
 
     def take(self) -> float:
@@ -61,7 +69,7 @@ class Paged:
             self.page.dead_man, self.page.keys = False, []
             self.rig.client.spin(0.5)
             pressed = time.monotonic()
-            self.page.keys, self.page.dead_man = ["a"], True
+            self.page.keys, self.page.dead_man = to_and_fro, True
             self.rig.client.spin(1.0)
             if self.status.commander == "operator" and self.status.state == ArmStatus.MOVING:
                 self.rig.wait_for_motion(pressed)
@@ -189,7 +197,7 @@ def test_a_second_page(operator: Paged, note: Callable[..., None]) -> None:
     """The first to press keeps the arm; the other one is told, and does not get it when the first lets go."""
     begun = time.monotonic()
     other = operator.open()
-    other.keys, other.dead_man = ["d"], True
+    other.keys, other.dead_man = ["w"], True
     operator.rig.wait(lambda: ANOTHER in other.told, "the other page's answer")
     operator.rig.client.spin(1.0)
     pauses = operator.rig.pauses(begun)
