@@ -163,7 +163,9 @@ def test_the_demo_drives_records_and_reports(constant_policy: Path, tmp_path: Pa
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 3, done.stderr  # this policy only goes straight on
-    assert done.stdout.strip().splitlines()[-1].startswith("demo: no success, score 0 of 2")
+    offered, summary = done.stdout.strip().splitlines()[-2:]
+    assert "mqe up goal:=drawer_place.png console:=true" in offered
+    assert summary.startswith("demo: no success, score 0 of 2")
     assert {"video.mp4", "steps_to_goal.png", "report.html", "bag", "drawer_place.png"} <= {
         path.name for path in out.iterdir()
     }

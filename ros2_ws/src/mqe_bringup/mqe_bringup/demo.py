@@ -19,6 +19,10 @@ from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 NOT_SOLVED = 3
 _GOAL = "drawer_place.png"
 _TASK = "drawer_place"  # of the scenes that --seed makes
+_ON_A_PAGE = (
+    "to hold and steer it on a page: .venv/bin/pip install -r requirements/console.txt; "
+    f".venv/bin/mqe up goal:={_GOAL} console:=true"
+)
 
 
 def say(text: str) -> None:
@@ -37,6 +41,7 @@ def run(seed: int | None, policy: str, out: Path) -> int:
 
     with writing(out):
         summary = write_report(out, banner, outcome)
+    say(_ON_A_PAGE)
     sys.stdout.write(f"{summary}\n")
     return 0 if outcome["success"] else NOT_SOLVED
 
