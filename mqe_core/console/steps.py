@@ -6,6 +6,7 @@ from collections import deque
 
 from mqe_core.console.link import PolicyView
 from mqe_core.files.svg import COLOURS, Line, chart
+from mqe_core.policy.goal_progress import CLOSER
 
 KEPT_S = 60.0
 
@@ -21,6 +22,7 @@ class StepsCurve:
         self._reached, self._unreachable = reached, unreachable
         self._points: deque[tuple[float, float]] = deque()  # (monotonic seconds, steps)
         self._goal = ""
+        self._least: float | None = None
 
     def note(self, policy: PolicyView) -> None:
         """Take what a status says, once each; a goal's last steps stay until the next goal."""
@@ -28,9 +30,10 @@ class StepsCurve:
             return
         if policy.goal != self._goal:
             self._points.clear()
-            self._goal = policy.goal
+            self._goal, self._least = policy.goal, None
         if not self._points or policy.heard > self._points[-1][0]:
             self._points.append((policy.heard, policy.steps_to_goal))
+            self._least = policy.steps_to_goal if self._least is None else min(self._least, policy.steps_to_goal)
         while self._points[-1][0] - self._points[0][0] > KEPT_S:
             self._points.popleft()
 
@@ -40,9 +43,11 @@ class StepsCurve:
         return self._points[-1][1] if self._points else None
 
     @property
-    def least(self) -> float | None:
-        """The least of those that are kept, which a stalled goal does not undercut."""
-        return min((steps for _, steps in self._points), default=None)
+    def stalls_above(self) -> float | None:
+        """Steps below which it counts as closer than ever on the way to this goal; for too long above them, and the
+        goal ends as stalled. None where none are known.
+        """
+        return None if self._least is None else CLOSER * self._least
 
     def svg(self) -> str:
         """The curve over the seconds before its newest point, with the thresholds dashed."""
@@ -54,7 +59,7 @@ class StepsCurve:
         lines = [Line("steps to the goal", points, COLOURS[0], 2.0)]
         levels = (
             (f"reached ({self._reached:.1f})" if self._reached else "", self._reached, COLOURS[2]),
-            ("least so far", self.least, COLOURS[6]),
+            ("stalls unless below", self.stalls_above, COLOURS[6]),
         )
         for label, level, colour in levels:
             if level:

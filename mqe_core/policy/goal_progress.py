@@ -10,7 +10,7 @@ import math
 
 REACHED = "reached"
 NOT_CLOSER = "not getting closer"
-_CLOSER = 0.95  # of the smallest distance so far, or less, counts as closer
+CLOSER = 0.95  # of the smallest distance so far, or less, counts as closer
 
 
 class Stall:
@@ -22,7 +22,7 @@ class Stall:
 
     def update(self, steps_to_goal: float) -> int:
         """Note one command; returns the count."""
-        closer = _is_distance(steps_to_goal) and steps_to_goal < _CLOSER * self._closest
+        closer = _is_distance(steps_to_goal) and steps_to_goal < CLOSER * self._closest
         self.commands = 0 if closer else self.commands + 1
         if _is_distance(steps_to_goal):
             self._closest = min(self._closest, steps_to_goal)

@@ -15,9 +15,9 @@ def test_each_status_counts_once_and_another_goal_begins_anew() -> None:
     for _ in range(3):
         curve.note(running(1.0, 20.0))
     curve.note(running(1.2, 18.0))
-    assert (curve.newest, curve.least) == (18.0, 18.0)
+    assert (curve.newest, curve.stalls_above) == (18.0, 0.95 * 18.0)
     curve.note(running(1.4, 30.0, "plate"))
-    assert (curve.newest, curve.least) == (30.0, 30.0)
+    assert (curve.newest, curve.stalls_above) == (30.0, 0.95 * 30.0)
 
 
 def test_what_is_not_known_is_no_point_and_an_ended_goal_stays() -> None:
@@ -29,11 +29,11 @@ def test_what_is_not_known_is_no_point_and_an_ended_goal_stays() -> None:
     assert curve.newest == 5.0
 
 
-def test_old_points_go() -> None:
+def test_old_points_go_and_the_nearest_is_kept() -> None:
     curve = StepsCurve(None, None)
     curve.note(running(0.0, 1.0))
     curve.note(running(KEPT_S + 1.0, 9.0))
-    assert curve.least == 9.0
+    assert curve.stalls_above == 0.95 * 1.0 and "9" in curve.svg() and curve.newest == 9.0
 
 
 def test_thresholds_are_drawn_where_there_are_some() -> None:
