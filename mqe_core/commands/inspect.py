@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report, indent=1))
         return 0
+    if bundle.contract.reference is not None:
+        report["reference_picture"] = "what the camera saw in training"
     if bundle.contract.familiarity is not None:
         report["familiar_pictures"] = f"at most {100 * bundle.contract.familiarity.most_outside:.2f} % outside"
     metrics, low, high = report.pop("metrics"), report.pop("action_low"), report.pop("action_high")

@@ -20,28 +20,28 @@ _STILL_PX = 4.0  # of 640; less is the measurement's own
 @dataclass(frozen=True)
 class Shift:
     """The picture lies so many pixels `right` and `down` of the reference, in the picture's own pixels; `peak`: from 0
-    to 1, how well the two then fit.
+    to 1, how well the two then fit; `least`: a shift that the two can tell.
     """
 
     right: float
     down: float
     peak: float
+    least: float = _STILL_PX
 
     @property
     def is_sure(self) -> bool:
         """Whether the two pictures fit at all."""
         return self.peak >= _SURE
 
-    @property
-    def words(self) -> str:
-        """What an operator does about it."""
+    def words(self, reference: str) -> str:
+        """What an operator does about it; `reference` names the other picture, such as "the goal"."""
         if not self.is_sure:
-            return "the camera's picture and the goal's do not fit; another view, or much that has changed"
-        if max(abs(self.right), abs(self.down)) < _STILL_PX:
-            return "the camera stands as it did for the goal"
+            return f"the camera's picture and that of {reference} do not fit; another view, or much that has changed"
+        if max(abs(self.right), abs(self.down)) < self.least:
+            return f"the camera stands as it did for {reference}"
         across = f"{abs(self.right):.0f} pixels {'right' if self.right > 0 else 'left'}"
         along = f"{abs(self.down):.0f} {'down' if self.down > 0 else 'up'}"
-        return f"what the camera shows lies {across} and {along} of the goal's picture: was it moved?"
+        return f"what the camera shows lies {across} and {along} of the picture of {reference}: was it moved?"
 
 
 def camera_shift(picture: Images, reference: Images) -> Shift:
@@ -52,7 +52,8 @@ def camera_shift(picture: Images, reference: Images) -> Shift:
     row, column = np.unravel_index(int(np.argmax(surface)), surface.shape)
     down, right = (int(at) - size if at > size // 2 else int(at) for at, size in ((row, _HEIGHT), (column, _WIDTH)))
     height, width = picture.shape[:2]
-    return Shift(right * width / _WIDTH, down * height / _HEIGHT, float(surface[row, column]))
+    least = max(_STILL_PX, 1.5 * width / reference.shape[1])  # a reference of few pixels is known to one of them
+    return Shift(right * width / _WIDTH, down * height / _HEIGHT, float(surface[row, column]), least)
 
 
 def _spectrum(image: Images) -> AnyArray:

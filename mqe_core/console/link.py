@@ -15,7 +15,8 @@ from mqe_core.robot.episode_marks import DISCARD, LABEL, START, STOP
 HOLD, RESUME, HOME = "hold", "resume", "home"
 SEND, CANCEL, CAPTURE = "send", "cancel", "capture"  # of goals; `send` and `capture` with a name
 ACTS = (HOLD, RESUME, HOME, SEND, CANCEL, CAPTURE, START, STOP, DISCARD, LABEL)
-CAMERA, GOAL = "camera", "goal"  # the pictures, by name
+# The pictures, by name; the reference is what the policy's camera saw in training.
+CAMERA, GOAL, REFERENCE = "camera", "goal", "reference"
 
 
 @dataclass(frozen=True)

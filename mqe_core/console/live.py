@@ -12,11 +12,11 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mqe_core.console.hands import BEAT_S, NO_HAND, Beats, Hand, Hands
-from mqe_core.console.link import CAMERA, GOAL
+from mqe_core.console.link import CAMERA, GOAL, REFERENCE
 from mqe_core.console.pictures import JpegPictures
 from mqe_core.files.text import parse_json
 
-PICTURES = (CAMERA, GOAL)  # by the number that is a picture's first byte
+PICTURES = (CAMERA, GOAL, REFERENCE)  # by the number that is a picture's first byte
 _LOOK_S = 0.012  # between two looks for a newer picture
 _MOST_BYTES = 4096  # of a message from the page
 _NO_ANSWER_S = 2.0  # for a picture's arrival; after that the next one is sent all the same

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from mqe_core import images
+from mqe_core.policy import reference_picture
 from mqe_core.policy.domain import DOMAINS
 from mqe_core.policy.familiarity import Familiarity
-from mqe_core.robot.arrays import Floats
+from mqe_core.robot.arrays import Floats, Images
 
 ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 = open")
@@ -30,7 +31,8 @@ MOST_CANDIDATES = 64
 MOST_FLOW_STEPS = 10
 NONE_CHOSEN = -1
 CHOICE_KEYS = ("candidates", "flow_steps", "choice_margin", "answer_actions")  # of the contract; all of them or none
-_LATER_KEYS = (*CHOICE_KEYS, "unreachable_steps", "familiar_pictures")  # which earlier versions do not know
+# Which earlier versions do not know.
+_LATER_KEYS = (*CHOICE_KEYS, "unreachable_steps", "familiar_pictures", "reference_picture")
 
 
 class BundleError(ValueError):
@@ -56,6 +58,7 @@ class BundleContract:
     stall_commands: int | None = None  # commands without coming closer that are no progress; None where not measured
     unreachable_steps: float | None = None  # steps_to_goal beyond which a goal is refused; None: none is
     familiar_pictures: dict[str, Any] | None = None  # `Familiarity`, encoded; None: nothing is said of pictures
+    reference_picture: str | None = None  # what the camera saw in training (`reference_picture`); None: it is not known
     candidates: int | None = None  # N: actions among which the critic chooses; None: there is one, of one mean
     flow_steps: int | None = None  # T: Euler steps that make each of them
     choice_margin: float | None = None  # control steps by which another must be nearer than the one chosen last
@@ -104,7 +107,7 @@ class BundleContract:
             "a number from 0 or null",
         )
         self._require_choice(require)
-        _ = self.familiarity
+        _ = self.familiarity, self.reference
         for key in ("action_low", "action_high"):
             value = getattr(self, key)
             require(
@@ -168,6 +171,16 @@ class BundleContract:
             return Familiarity.decoded(self.familiar_pictures)
         except (ValueError, TypeError, AttributeError) as error:
             raise BundleError(f"contract key familiar_pictures: {error}") from error
+
+    @property
+    def reference(self) -> Images | None:
+        """(image_size, image_size, 3) uint8, what the camera saw in training; BundleError where it is not readable."""
+        if self.reference_picture is None:
+            return None
+        try:
+            return reference_picture.decoded(self.reference_picture, self.image_size)
+        except ValueError as error:
+            raise BundleError(f"contract key reference_picture: {error}") from error
 
     @property
     def chooses(self) -> bool:

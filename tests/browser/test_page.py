@@ -138,6 +138,18 @@ def test_a_page_that_loses_its_focus_lets_go(served, visit) -> None:
     resume(page)
 
 
+def test_the_camera_is_compared_with_the_goal_or_with_the_training(served, visit) -> None:
+    page = visit(served.address)
+    goal, training = (page.locator(f"figure.{name}") for name in ("goal", "reference"))
+    page.get_by_text("difference", exact=True).click()
+    page.get_by_text(re.compile("the goal(: was it moved|$)| of the goal do not fit")).first.wait_for()
+    assert goal.is_visible() and not training.is_visible()
+    page.get_by_text("the training", exact=True).click()
+    page.wait_for_function("document.querySelector('img[data-picture=reference]').naturalWidth == 128")
+    page.get_by_text(re.compile("the training: was it moved|for the training|of the training do not fit")).wait_for()
+    assert training.is_visible() and not goal.is_visible()
+
+
 def test_a_goal_is_sent_and_cancelled(served, visit) -> None:
     page = visit(served.address)
     page.locator('[data-goal="drawer_place"]').click()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mqe_core import images
 from mqe_core.console.console import Console, Thresholds
 from mqe_core.console.goals_folder import GoalsFolder, Meaning
 from mqe_core.console.hands import Hands
@@ -88,14 +89,18 @@ class FakeLink:
     def picture_number(self, name: str) -> int:
         if not self.speaks:
             return 0
-        return 1 if name == "goal" else 1 + int(30.0 * (time.monotonic() - self._begun))
+        return 1 if name in ("goal", "reference") else 1 + int(30.0 * (time.monotonic() - self._begun))
 
     def picture(self, name: str) -> Picture | None:
         number = self.picture_number(name)
         if number == 0:
             return None
-        image = self._base[:, ::-1].copy() if name == "goal" else np.roll(self._base, 3 * number, axis=1)
-        return Picture(number, time.monotonic(), image)
+        pictures = {
+            "goal": lambda: self._base[:, ::-1].copy(),
+            "reference": lambda: images.squash_resize(self._base, 128),
+            "camera": lambda: np.roll(self._base, 3 * number, axis=1),
+        }
+        return Picture(number, time.monotonic(), pictures[name]())
 
     def do(self, act: str, text: str = "") -> str:
         self.asked.append((act, text))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mqe_core.learning.agents import AGENTS
-from mqe_core.learning.export import calibration
+from mqe_core.learning.export import calibration, still_picture
 from mqe_core.learning.export.export import export_run, last_metrics
 from mqe_core.learning.export.onnx_graph import DeployedPolicy
 from mqe_core.learning.export.parity import assert_parity
@@ -74,6 +74,13 @@ def test_the_contract_comes_from_the_run_and_its_data(
         metadata["action_high"]
     )
     assert contract.metrics["step"] == 3 and "loss" in contract.metrics
+    assert contract.reference is None  # the episodes are noise
+
+
+def test_what_the_camera_saw_goes_into_the_file(run_folder: Path, tmp_path: Path, spec, monkeypatch) -> None:
+    monkeypatch.setattr(still_picture, "_MOST_THAT_MOVES", 1.0)
+    contract = export_run(run_folder, tmp_path / "policy.onnx", spec).contract
+    assert contract.reference is not None and contract.reference.shape == (32, 32, 3)
 
 
 def test_actions_come_out_in_physical_units(policy_file: Path, run_folder: Path) -> None:

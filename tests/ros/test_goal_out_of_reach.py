@@ -16,10 +16,12 @@ pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setu
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import Image
 
 from mqe_bringup.process import node
 from mqe_bringup.supervisor import Supervisor
 from mqe_core.policy.familiarity import GRID, Familiarity
+from mqe_core.policy.reference_picture import encoded
 from mqe_interfaces.action import ReachGoal
 from mqe_interfaces.msg import PolicyStatus
 from mqe_ros import convert, topics
@@ -91,4 +93,20 @@ def test_pictures_unlike_the_training_data_are_told_and_stop_nothing(
     client.wait(lambda: client.newest("/policy/status").reason == "", "the end of the warning")
     goal.cancel()
     assert goal.result().outcome == ReachGoal.Result.CANCELED
+    assert supervisor.stop() == {"policy_node": 0}, supervisor.log_tail("policy_node")
+
+
+def test_what_the_camera_saw_in_training_is_shown_to_late_listeners(
+    make_bundle: Callable[..., Path], client: Client, tmp_path: Path
+) -> None:
+    bundle = make_bundle(reference_picture=encoded(np.full((32, 32, 3), (200, 90, 40), np.uint8)))
+    supervisor = Supervisor({}, log_folder=tmp_path)
+    supervisor.start([node("policy_node", {"policy": str(bundle), "camera_domain": "sim"})])
+    client.wait(lambda: client.newest("/policy/status"), "the policy's status")
+    heard: list[Image] = []
+    topic = topics.REFERENCE_IMAGE
+    client.node.create_subscription(topic.type, topic.name, heard.append, topic.qos)
+    client.wait(lambda: heard, "the picture")
+    shown = convert.image_to_array(heard[0])
+    assert shown.shape == (32, 32, 3) and np.abs(shown.astype(int) - (200, 90, 40)).max() < 6
     assert supervisor.stop() == {"policy_node": 0}, supervisor.log_tail("policy_node")

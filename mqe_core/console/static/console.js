@@ -10,7 +10,7 @@
 (() => {
   document.documentElement.lang = "en";  // for what reads the page aloud; the library's page does not say it
 
-  const PICTURES = ["camera", "goal"];
+  const PICTURES = ["camera", "goal", "reference"];
   const SAY_MS = 50;        // how often the hand is told while hand control is on
   const SILENCE_MS = 800;   // without a beat: the page says that it is cut off
   const AGAIN_MS = 500;     // between two attempts to connect

@@ -26,11 +26,13 @@ from mqe_core.learning.export.familiar_pictures import FamiliarCalibration, cali
 from mqe_core.learning.export.half import halved
 from mqe_core.learning.export.onnx_graph import DeployedPolicy, deployed_policy, to_onnx
 from mqe_core.learning.export.parity import assert_parity
+from mqe_core.learning.export.still_picture import still_picture
 from mqe_core.learning.networks.actor import ActorConfig
 from mqe_core.learning.networks.flow import ChoiceConfig, FlowConfig
 from mqe_core.learning.rows.held_out import held_out_episodes
 from mqe_core.learning.run.run_config import TrainConfig
 from mqe_core.learning.run.run_folder import action_scale, load_run
+from mqe_core.policy import reference_picture
 from mqe_core.policy.bundle import PolicyBundle, write_bundle
 from mqe_core.policy.contract import BundleContract
 from mqe_core.policy.domain import SIM
@@ -86,7 +88,9 @@ def export_run(
     store = open_data(metadata, data) if held_out is None else open_held_out(metadata, held_out)
     fraction = config.train.validation_fraction if held_out is None else 1.0
     calibration = _calibrate(module, store, metadata, fraction, config.train.seed) if store is not None else None
-    pictures = _familiar(store, metadata, config.train, held_out is not None)
+    trained = store if held_out is None else open_data(metadata, None)
+    pictures = _familiar(store, trained, metadata, config.train)
+    still = None if trained is None else still_picture(trained, metadata["camera"], size)
     contract = BundleContract(
         robot=spec.name,
         agent=metadata["agent"],
@@ -108,6 +112,7 @@ def export_run(
         stall_commands=calibration.stall_commands if calibration else None,
         unreachable_steps=calibration.unreachable_steps if calibration else None,
         familiar_pictures=pictures.familiarity.encoded() if pictures and pictures.familiarity else None,
+        reference_picture=None if still is None else reference_picture.encoded(still),
         **_choice(config.agent),
     )
     observations, goals = image_pairs(store, metadata["camera"], size)
@@ -189,17 +194,14 @@ def _calibrate(
 
 
 def _familiar(
-    store: EpisodeStore | None, metadata: dict[str, Any], config: TrainConfig, is_apart: bool
+    store: EpisodeStore | None, trained: EpisodeStore | None, metadata: dict[str, Any], config: TrainConfig
 ) -> FamiliarCalibration | None:
-    """What training pictures look like, judged on held-out ones; None where the data or the held-out ones are gone."""
-    if store is None:
-        return None
-    trained = store if not is_apart else open_data(metadata, None)
-    if trained is None:
+    """What training pictures look like, judged on held-out ones of `store`; None where the data or they are gone."""
+    if store is None or trained is None:
         return None
     held_out = held_out_episodes(trained, config.validation_fraction, config.seed)
     seen = np.setdiff1d(np.arange(trained.num_episodes), held_out)
-    apart = np.arange(store.num_episodes) if is_apart else held_out
+    apart = held_out if store is trained else np.arange(store.num_episodes)
     if not len(apart):
         return None
     result = calibrate_familiarity(trained, seen, store, apart, metadata["camera"])

@@ -18,6 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from mqe_core.console.link import (
     CAMERA,
     GOAL,
+    REFERENCE,
     ArmView,
     Diagnosis,
     EpisodesView,
@@ -34,6 +35,7 @@ from mqe_ros import convert, topics
 from mqe_ros.adaptive_subscription import AdaptiveSubscription
 from mqe_ros.running import ControlNode
 
+_TOPICS = {CAMERA: topics.IMAGE, GOAL: topics.GOAL_IMAGE, REFERENCE: topics.REFERENCE_IMAGE}
 _RATE_S = 3.0  # over which messages are counted
 _MOST_NODES, _MOST_FIGURES, _MOST_BYTES = 20, 60, 500  # of /diagnostics, whoever publishes there
 _MOST_POINTS = 500  # of a line
@@ -71,13 +73,11 @@ class GraphWatch:
         ):
             node.subscribe_to(topic, callback)
         AdaptiveSubscription(node, topics.IMAGE, lambda raw: self._on_image(CAMERA, raw), raw=True)
-        node.create_subscription(
-            topics.GOAL_IMAGE.type,
-            topics.GOAL_IMAGE.name,
-            lambda raw: self._on_image(GOAL, raw),
-            topics.GOAL_IMAGE.qos,
-            raw=True,
-        )
+        for name in (GOAL, REFERENCE):
+            topic = _TOPICS[name]
+            node.create_subscription(
+                topic.type, topic.name, lambda raw, name=name: self._on_image(name, raw), topic.qos, raw=True
+            )
 
     def snapshot(self) -> Snapshot:
         """As `Link.snapshot`."""
@@ -133,8 +133,7 @@ class GraphWatch:
                 heard.popleft()
 
     def _on_image(self, name: str, raw: bytes) -> None:
-        topic = topics.IMAGE if name == CAMERA else topics.GOAL_IMAGE
-        self._count(topic.name)
+        self._count(_TOPICS[name].name)
         with self._lock:
             number = self._images[name][0] + 1 if name in self._images else 1
             self._images[name] = (number, time.monotonic(), raw)

@@ -63,6 +63,7 @@ class PolicyLoop:
         self._goal_image = node.publish_on(topics.GOAL_IMAGE)
         self._candidates = node.publish_on(topics.CANDIDATES) if policy.contract.chooses else None
         self._markers = CandidateMarkers(spec)
+        self._show_reference()
         self._answers = ArmAnswers(self.session)
         node.subscribe_to(topics.ARM_STATUS, self._answers.hear)
         self._goal_name = ""  # in force, or last in force
@@ -96,6 +97,13 @@ class PolicyLoop:
         """Publish its picture."""
         stamp, camera = self._node.now_message(), self._configuration.spec.camera.name
         self._goal_image.publish(convert.array_to_image(goal.image, stamp, camera))
+
+    def _show_reference(self) -> None:
+        """Publish what the policy's camera saw in training; no other policy has that topic."""
+        picture = self._configuration.policy.contract.reference
+        if picture is not None:
+            stamp, camera = self._node.now_message(), self._configuration.spec.camera.name
+            self._node.publish_on(topics.REFERENCE_IMAGE).publish(convert.array_to_image(picture, stamp, camera))
 
     def input_problem(self) -> str:
         """What is wrong with who publishes the inputs, also while no goal is in force; else empty."""

@@ -53,6 +53,7 @@ COMMAND = Topic(ros_names.COMMAND, EndEffectorCommand, NEWEST, most_bytes=_SMALL
 OPERATOR_COMMAND = Topic(ros_names.OPERATOR_COMMAND, EndEffectorCommand, NEWEST, most_bytes=_SMALL)
 JOY = Topic(ros_names.JOY, Joy, HISTORY, most_bytes=_SMALL)  # history: some drivers tell a button once, when it changes
 POLICY_STATUS = Topic(ros_names.POLICY_STATUS, PolicyStatus, HISTORY)
+REFERENCE_IMAGE = Topic(ros_names.REFERENCE_IMAGE, Image, LATCHED)
 CANDIDATES = Topic(ros_names.CANDIDATES, MarkerArray, LATCHED)
 EE_POSE = Topic(ros_names.EE_POSE, PoseStamped, NEWEST, most_bytes=_SMALL)
 EE_TARGET = Topic(ros_names.EE_TARGET, PoseStamped, NEWEST, most_bytes=_SMALL)
