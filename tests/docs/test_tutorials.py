@@ -1,7 +1,8 @@
 """Promise: the commands of README and of the tutorials run, in the order of the page, one after the other.
 
 They are shortened by SHORTER, mechanically: fewer episodes, updates and seconds. Not run are NOT_RUN: what installs
-packages of the system, the whole test suite, `ros2`, which the wheels do not have, and a drive to the reader's goal.
+packages, the whole test suite, `ros2`, which the wheels do not have, a drive to the reader's goal, and the same by hand
+on the page in a browser (tests/browser).
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ SHORTER = (
     (r"^(python -m mqe_bringup.takeovers .*--takeovers) \d+", r". ros2_ws/install/setup.sh && \1 1"),
     (r"^make (demo|learn)", rf"make -C {ROOT} \1"),
 )
-NOT_RUN = ("sudo", "source", "make test", "ros2", "mqe up goal:=cup_in_bowl")
+BY_PAGE = "mqe up goal:=drawer_place.png autostart:=false record:=runs/hand console:=true"
+NOT_RUN = ("sudo", "source", "make test", "ros2", "mqe up goal:=cup_in_bowl", "pip install", BY_PAGE)
 MAY_SAY_NO = ("mqe doctor", "mqe goal send")  # exit code 1: something to fix on this machine; the goal was not reached
 START_S, COMMAND_S, END_S = 90, 600, 30
 KEY_S = 0.5  # from key to key
@@ -141,8 +143,9 @@ def run_page(page: Path, folder: Path) -> None:
     session = Session(folder)
     try:
         for command in shown(page):
-            if not command.startswith(NOT_RUN):
-                session.run(shortened(command))
+            if command.startswith(NOT_RUN):
+                continue
+            session.run(shortened(command))
             if command.startswith("mqe up") and keys_of(page):
                 session.type_keys(keys_of(page))
     finally:
