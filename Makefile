@@ -43,7 +43,7 @@ demo: setup
 
 # In as many processes as there are cores, but for the tests of the ROS graph: they are about time.
 test: lint
-	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -n auto --maxprocesses 4 --dist loadgroup --ignore tests/ros
+	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest -n logical --maxprocesses 4 --dist loadgroup --ignore tests/ros
 	$(CLEAN_ENV) PATH="$(BIN):$$PATH" python -m pytest tests/ros
 
 lint: test-setup typed
