@@ -16,9 +16,9 @@ import multiprocessing
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mqe_core.data.names import scene_of
+from mqe_core.files.progress import Progress
 from mqe_core.robot.arrays import Bools, Float32s, Floats, Images, Ints
 from mqe_core.robot.spec import load_robot_spec
 from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
@@ -188,7 +188,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
         collected = pool.imap(functools.partial(collect, args.out, args.task), seeds)
-        new = sum(tqdm(collected, total=args.scenes))
+        new = sum(Progress(collected, total=args.scenes))
     data = TrueStates(args.out)
     episodes = f"{data.num_episodes} episodes, {new} of them new"
     print(f"{args.out}: {data.scenes} scenes, {episodes}, {int(data.valid.sum())} actions")

@@ -23,8 +23,7 @@ from tests.choosing_model import choosing_model
 pytest.register_assert_rewrite("tests.runtime.robot_contract")
 
 
-# A test may take 300 s (pyproject.toml). One that hangs in compiled code hears nothing of that.
-DEAF_S = 420.0
+DEAF_S = 120.0  # beyond a test's own time; one that hangs in compiled code hears nothing of that
 TERMINAL = pytest.StashKey[int]()
 
 
@@ -37,20 +36,36 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[object]:
-    """The run ends with every thread's stack where a test can be ended by nothing else."""
-    own = item.get_closest_marker("timeout")
-    allowed = DEAF_S if own is None else DEAF_S + float(own.args[0] if own.args else own.kwargs["timeout"])
-    faulthandler.dump_traceback_later(allowed, exit=True, file=item.config.stash[TERMINAL])
+    """The process ends, with every thread's stack, where a test can be ended by nothing else."""
+    _begin_to_wait(item)
     try:
         return (yield)
     finally:
         faulthandler.cancel_dump_traceback_later()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Where the test failed, pytest has ended the waiting, for a debugger's sake."""
+    _begin_to_wait(item)
+    return (yield)
+
+
+def _begin_to_wait(item: pytest.Item) -> None:
+    """By pytest-timeout's own rules of how long."""
+    own = item.get_closest_marker("timeout")
+    given = None if own is None else own.args[0] if own.args else own.kwargs.get("timeout")
+    for more in (item.config.getoption("timeout", None), item.config.getini("timeout")):
+        given = more if given is None else given
+    limit_s = float(given or 0.0)
+    if limit_s > 0.0:
+        faulthandler.dump_traceback_later(limit_s + DEAF_S, exit=True, file=item.config.stash[TERMINAL])
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In several processes (`-n 2 --dist loadgroup`) a file's tests stay together, for the sake of their fixtures, and
-    all that run a ROS graph: those are about time, and two graphs at once would wait for each other.
+    """In several processes (`--dist loadgroup`) a file's tests stay together, for the sake of their fixtures. Those of
+    the ROS graph all do, should somebody run them so: two graphs at once would wait for each other.
     """
     here = Path(__file__).parent
     for item in items:

@@ -14,10 +14,13 @@ from mqe_core.runtime.teleop.devices import Devices
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Of steps_to_goal: up to which a goal counts as reached, and beyond which it is refused. None: none."""
+    """Of steps_to_goal: up to which a goal counts as reached, and beyond which it is refused. None: none. `stalls`:
+    whether a goal ends that does not come closer for long.
+    """
 
     reached: float | None = None
     unreachable: float | None = None
+    stalls: bool = False
 
 
 @dataclass(frozen=True, eq=False)

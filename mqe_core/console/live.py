@@ -70,7 +70,7 @@ class _Page:
         """One that the page does not have yet."""
         for place in (self._turn, *(other for other in range(len(PICTURES)) if other != self._turn)):
             name = PICTURES[place]
-            if self._pictures.number(name) == self._sent[name]:
+            if self._pictures.number(name) in (0, self._sent[name]):
                 continue
             try:
                 newest = await asyncio.to_thread(self._pictures.newest, name)

@@ -49,7 +49,10 @@ class PictureCard:
         has_goal = self._console.link.picture_number(GOAL) > 0
         self._names[CAMERA].set_text(f"camera, {rate:.0f} pictures a second" if rate else "camera: no picture comes")
         self._names[GOAL].set_text("goal" if has_goal else "goal: none yet")
-        self._against.set_visibility(self._console.link.picture_number(REFERENCE) > 0)
+        has_reference = self._console.link.picture_number(REFERENCE) > 0
+        self._against.set_visibility(has_reference)
+        if not has_reference and self._against.value == REFERENCE:  # another policy, which knows none
+            self._against.set_value(GOAL)
 
         if self._is_compared and now - self._compared > _COMPARE_S:
             self._compared = now

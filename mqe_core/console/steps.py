@@ -12,25 +12,28 @@ KEPT_S = 60.0
 
 
 class StepsCurve:
-    """Follows one policy's `steps_to_goal`. A goal that changes begins anew.
+    """Follows one policy's `steps_to_goal` from when the page was opened. Each goal begins anew.
 
     Args:
         reached: the steps up to which a goal counts as reached; unreachable: beyond which it is refused. None: none.
+        stalls: whether a goal ends that does not come closer for long.
     """
 
-    def __init__(self, reached: float | None, unreachable: float | None) -> None:
-        self._reached, self._unreachable = reached, unreachable
+    def __init__(self, reached: float | None, unreachable: float | None, stalls: bool) -> None:
+        self._reached, self._unreachable, self._stalls = reached, unreachable, stalls
         self._points: deque[tuple[float, float]] = deque()  # (monotonic seconds, steps)
         self._goal = ""
+        self._has_ended = False
         self._least: float | None = None
 
     def note(self, policy: PolicyView) -> None:
         """Take what a status says, once each; a goal's last steps stay until the next goal."""
+        self._has_ended |= policy.state == "idle"
         if policy.state == "idle" or policy.steps_to_goal is None:
             return
-        if policy.goal != self._goal:
+        if self._has_ended or policy.goal != self._goal:
             self._points.clear()
-            self._goal, self._least = policy.goal, None
+            self._goal, self._has_ended, self._least = policy.goal, False, None
         if not self._points or policy.heard > self._points[-1][0]:
             self._points.append((policy.heard, policy.steps_to_goal))
             self._least = policy.steps_to_goal if self._least is None else min(self._least, policy.steps_to_goal)
@@ -44,10 +47,10 @@ class StepsCurve:
 
     @property
     def stalls_above(self) -> float | None:
-        """Steps below which it counts as closer than ever on the way to this goal; for too long above them, and the
-        goal ends as stalled. None where none are known.
+        """Steps below which it counts as closer than ever; for too long above them, and the goal ends as stalled. None
+        where no goal does, and where none are known.
         """
-        return None if self._least is None else CLOSER * self._least
+        return None if self._least is None or not self._stalls else CLOSER * self._least
 
     def svg(self) -> str:
         """The curve over the seconds before its newest point, with the thresholds dashed."""

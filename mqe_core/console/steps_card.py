@@ -15,7 +15,7 @@ class StepsCard:
     """Follows /policy/status from when the page was opened."""
 
     def __init__(self, thresholds: Thresholds) -> None:
-        self._curve = StepsCurve(thresholds.reached, thresholds.unreachable)
+        self._curve = StepsCurve(thresholds.reached, thresholds.unreachable, thresholds.stalls)
         self._drawn = -float("inf")
         with ui.card().classes("card"):
             self._words = ui.label("").classes("title")

@@ -14,6 +14,8 @@ _LINE_S = 30.0
 class Progress(tqdm):  # type: ignore[misc]
     """tqdm's bar on stderr, with tqdm's arguments."""
 
+    disable: bool
+
     def __init__(self, *arguments: Any, **keys: Any) -> None:
         file = keys.get("file") or sys.stderr
         if not _is_terminal(file):
@@ -36,10 +38,19 @@ class Progress(tqdm):  # type: ignore[misc]
         return line
 
     def close(self) -> None:
-        """The end; tqdm itself would erase the bar there, unless it is to stay."""
-        if not self.disable and not _is_terminal(self.fp):
-            self.leave = True
-        super().close()
+        """The end: in a file a last line, where there is news."""
+        if self.disable or _is_terminal(self.fp):
+            super().close()
+            return
+        if self.n != self.last_print_n:
+            self.refresh()
+        self.leave, self.disable = False, True  # nothing is to be erased, and no line left open
+        self._decr_instances(self)
+
+    def moveto(self, n: int) -> None:
+        """To the line of another bar; a file has only one."""
+        if _is_terminal(self.fp):
+            super().moveto(n)
 
 
 def _is_terminal(file: Any) -> bool:

@@ -38,10 +38,9 @@ class OnnxPolicy:
 
     def prepare(self, goal: Images) -> None:
         """Do a new goal's own part of the work, (H, W, 3) uint8 RGB of any size, so that its first answer comes as soon
-        as every other.
+        as every other. Another thread may be in `act` meanwhile.
         """
-        _, goal = self._images(goal, goal)
-        self.bundle.prepare(goal[None])
+        self.bundle.prepare(self._images.of_goal(goal)[None])
 
     def gripper_rule(self) -> StickyGripper:
         """A new gripper rule as the bundle's contract states it."""

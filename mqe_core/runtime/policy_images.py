@@ -17,10 +17,14 @@ class PolicyImages:
 
     def __call__(self, observation: Images, goal: Images) -> tuple[Images, Images]:
         """(H, W, 3) uint8 RGB of any size → (S, S, 3) each. ValueError for anything else."""
-        if self._goal is None or not np.array_equal(self._goal[0], goal):
-            resized = self._resize(goal, "goal")
-            self._goal = goal.copy(), resized
-        return self._resize(observation, "observation"), self._goal[1]
+        known = self._goal
+        if known is None or not np.array_equal(known[0], goal):
+            self._goal = known = goal.copy(), self.of_goal(goal)
+        return self._resize(observation, "observation"), known[1]
+
+    def of_goal(self, goal: Images) -> Images:
+        """The goal alone, and nothing is kept: another thread may ask meanwhile."""
+        return self._resize(goal, "goal")
 
     def _resize(self, image: Images, what: str) -> Images:
         try:

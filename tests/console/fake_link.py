@@ -139,7 +139,8 @@ def fake_console(link: FakeLink, own_goals: Path, recordings: Path) -> Console:
     devices, shipped = load_devices(), goal_folders()[1:]
     meaning = Meaning(SPEC.camera, SIM, task="place1", seed=1)
     goals = GoalsFolder(own_goals, shipped)
-    return Console(link, Hands(devices), SPEC, devices, goals, meaning, Recordings(recordings), Thresholds(3.0, 60.0))
+    thresholds = Thresholds(3.0, 60.0, stalls=True)
+    return Console(link, Hands(devices), SPEC, devices, goals, meaning, Recordings(recordings), thresholds)
 
 
 def main() -> None:

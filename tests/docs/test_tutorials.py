@@ -1,8 +1,8 @@
 """Promise: the commands of README and of the tutorials run, in the order of the page, one after the other.
 
 They are shortened by SHORTER, mechanically: fewer episodes, updates and seconds. Not run are NOT_RUN: what installs
-packages, the whole test suite, `ros2`, which the wheels do not have, a drive to the reader's goal, and the same by hand
-on the page in a browser (tests/browser).
+packages, the whole test suite, `ros2`, which the wheels do not have, a drive to the reader's goal, and what is
+done by hand on the page in a browser (tests/browser).
 """
 
 from __future__ import annotations

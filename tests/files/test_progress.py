@@ -33,8 +33,17 @@ def test_a_file_has_whole_lines(leave: bool) -> None:
         pass
     lines = file.getvalue().splitlines()
     assert "\r" not in file.getvalue() and 1 <= len(lines) <= 3
-    assert all(line.startswith("counting:") or not line for line in lines)
-    assert not leave or "1000/1000" in file.getvalue()
+    assert all(line.startswith("counting:") for line in lines) and "1000/1000" in lines[-1]
+
+
+def test_a_bar_in_a_bar_has_lines_of_its_own() -> None:
+    file = io.StringIO()
+    for _ in Progress(range(2), desc="outer", file=file):
+        for _ in Progress(range(2), desc="inner", file=file):
+            pass
+    lines = file.getvalue().splitlines()
+    assert all(line.startswith(("outer:", "inner:")) for line in lines) and "\x1b" not in file.getvalue()
+    assert sum("2/2" in line for line in lines) == 3
 
 
 def test_none_is_shown_where_none_is_asked_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,26 @@ def test_a_policy_prepares_the_goal_as_it_will_see_it() -> None:
     policy.prepare(counter_image(200, 7))
     policy.act(counter_image(200, 1), counter_image(200, 7))
     assert of_goal.calls == 1
+
+
+def test_a_goal_is_prepared_beside_the_one_in_force() -> None:
+    """Another thread does so, at any moment."""
+    policy = OnnxPolicy(PolicyBundle.open(SHIPPED))
+    frame, goal = counter_image(400, 1), counter_image(400, 2)
+    alone = policy.act(frame, goal).action
+    others = [counter_image(400, 3 + k) for k in range(3)]
+    ended = threading.Event()
+
+    def prepare() -> None:
+        while not ended.is_set():
+            for other in others:
+                policy.prepare(other)
+
+    thread = threading.Thread(target=prepare)
+    thread.start()
+    try:
+        for _ in range(40):
+            np.testing.assert_allclose(policy.act(frame, goal).action, alone, rtol=1e-6, atol=1e-7)
+    finally:
+        ended.set()
+        thread.join()

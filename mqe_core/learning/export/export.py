@@ -91,6 +91,8 @@ def export_run(
     trained = store if held_out is None else open_data(metadata, None)
     pictures = _familiar(store, trained, metadata, config.train)
     still = None if trained is None else still_picture(trained, metadata["camera"], size)
+    if trained is not None and still is None:
+        logger.warning("no picture of what the camera saw: the episodes share no view of the policy's size")
     contract = BundleContract(
         robot=spec.name,
         agent=metadata["agent"],

@@ -6,6 +6,7 @@ The page's line is one of this process. What a browser adds, its own clock among
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -168,7 +169,7 @@ def test_the_tab_is_closed(operator: Paged, note: Callable[..., None]) -> None:
 
 
 def test_a_slow_network(operator: Paged, note: Callable[..., None]) -> None:
-    """Half a second each way: what the page says is older than what counts."""
+    """Half a second on the way here: what the page says is older than what counts."""
     slow = time.monotonic()
     operator.page.late_s = 0.5
     held = operator.holds(slow)
@@ -185,8 +186,9 @@ def test_a_slow_network(operator: Paged, note: Callable[..., None]) -> None:
 def test_a_beat_that_was_never_sent(operator: Paged, note: Callable[..., None], beat: float, fault: str) -> None:
     said = time.monotonic()
     operator.page.beat = beat
+    operator.rig.wait(lambda: operator.status.state == ArmStatus.HELD, "the state held")
+    operator.page.beat = None  # a page that says too much that nobody understands is sent away
     held = operator.holds(said)
-    operator.page.beat = None
     operator.stays_held()
     on = operator.goes_on()
     note(fault, f"holds after {held:.2f} s", LET_GO, WAIT.format(on))
@@ -196,16 +198,15 @@ def test_a_beat_that_was_never_sent(operator: Paged, note: Callable[..., None], 
 def test_a_second_page(operator: Paged, note: Callable[..., None]) -> None:
     """The first to press keeps the arm; the other one is told, and does not get it when the first lets go."""
     begun = time.monotonic()
-    other = operator.open()
-    other.keys, other.dead_man = ["w"], True
-    operator.rig.wait(lambda: ANOTHER in other.told, "the other page's answer")
-    operator.rig.client.spin(1.0)
-    pauses = operator.rig.pauses(begun)
-    released = time.monotonic()
-    operator.page.dead_man = False
-    held = operator.holds(released)
-    operator.stays_held()
-    other.close()
+    with contextlib.closing(operator.open()) as other:
+        other.keys, other.dead_man = ["w"], True
+        operator.rig.wait(lambda: ANOTHER in other.told, "the other page's answer")
+        operator.rig.client.spin(1.0)
+        pauses = operator.rig.pauses(begun)
+        released = time.monotonic()
+        operator.page.dead_man = False
+        held = operator.holds(released)
+        operator.stays_held()
     note(
         "a second page presses",
         f"follows the first; longest pause {pauses.max():.2f} s",

@@ -114,6 +114,7 @@ def build_graph(given: Mapping[str, str]) -> Graph:
     record = record_folder(arguments["record"])
     for name in ("reached_steps", "unreachable_steps"):
         shown[name] = float(policy_parameters.get(name, getattr(contract, name) or 0.0))
+    shown["stall_commands"] = int(policy_parameters.get("stall_commands", contract.stall_commands or 0))
     processes += choose_console(arguments["console"], spec, folders, record, shown)
     if record is not None:
         processes.append(node("record_node", {"folder": str(record)}, is_needed=False))

@@ -120,7 +120,8 @@ class ConsoleNode(ControlNode):
 
     def _thresholds(self) -> Thresholds:
         reached, unreachable = self.value_of("reached_steps"), self.value_of("unreachable_steps")
-        return Thresholds(*(value if value > 0 else None for value in (reached, unreachable)))
+        reached, unreachable = (value if value > 0 else None for value in (reached, unreachable))
+        return Thresholds(reached, unreachable, self.value_of("stall_commands") > 0)
 
     def _on_act(self, act: str) -> None:
         """What a hand's key or button asks for."""

@@ -26,7 +26,7 @@ from mqe_ros.running import REASON_BYTES
 
 STOPPED = "stopped"  # how a node is closed that ends
 _OUTCOMES = ReachGoal.Result
-_READING_S = 5.0  # for a goal's files; they take some milliseconds
+_READING_S = 5.0  # for a goal's files and what its picture alone needs of the policy; some milliseconds, or a tenth
 
 
 class GoalServer:
@@ -43,7 +43,7 @@ class GoalServer:
         self._node = node
         self._folders: Sequence[Path] = ()
         self._domain = self._camera = ""
-        self._prepare: Callable[[Images], None] = lambda goal: None
+        self._prepare: Callable[[Images], None] | None = None
         self._lock = threading.Lock()
         self._goal: GoalRun | None = None
         self._open = False
@@ -82,6 +82,10 @@ class GoalServer:
             prepare: is given a goal's picture before it is in force, beside the control thread.
         """
         self._folders, self._domain, self._camera, self._prepare = folders, domain, camera, prepare
+
+    def unconfigure(self) -> None:
+        """Let go of the policy."""
+        self._prepare = None
 
     def open(self) -> None:
         """Take requests."""
@@ -134,7 +138,7 @@ class GoalServer:
         return GoalResponse.ACCEPT
 
     async def _execute(self, handle: ServerGoalHandle) -> ReachGoal.Result:
-        """Waits for the goal's files and for the control thread without occupying the executor."""
+        """Waits until the goal is ready, and for the control thread, without occupying the executor."""
         future, reading = (Future(executor=self._node.executor) for _ in range(2))
         try:
             self._aside.do(lambda: self._requested(handle, future), reading)
@@ -173,7 +177,9 @@ class GoalServer:
             name, image, domain = goal.name, goal.image, goal.domain
         else:
             raise ValueError("give a goal_image or a goal_file")
-        self._prepare(image)
+        prepare = self._prepare
+        if prepare is not None:
+            prepare(image)
         return GoalRun(name, image, domain, request.timeout_s, self.on_end(future), handle, request.anyway)
 
     def _require_open(self) -> None:

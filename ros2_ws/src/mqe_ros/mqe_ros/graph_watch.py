@@ -45,7 +45,7 @@ class GraphWatch:
     """Subscribes to what the page shows. `snapshot` and `picture` may be called from any thread."""
 
     def __init__(self, node: ControlNode, spec: RobotSpec) -> None:
-        self._spec = spec
+        self._node, self._spec = node, spec
         self._lock = threading.Lock()
         self._arm: ArmView | None = None
         self._policy: PolicyView | None = None
@@ -58,6 +58,7 @@ class GraphWatch:
         self._candidates: tuple[Line3D, ...] = ()
         self._heard: dict[str, deque[float]] = {}  # when messages came, by topic
         self._images: dict[str, tuple[int, float, bytes]] = {}  # number, when, and the message's bytes
+        self._has_reference = False  # who showed it may be gone, with its policy
         for topic, callback in (
             (topics.ARM_STATUS, self._on_arm),
             (topics.POLICY_STATUS, self._on_policy),
@@ -113,16 +114,19 @@ class GraphWatch:
     def picture_number(self, name: str) -> int:
         """As `Link.picture_number`."""
         with self._lock:
-            return self._images[name][0] if name in self._images else 0
+            return 0 if self._is_gone(name) else self._images[name][0]
 
     def picture(self, name: str) -> Picture | None:
         """As `Link.picture`."""
         with self._lock:
-            newest = self._images.get(name)
-        if newest is None:
-            return None
-        number, heard, raw = newest
+            if self._is_gone(name):
+                return None
+            number, heard, raw = self._images[name]
         return Picture(number, heard, convert.image_to_array(deserialize_message(raw, topics.IMAGE.type)))
+
+    def _is_gone(self, name: str) -> bool:
+        """Whether there is no such picture now. Call with the lock held."""
+        return name not in self._images or (name == REFERENCE and not self._has_reference)
 
     def _count(self, name: str) -> None:
         now = time.monotonic()
@@ -164,8 +168,9 @@ class GraphWatch:
             latency_ms=_number(status.latency_ms),
             deadline_misses=status.deadline_misses,
         )
+        has_reference = self._node.count_publishers(topics.REFERENCE_IMAGE.name) > 0
         with self._lock:
-            self._policy = view
+            self._policy, self._has_reference = view, has_reference
 
     def _on_episodes(self, status: EpisodeStatus) -> None:
         with self._lock:

@@ -211,6 +211,14 @@ CONSOLE_NODE = (
         at_least=0,
         at_most=1e6,
     ),
+    Parameter(
+        "stall_commands",
+        int,
+        0,
+        "so many commands without coming closer end a goal, to draw what is closer; 0: none do",
+        at_least=0,
+        at_most=10**6,
+    ),
 )
 
 NODES = {

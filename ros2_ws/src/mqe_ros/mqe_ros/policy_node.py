@@ -70,6 +70,7 @@ class PolicyNode(ManagedNode):
         if self._configuration is not None:
             self._configuration.close()
         self._configuration = self._loop = None
+        self._goals.unconfigure()
 
     def finish(self) -> bool:
         """Whoever asked for a goal hears how it ended before the node goes."""
