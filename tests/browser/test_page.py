@@ -142,7 +142,7 @@ def test_the_camera_is_compared_with_the_goal_or_with_the_training(served, visit
     page = visit(served.address)
     goal, training = (page.locator(f"figure.{name}") for name in ("goal", "reference"))
     page.get_by_text("difference", exact=True).click()
-    page.get_by_text(re.compile("(for|of) the goal(: was it moved| do not fit|$)")).wait_for()
+    page.get_by_text(re.compile("(for|of) the goal(: was it moved| do not fit:|$)")).wait_for()
     assert goal.is_visible() and not training.is_visible()
     page.get_by_text("the training", exact=True).click()
     page.wait_for_function("document.querySelector('img[data-picture=reference]').naturalWidth == 128")
