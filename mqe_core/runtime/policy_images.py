@@ -19,7 +19,8 @@ class PolicyImages:
         """(H, W, 3) uint8 RGB of any size → (S, S, 3) each. ValueError for anything else."""
         known = self._goal
         if known is None or not np.array_equal(known[0], goal):
-            self._goal = known = goal.copy(), self.of_goal(goal)
+            resized = self.of_goal(goal)
+            self._goal = known = goal.copy(), resized
         return self._resize(observation, "observation"), known[1]
 
     def of_goal(self, goal: Images) -> Images:
