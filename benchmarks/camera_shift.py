@@ -2,8 +2,9 @@
 
     python -m benchmarks.camera_shift STORE [--camera N]
 
-Per episode: the median of its pictures is the reference, as in a bundle; one of its pictures, as large as a camera's,
-is shifted sideways by 0, 20 and -40 pixels and compared. Then the first picture of every other episode is.
+Per episode: the median of its pictures is the reference, where a bundle's is that of many episodes' first ones; one of
+its pictures, as large as a camera's, is shifted sideways by 0, 20 and -40 pixels and compared. Then the first picture
+of every other episode is.
 """
 
 from __future__ import annotations

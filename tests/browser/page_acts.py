@@ -27,6 +27,15 @@ def press_until_it_counts(page, *keys: str) -> None:
     raise AssertionError(page.locator("[data-hand-state]").inner_text())
 
 
+def drive_and_let_go(page) -> None:
+    """Forward by the keyboard, with hand control on; the arm is held afterwards."""
+    press_until_it_counts(page, "Shift", "w")
+    page.get_by_text("moving, by the operator").wait_for()
+    page.keyboard.up("w")
+    page.keyboard.up("Shift")
+    page.get_by_text("✓ HELD").wait_for()
+
+
 def resume(page) -> None:
     page.locator('[data-act="resume"]').click()
     page.get_by_text("HOLD", exact=True).wait_for()

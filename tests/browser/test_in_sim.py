@@ -22,7 +22,7 @@ from PIL import Image
 
 from mqe_core.ros_domain import domain_of
 from mqe_core.workspace import is_built
-from tests.browser.page_acts import press_until_it_counts, resume, take_by_hand
+from tests.browser.page_acts import drive_and_let_go, resume, take_by_hand
 
 pytest.importorskip("nicegui", reason="needs the page's library: pip install -r requirements/console.txt")
 pytestmark = pytest.mark.browser
@@ -122,9 +122,5 @@ def test_the_keyboard_takes_the_simulated_arm(graph: str, visit) -> None:
     page = visit(graph)
     await_words(page, "ready")
     take_by_hand(page)
-    press_until_it_counts(page, "Shift", "w")
-    page.get_by_text("moving, by the operator").wait_for()
-    page.keyboard.up("w")
-    page.keyboard.up("Shift")
-    page.get_by_text("✓ HELD").wait_for()
+    drive_and_let_go(page)
     await_words(page, "the operator let go")

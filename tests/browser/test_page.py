@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.page_acts import hold, press_until_it_counts, resume, take_by_hand
+from tests.browser.page_acts import drive_and_let_go, hold, press_until_it_counts, resume, take_by_hand
 
 if TYPE_CHECKING:
     from tests.browser.page_process import PageProcess
@@ -106,11 +106,7 @@ def test_the_keyboard_takes_the_arm_and_gives_it_back_by_resume_alone(served, vi
     page = visit(served.address)
     take_by_hand(page)
     state = page.locator("[data-hand-state]")
-    press_until_it_counts(page, "Shift", "w")
-    page.get_by_text("moving, by the operator").wait_for()
-    page.keyboard.up("w")
-    page.keyboard.up("Shift")
-    page.get_by_text("✓ HELD").wait_for()
+    drive_and_let_go(page)
     assert state.get_attribute("data-hand-state") == "not"
     resume(page)
 
@@ -120,11 +116,7 @@ def test_the_browser_s_clock_does_not_matter(served, visit, clock_s: float) -> N
     page = visit(served.address, clock_s=clock_s)
     assert abs(page.evaluate("Date.now()") / 1e3 - time.time() - clock_s) < 60
     take_by_hand(page)
-    press_until_it_counts(page, "Shift", "w")
-    page.get_by_text("moving, by the operator").wait_for()
-    page.keyboard.up("w")
-    page.keyboard.up("Shift")
-    page.get_by_text("✓ HELD").wait_for()
+    drive_and_let_go(page)
     resume(page)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mqe_core.cli import main
 from mqe_core.images import encode_jpeg, encode_png
 from mqe_core.policy.bundle import PolicyBundle
 from mqe_core.policy.contract import BundleError
@@ -19,10 +20,13 @@ SIZE = 32
 RAMP = np.stack([np.add.outer(np.arange(SIZE), k * np.arange(SIZE)) % 256 for k in (1, 2, 3)], axis=-1).astype(np.uint8)
 
 
-def test_it_comes_back_from_a_bundle(make_bundle: Callable[..., Path]) -> None:
-    read = PolicyBundle.open(make_bundle(reference_picture=json.loads(json.dumps(encoded(RAMP))))).contract
+def test_it_comes_back_from_a_bundle(make_bundle: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_bundle(reference_picture=json.loads(json.dumps(encoded(RAMP))))
+    read = PolicyBundle.open(path).contract
     assert read.reference is not None and read.reference.shape == (SIZE, SIZE, 3)
     assert np.abs(read.reference.astype(int) - RAMP).mean() < 8  # JPEG
+    assert main(["inspect", str(path)]) == 0
+    assert "what the camera saw in training" in capsys.readouterr().out
     without = PolicyBundle.open(make_bundle()).contract
     assert without.reference is None and "reference_picture" not in without.stated()
 

@@ -5,6 +5,7 @@ Real processes on the mock backend, started once for the whole file. The page it
 
 from __future__ import annotations
 
+import contextlib
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,10 +17,15 @@ import pytest
 pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setup")
 pytest.importorskip("nicegui", reason="needs NiceGUI: pip install -r requirements/console.txt")
 
+from builtin_interfaces.msg import Time
+
 from mqe_bringup.graph import build_graph
 from mqe_bringup.supervisor import Supervisor
 from mqe_core import images
+from mqe_core.console.link import REFERENCE
+from mqe_core.console.live import PICTURES
 from mqe_interfaces.msg import ArmStatus
+from mqe_ros import convert, topics
 from tests.ros.page_line import PageLine, free_port
 from tests.ros.ros_helpers import PATIENCE_S, Client, reach, target
 
@@ -79,6 +85,19 @@ def take(client: Client, page: PageLine) -> None:
 def test_pictures_of_the_camera_come(page: PageLine, homed: Client) -> None:
     homed.wait(lambda: len(page.pictures) > 3, "some pictures")
     assert images.decode(page.pictures[-1][1:]).ndim == 3
+
+
+def test_the_picture_of_a_policy_s_training_goes_with_its_policy(page: PageLine, homed: Client) -> None:
+    """Shown by this process, as by a policy that carries one; the graph's own carries none."""
+    topic, number = topics.REFERENCE_IMAGE, PICTURES.index(REFERENCE)
+    publisher = homed.node.create_publisher(topic.type, topic.name, topic.qos)
+    publisher.publish(convert.array_to_image(np.full((32, 32, 3), 90, np.uint8), Time(), ""))
+    homed.wait(lambda: any(picture[0] == number for picture in page.pictures), "the picture")
+    homed.node.destroy_publisher(publisher)
+    homed.spin(2.0)  # the policy's status comes five times a second
+    with contextlib.closing(PageLine(PORT)) as later:
+        homed.wait(lambda: len(later.pictures) > 10, "pictures")
+        assert all(picture[0] != number for picture in later.pictures)
 
 
 def test_the_page_takes_the_arm_from_a_policy_and_only_a_resume_gives_it_back(page: PageLine, homed: Client) -> None:

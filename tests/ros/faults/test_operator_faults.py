@@ -15,19 +15,18 @@ import pytest
 from mqe_bringup.process import node
 from mqe_interfaces.msg import ArmStatus, EndEffectorCommand
 from mqe_ros import topics
+from tests.ros.faults.by_hand import ARM, LET_GO, WAIT, ByHand
 from tests.ros.faults.fault_rig import HERE, HOLD_S, PERIOD_S, SPEC, Rig
 from tests.ros.ros_helpers import Client
 
 pytestmark = pytest.mark.faults
-ARM, LET_GO = "/arm/status", "the operator let go"
-WAIT = "after a release and a press it moves on ({:.1f} s in all)"
 
 
-class Operated:
+class Operated(ByHand):
     """The rig with an operator: a pad, and the node that listens to it."""
 
     def __init__(self, rig: Rig) -> None:
-        self.rig = rig
+        super().__init__(rig)
         rig.add("pad", [sys.executable, str(HERE / "fault_pad.py")])
         self.start()
 
@@ -53,27 +52,9 @@ class Operated:
             assert time.monotonic() < end, f"the operator does not get the arm: {self.rig.state()}"
             self.pad("rest")
 
-    @property
-    def status(self) -> ArmStatus:
-        return self.rig.client.newest(ARM)
-
-    def holds(self, since: float) -> float:
-        """Seconds until the arm held; it is held for the operator, and the policy is refused."""
-        held = self.rig.wait_for_hold(since)
-        self.rig.wait(lambda: self.status.state == ArmStatus.HELD, "the state held")
-        assert LET_GO in self.status.reason and self.status.commander == "operator"
-        return held
-
     def stays_held(self, mode: str) -> None:
         """With that mode of the pad nothing moves."""
-        begun = self.pad(mode)
-        self.rig.client.spin(1.5)
-        assert len(self.rig.motions(begun)) == 0 and self.status.state == ArmStatus.HELD
-
-    def goes_on(self) -> float:
-        """Seconds from a release to a motion."""
-        begun = time.monotonic()
-        return float(self.rig.motions(self.take())[0] - begun)
+        self.nothing_moves(self.pad(mode))
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,12 @@ pytest.importorskip("nicegui", reason="needs NiceGUI: pip install -r requirement
 from mqe_bringup.process import node
 from mqe_core.console.hands import ANOTHER, MAX_AGE_S
 from mqe_interfaces.msg import ArmStatus
+from tests.ros.faults.by_hand import LET_GO, WAIT, ByHand
 from tests.ros.faults.fault_rig import HOLD_S, PERIOD_S, Rig
 from tests.ros.page_line import PageLine, free_port
 from tests.ros.ros_helpers import Client
 
 pytestmark = pytest.mark.faults
-ARM, LET_GO = "/arm/status", "the operator let go"
-WAIT = "after a release and a press it moves on ({:.1f} s in all)"
 START_S = 60.0  # for the node with the page; it imports more than the others
 # What a page said last counts for so long: a line that is cut says nothing of it.
 SILENT_S = MAX_AGE_S + HOLD_S
@@ -35,11 +34,12 @@ def to_and_fro() -> list[str]:
     return ["j"] if time.monotonic() % 2.0 < 1.0 else ["l"]
 
 
-class Paged:
+class Paged(ByHand):
     """The rig with an operator at a page."""
 
     def __init__(self, rig: Rig) -> None:
-        self.rig, self.port = rig, free_port()
+        super().__init__(rig)
+        self.port = free_port()
         self.start()
         self.page = self.open()
 
@@ -77,27 +77,9 @@ class Paged:
                 return pressed
             assert time.monotonic() < end, f"the page does not get the arm: {self.page.told}; {self.rig.state()}"
 
-    @property
-    def status(self) -> ArmStatus:
-        return self.rig.client.newest(ARM)
-
-    def holds(self, since: float) -> float:
-        """Seconds until the arm held; it is held for the operator."""
-        held = self.rig.wait_for_hold(since)
-        self.rig.wait(lambda: self.status.state == ArmStatus.HELD, "the state held")
-        assert LET_GO in self.status.reason and self.status.commander == "operator"
-        return held
-
     def stays_held(self) -> None:
         """Nothing moves, though the page says that all is held down still."""
-        begun = time.monotonic()
-        self.rig.client.spin(1.5)
-        assert len(self.rig.motions(begun)) == 0 and self.status.state == ArmStatus.HELD
-
-    def goes_on(self) -> float:
-        """Seconds from a release to a motion."""
-        begun = time.monotonic()
-        return float(self.rig.motions(self.take())[0] - begun)
+        self.nothing_moves(time.monotonic())
 
 
 @pytest.fixture(scope="module")
