@@ -48,21 +48,17 @@ def test_a_pad_reads_just_the_motion_that_a_script_puts_onto_it(name: str) -> No
 
 
 def played(out: Path, policy: Path, *words: str) -> dict[str, object]:
-    """What came of the one scene."""
+    """What came of the last scene: the one that the operator solved."""
     done = takeovers("--policy", str(policy), "--takeovers", "1", "--patience", "2", "--out", str(out), *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 scenes: the policy solved 0, the operator 1, nobody 0" in done.stdout
-    (scene,) = json.loads((out / "takeovers.json").read_text())["scenes"]
-    return scene
+    return json.loads((out / "takeovers.json").read_text())["scenes"][-1]
 
 
 def imported(out: Path, place: Path) -> EpisodeStore:
-    """The day as training data: first the policy's frames, then the operator's, with a cube that was taken hold of."""
+    """The day as training data: the operator's frames last, and he took hold of a cube."""
     store = import_episodes(open_source(out), place, image_size=16, source_name="day")
     assert {*map(tuple, store.languages)} == {("put the cube on the plate",)}
-    assert not store.operated[0] and store.operated[-1]
-    grippers = store.states[:, 6]
-    assert grippers[0] > 0.9 and grippers.min() < 0.8 and grippers[-1] > 0.9
+    assert store.operated[-1] and store.states[store.operated, 6].min() < 0.8
     return store
 
 
@@ -71,8 +67,10 @@ def test_a_scene_that_the_policy_does_not_solve_is_solved_by_the_operator(
 ) -> None:
     out = tmp_path / "day"
     scene = played(out, constant_policy)
+    assert scene["scene_seed"] == 500_000, "it took more than one scene"
     assert scene["solved_by"] == "operator" and scene["policy_s"] == 2.0 and 4.0 < scene["operator_s"] < 20.0
     store = imported(out, tmp_path / "store")
+    assert not store.operated[0] and store.states[0, 6] > 0.9 and store.states[-1, 6] > 0.9
     policy_frames = round(2.0 * SPEC.control.control_hz)
     assert store.num_episodes == 1 and (~store.operated).sum() in (policy_frames, policy_frames + 1)
     assert (np.diff(store.operated.astype(int)) >= 0).all()
@@ -95,7 +93,8 @@ def test_through_ros_the_operator_solves_it_on_joy(constant_policy: Path, user_f
     scene = played(tmp_path / "day", constant_policy, "--through-ros")
     assert scene["solved_by"] == "operator" and scene["policy_s"] >= 2.0
     store = imported(tmp_path / "day", tmp_path / "store")
-    # A busy machine cuts the episode where commands come late, and holds the arm: he resumes, and takes it again.
+    # A busy machine cuts the episode where commands come late, and the import leaves out pieces too short: the one of
+    # the open gripper, for example. It may cost a scene as well.
     assert 1 <= store.num_episodes <= 10 and 15 <= store.operated.sum() <= 300
 
 
