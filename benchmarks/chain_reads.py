@@ -1,7 +1,7 @@
 """At what horizon d(s, g) tells the way along a chain of stages, with true positions in place of pictures:
 
     python -m benchmarks.true_states --task place2 --scenes 24 --seed 299000 --out HELD_OUT
-    python -m benchmarks.chain_reads DATA HELD_OUT --work FOLDER --runs critic "critic plain" [--seeds 0 1 2]
+    python -m benchmarks.chain_reads DATA HELD_OUT --work FOLDER --runs critic "critic contrasts" [--seeds 0 1 2]
 
 DATA and FOLDER are those of benchmarks/closed_loop_states.py, whose runs are asked; what was not trained is.
 
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="what benchmarks.true_states wrote")
     parser.add_argument("held_out", type=Path, help="other scenes of the same task")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--runs", nargs="+", default=["critic", "critic plain", "critic gciql"])
+    parser.add_argument("--runs", nargs="+", default=["critic", "critic contrasts", "critic gciql"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=3000, help="updates (default: %(default)s)")
     parser.add_argument("--copies", type=int, default=8, help="of each scene, moved (default: %(default)s)")

@@ -19,6 +19,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,13 @@ import torch
 from benchmarks.true_states import TrueStates
 from benchmarks.true_states_ahead import Planner
 from benchmarks.true_states_methods import METHODS, Chooser, train
-from benchmarks.true_states_play import MEANS, Chooses, play, sheet
+from benchmarks.true_states_play import MEANS, Asked, Chooses, play, sheet
+from benchmarks.true_states_subgoals import SubgoalChooser
 from mqe_core.closed_loop.intervals import paired_difference
 from mqe_core.robot.arrays import Floats
 from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 
+CHOOSERS: dict[str, Callable[..., Chooses]] = {"ahead": Planner, "subgoal": SubgoalChooser}
 Rows = dict[tuple[str, int], dict[int, dict[str, Any]]]  # by method and seed, by scene
 
 
@@ -46,6 +49,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=8, help="of each scene, moved (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=50, help="held-out scenes (default: %(default)s)")
     parser.add_argument("--stage", type=int, help="the one that is left to do, from 1; else all are")
+    parser.add_argument("--wanted", type=int, help="how many of the objects the goal shows moved; else all")
     parser.add_argument("--films", type=int, default=0, help="of so many scenes a page of frames is kept")
     parser.add_argument("--against", default="gcbc", choices=list(METHODS), metavar="NAME")
     parser.add_argument("--table", action="store_true", help="print what was played, and play nothing")
@@ -71,9 +75,9 @@ def work(data: TrueStates, name: str, seed: int, args: argparse.Namespace) -> No
     there = read(played_file(args)).get((name, seed), {})
     scenes = [s for s in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + args.scenes) if s not in there]
     parts = data, method, seed, args.work
-    chooser: Chooses = Planner(*parts) if method.choice == "ahead" else Chooser(*parts)
+    chooser: Chooses = CHOOSERS.get(method.choice, Chooser)(*parts)
     for number, scene in enumerate(scenes):
-        played = play(chooser, data.task, scene, args.stage, number < args.films)
+        played = play(chooser, data.task, scene, Asked(args.stage, args.wanted), number < args.films)
         row = {"method": name, "seed": seed, "scene": scene, "updates": args.steps, **played.row()}
         with played_file(args).open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -87,7 +91,9 @@ def work(data: TrueStates, name: str, seed: int, args: argparse.Namespace) -> No
 
 def played_file(args: argparse.Namespace) -> Path:
     """Where the lines stand."""
-    return args.work / ("played.jsonl" if args.stage is None else f"played_stage{args.stage}.jsonl")
+    name = "played" if args.stage is None else f"played_stage{args.stage}"
+    work: Path = args.work
+    return work / (f"{name}.jsonl" if args.wanted is None else f"{name}_wanted{args.wanted}.jsonl")
 
 
 def read(file: Path) -> Rows:

@@ -65,6 +65,7 @@ class TrueStates:
         states, actions, stage_actions = (np.concatenate(arrays) for arrays in zip(*parts))
         self.states: Float32s = seen(states)
         self.width = states.shape[1]  # of a state, the first numbers of what is seen
+        self.moving = 7 + (self.width - 7) // 2  # its first numbers, of hand and objects: targets lie where they are
         self.actions: Float32s = actions.astype(np.float32)
         self.stage_actions: Floats = stage_actions
         self.episode_ends: Ints = np.cumsum(np.tile(lengths, copies))

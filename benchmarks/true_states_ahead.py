@@ -24,22 +24,19 @@ from mqe_core.learning.networks.values import steps_of_value
 from mqe_core.policy.contract import NONE_CHOSEN
 from mqe_core.robot.arrays import Float32s, Floats
 
-_HAND, _WIDTHS = 7, (256, 256, 256)
+_WIDTHS = (256, 256, 256)
 _BATCH, _RATE, _UPDATES = 256, 1e-3, 5000
 MARGIN_STEPS = 1.0  # by which a new way must end nearer to the goal than the one that is being followed
 EVERY = 5  # steps after which the way is chosen anew
 
 
 class StateModel(nn.Module):
-    """The next state of (s, a): hand, gripper and objects change by what a network says, targets lie where they are.
+    """The next state of (s, a): the first `moving` of its S numbers change by what a network says."""
 
-    States are the first S = 7 + 6 n numbers of what is seen.
-    """
-
-    def __init__(self, width: int) -> None:
+    def __init__(self, data: TrueStates) -> None:
         super().__init__()
-        self.width, self.moving = width, _HAND + (width - _HAND) // 2
-        self.net = MeanActor(len(seen(np.zeros(width))) + 7, _WIDTHS, self.moving, layer_norm=True)
+        self.width, self.moving = data.width, data.moving
+        self.net = MeanActor(data.states.shape[1] + 7, _WIDTHS, self.moving, layer_norm=True)
         for name, size in (("mean", self.net.hidden[0].in_features - 7), ("std", self.net.hidden[0].in_features - 7)):
             self.register_buffer(name, torch.zeros(size))
         self.register_buffer("change", torch.zeros(self.moving))
@@ -59,12 +56,12 @@ class StateModel(nn.Module):
 
 def train_model(data: TrueStates, scaled: Float32s, seed: int, file: Path) -> StateModel:
     """A model of the data's transitions, kept in `file`; read from there where it is. `scaled` (N, 7): its actions."""
-    model = StateModel(data.width)
+    model = StateModel(data)
     if file.exists():
         model.load_state_dict(torch.load(file))
         return model.eval()
     torch.manual_seed(seed)
-    model = StateModel(data.width)
+    model = StateModel(data)
     rng, begins = np.random.default_rng(seed), np.flatnonzero(data.valid)
     change = data.states[begins + 1, : model.moving] - data.states[begins, : model.moving]
     model.mean.copy_(torch.from_numpy(data.states.mean(0)))
@@ -100,9 +97,9 @@ def steps_between(agent: Agent, states: Float32s, goal: Float32s) -> Floats:
 
 
 @torch.no_grad()
-def follow(flow: FlowActor, states: Floats, goal: Float32s, noise: Tensor) -> Tensor:
-    """The actions (B, 7) that a flow makes of one noise (B, 7) for each of the states (B, S)."""
-    here = torch.from_numpy(seen(states))
+def follow(flow: FlowActor, states: Float32s, goal: Float32s, noise: Tensor) -> Tensor:
+    """The actions (B, 7) that a flow makes of one noise (B, 7) for each of the states (B, D) as they are seen."""
+    here = torch.from_numpy(states)
     return flow.sample(here, torch.from_numpy(goal).expand(len(here), -1), noise[:, None])[:, 0]
 
 
@@ -110,7 +107,7 @@ def futures(model: StateModel, flow: FlowActor, now: Floats, goal: Float32s, noi
     """What the model says of the ways from one state (S,) with noise (h, N, 7): (h, N, S), after each step."""
     states, found = np.repeat(now[None], noise.shape[1], axis=0), []
     for drawn in noise:
-        states = model(states, follow(flow, states, goal, drawn))
+        states = model(states, follow(flow, seen(states), goal, drawn))
         found.append(states)
     return np.array(found)
 
@@ -138,7 +135,7 @@ class Planner:
             self._plan, self._left = self._plan[:0], 0
         if self._left == 0:
             self._choose(now, goal, rng)
-        action = physical(self.scale, follow(self._flow, now[None], goal, self._plan[:1]))
+        action = physical(self.scale, follow(self._flow, state[None], goal, self._plan[:1]))
         self._plan, self._left = self._plan[1:], self._left - 1
         steps = float("nan") if self._critic is None else float(steps_between(self._critic, state[None], goal)[0])
         return Answer(action[0], 0, action, np.full(1, np.nan), steps)

@@ -19,19 +19,22 @@ from mqe_core.learning.export.reach_calibration import roc_area
 from mqe_core.policy.contract import NONE_CHOSEN
 from mqe_core.robot.arrays import Float32s, Floats, Images
 from mqe_core.robot.geometry import apply_action, pose_to_state
+from mqe_core.robot.kinematics import forward_kinematics
 from mqe_core.robot.spec import load_robot_spec
 from mqe_core.runtime.policy_side import StickyGripper
 from mqe_core.runtime.robot import Command
 from mqe_core.runtime.safety.safe_robot import SafeRobot
 from mqe_sim.oracles import make_oracle
 from mqe_sim.robot import BulletRobot
-from mqe_sim.scene import SimClock, solve_scene
-from mqe_sim.tasks import STAGES, make_task
+from mqe_sim.scene import SimClock
+from mqe_sim.tasks import STAGES, Task, make_task
+from mqe_sim.tasks.place import PlaceTask
 from mqe_sim.world import World
 
 _OPEN = 0.5  # the bundle's threshold of the gripper
 MEANS = ("chosen_mm", "best_mm", "mean_mm", "preferred_mm", "right")
 _DONE_STEPS = 15
+_MOVED_M = 0.03
 _FILM_STEPS, _FILM_SIZE = 7, (160, 120)
 
 
@@ -46,7 +49,8 @@ class Chooses(Protocol):
 
 @dataclass
 class Played:
-    """What came of a scene: score, when each stage was first done (-1: never), and at every step until all are done:
+    """What came of a scene: score, how many things were moved that the goal shows where they were, when each stage was
+    first done (-1: never), and at every step until all are done:
 
     chosen_mm, best_mm, mean_mm  how far the action, the best candidate and the candidates on average are from what the
         script would do now for the open stage that is nearest to each
@@ -56,6 +60,7 @@ class Played:
     """
 
     score: float = 0.0
+    strayed: int = 0
     first_done: list[int] = field(default_factory=list)
     chosen_mm: list[float] = field(default_factory=list)
     best_mm: list[float] = field(default_factory=list)
@@ -76,16 +81,39 @@ class Played:
         return told | {"changes": float(changes.mean()) if len(changes) else 0.0}
 
 
-class Driven:
-    """A held-out scene and its arm behind the safety filter; with `stage`, from 1, this one alone is left to do.
-
-    `goal` (S,) is the state that shows all of it solved, `now` (S,) the present one, `arm` what the arm measures.
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for of a scene: all; with `stage`, from 1, that one alone, which is left to do; or with `wanted` so
+    many of its objects, drawn by the scene's seed, while the others are to stay where they are.
     """
 
-    def __init__(self, task_name: str, seed: int, stage: int | None = None) -> None:
+    stage: int | None = None
+    wanted: int | None = None
+
+    def of(self, task_name: str, world: World, seed: int) -> Task:
+        """The scene set up."""
+        task = make_task(task_name, world, seed, stage=None if self.stage is None else self.stage - 1)
+        if self.wanted is not None:
+            assert isinstance(task, PlaceTask), "only objects can be asked for one by one"
+            drawn = np.random.default_rng([seed, self.wanted]).permutation(len(task.objects))
+            task.wanted = sorted(int(number) for number in drawn[: self.wanted])
+        return task
+
+
+class Driven:
+    """A held-out scene and its arm behind the safety filter.
+
+    `goal` (S,) is the state that shows what is asked for, `now` (S,) the present one, `arm` what the arm measures.
+    """
+
+    def __init__(self, task_name: str, seed: int, asked: Asked = Asked()) -> None:
         self.world = _world()
-        _, self.goal = solve_scene(self.world, task_name, seed, 8, 6)
-        self.task = make_task(task_name, self.world, seed, stage=None if stage is None else stage - 1)
+        # With one stage left to do the goal is that of the whole scene.
+        shown = Asked(wanted=asked.wanted).of(task_name, self.world, seed)
+        shown.solve()
+        pose = forward_kinematics(self.world.spec, self.world.arm.joints())
+        self.goal = np.concatenate([pose_to_state(pose, self.world.arm.gripper()), shown.things_m()])
+        self.task = asked.of(task_name, self.world, seed)
         self._clock, self._gripper = SimClock(self.world), StickyGripper(_OPEN, 1)
         self._robot = SafeRobot(
             BulletRobot(self.world.spec, clock=self._clock, world=self.world), self.world.spec, self._clock
@@ -114,13 +142,17 @@ class Driven:
         self._observe()
 
 
-def play(chooser: Chooses, task_name: str, seed: int, stage: int | None = None, film: bool = False) -> Played:
-    """Scene `seed` to its last step, with `stage`, from 1, this one alone."""
-    scene, rng = Driven(task_name, seed, stage), np.random.default_rng(seed)
+def play(chooser: Chooses, task_name: str, seed: int, asked: Asked = Asked(), film: bool = False) -> Played:
+    """Scene `seed` to its last step."""
+    scene, rng = Driven(task_name, seed, asked), np.random.default_rng(seed)
     task, script = scene.task, make_oracle(scene.task, rng, noise=0.0)
     found, last, done_steps = Played(first_done=[-1] * STAGES[task_name]), NONE_CHOSEN, 0
+    wanted = getattr(task, "wanted", range(STAGES[task_name]))
+    others = np.setdiff1d(range(STAGES[task_name]), wanted)
+    begin = task.things_m().reshape(-1, 3)
     for step in range(task.max_steps):
         ways = script.stage_actions(scene.arm.target_pose, scene.arm.pose)
+        ways[others] = np.nan
         still_open = np.isfinite(ways).all(axis=1)
         habit = ways[np.flatnonzero(still_open)[0]] if still_open.any() else np.array([*np.zeros(6), 1.0])
         answer = chooser.act(seen(scene.now), seen(scene.goal), last, habit, rng)
@@ -139,7 +171,7 @@ def play(chooser: Chooses, task_name: str, seed: int, stage: int | None = None, 
             found.film.append(scene.world.render(*_FILM_SIZE))
         scene.send(answer.action)
         stages = task.stages()
-        done_steps = done_steps + 1 if all(stages) else 0
+        done_steps = done_steps + 1 if all(stages[number] for number in wanted) else 0
         for number, done in enumerate(stages):
             if done and found.first_done[number] < 0:
                 found.first_done[number] = step + 1
@@ -147,6 +179,9 @@ def play(chooser: Chooses, task_name: str, seed: int, stage: int | None = None, 
             break
     task.settle()
     found.score = float(task.score())
+    if asked.wanted is not None:
+        moved = np.linalg.norm((task.things_m().reshape(-1, 3) - begin)[others], axis=1)
+        found.strayed = int((moved > _MOVED_M).sum())
     return found
 
 

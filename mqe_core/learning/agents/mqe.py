@@ -4,7 +4,8 @@ A quasimetric d measures how far a goal lies ahead: ``d((s,a), g) = d(phi(s,a), 
 psi(g))``, in nats; one control step costs ``-log(discount)``. What is minimised is ``backup + invariance + actor``: the
 multistep backup pulls d((s,a), g) towards k steps plus d(w, g) at a waypoint w, k steps ahead; action invariance pulls
 d(s, (s,a)) towards zero; the actor raises ``-d((s, actor(s,g)), g)`` and stays close to the data (DDPG+BC). With
-``actor: flow`` it is cloned alone, and d((s,a), g) chooses one of its candidates (networks/flow.py, choice.py).
+``actor: flow`` it is cloned alone, and d((s,a), g) chooses one of its candidates (networks/flow.py, choice.py); with
+``subgoal_steps`` d(s', g) chooses where it goes next (networks/subgoals.py).
 
 After "Scaling Goal-conditioned Reinforcement Learning with Multistep Quasimetric Distances" (arXiv 2511.07730), as the
 newer official release has it. Departures: the loss is evaluated in a form that keeps its digits, d(x, x) is exactly 0,
@@ -25,10 +26,11 @@ from mqe_core.learning.networks.actor_losses import actor_loss
 from mqe_core.learning.networks.choice import Choice, choose
 from mqe_core.learning.networks.critic_contrast import ContrastConfig, Origin, contrast_loss
 from mqe_core.learning.networks.encoders import make_encoder
-from mqe_core.learning.networks.flow import ChoiceConfig, FlowActor, make_actor
+from mqe_core.learning.networks.flow import FlowActor, make_actor
 from mqe_core.learning.networks.heads import MRN, Head
 from mqe_core.learning.networks.layers import EnsembleMLP
 from mqe_core.learning.networks.shared_encoder import share_encoder
+from mqe_core.learning.networks.subgoals import FRAME, SubgoalConfig, SubgoalFlow
 from mqe_core.learning.networks.values import expectile_loss
 from mqe_core.learning.pairs.all_pairs import mean_backup_loss, statistics
 from mqe_core.learning.rows.batch import Batch
@@ -136,7 +138,7 @@ def _collapse_alarms(distance: Tensor, psi_goal: Tensor) -> Metrics:
 class MQEAgent(Agent):
     """The networks of MQE and the loss of one batch."""
 
-    frames = ("observation", "waypoint", "value_goal", "actor_goal")
+    frames: tuple[str, ...] = ("observation", "waypoint", "value_goal", "actor_goal")
 
     def __init__(
         self,
@@ -156,6 +158,10 @@ class MQEAgent(Agent):
         self.phi = EnsembleMLP(members, features + action_dim, widths, latent, config.critic_layer_norm)
         self.psi = EnsembleMLP(members, features, widths, latent, config.critic_layer_norm)
         self.actor = make_actor(config, observation, action_dim, statistics)
+        self.subgoals: SubgoalFlow | None = None
+        if config.subgoal_steps:
+            self.frames = (*self.frames, FRAME)
+            self.subgoals = SubgoalFlow(config, observation, statistics)
         if config.encoder_shared:
             share_encoder(self.critic_encoder, self.actor)
 
@@ -193,6 +199,9 @@ class MQEAgent(Agent):
             row, column = batch.rows_and_goals
             q = self._action_value(observation_features.detach()[row], self.tried(chosen), psi_actor_goal[:, column])
         actor, actor_metrics = actor_loss(config, chosen, batch, q, config.q_weight, config.normalise_q)
+        if self.subgoals is not None:
+            proposals, proposal_metrics = self.subgoals.loss(batch)
+            actor, actor_metrics = actor + proposals, {**actor_metrics, **proposal_metrics}
         return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
 
     def _action_value(self, observation_features: Tensor, actions: Tensor, psi_goal: Tensor) -> Tensor:
@@ -202,7 +211,7 @@ class MQEAgent(Agent):
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         """Clipped mean action, and ``d(psi(s), psi(g)) / -log(discount)`` averaged over the ensemble: control steps."""
-        if isinstance(self.actor, FlowActor):
+        if self.candidates > 1 or isinstance(self.actor, FlowActor):
             choice = self.chosen(observation, goal)
             return choice.action, choice.steps_to_goal
         return self.actor(observation, goal).mean.clamp(-1.0, 1.0), self.steps_to_goal(observation, goal)
@@ -212,19 +221,28 @@ class MQEAgent(Agent):
         return self.head(psi_s, psi_goal).mean(0) / -math.log(self.config.discount)
 
     def chosen(self, observation: Tensor, goal: Tensor, last: Tensor | None = None) -> Choice:
-        """The candidate of the least ``max_e d(phi_e(s, a), psi_e(g))``; distances in control steps."""
-        assert isinstance(self.actor, FlowActor), "one mean is no choice"
-        candidates, step = self.actor.candidates(observation, goal), -math.log(self.config.discount)
-        features = self.critic_encoder(observation)
+        """The candidate of the least ``max_e d(phi_e(s, a), psi_e(g))``, or the action towards the subgoal of the least
+        ``max_e d(psi_e(s'), psi_e(g))``; distances in control steps.
+        """
+        features, step = self.critic_encoder(observation), -math.log(self.config.discount)
         psi_s, psi_goal = self.psi(features), self.psi(self.critic_encoder(goal))
-        phi = self.phi.of_candidates(features, candidates)  # (E, B, N, D)
-        distances = self.head(phi, psi_goal[:, :, None]).amax(0) / step
+        if self.subgoals is not None:
+            subgoals = self.subgoals(observation)  # (B, N, S)
+            ahead = self.psi(self.critic_encoder(subgoals.flatten(0, 1))).unflatten(1, subgoals.shape[:2])
+            here = observation[:, None].expand_as(subgoals)
+            actions = self.actor(here.flatten(0, 1), subgoals.flatten(0, 1)).mean.clamp(-1.0, 1.0)
+            candidates = actions.unflatten(0, subgoals.shape[:2])
+        else:
+            assert isinstance(self.actor, FlowActor), "one mean is no choice"
+            candidates = self.actor.candidates(observation, goal)
+            ahead = self.phi.of_candidates(features, candidates)  # (E, B, N, D)
+        distances = self.head(ahead, psi_goal[:, :, None]).amax(0) / step
         steps = self.head(psi_s, psi_goal).mean(0) / step
         return choose(candidates, distances, last, self.config.choice_margin, steps)
 
 
 @dataclass(frozen=True)
-class MQEConfig(ChoiceConfig, ContrastConfig):
+class MQEConfig(SubgoalConfig, ContrastConfig):
     """Official defaults (state-based tasks); presets for other uses are in docs/algorithm.md."""
 
     can_share_encoder = True
@@ -291,4 +309,5 @@ class MQEConfig(ChoiceConfig, ContrastConfig):
             self.actor_goals(),
             self.waypoint,
             self.waypoint_steps,
+            self.subgoal_steps,
         )

@@ -138,10 +138,12 @@ def export_run(
 
 
 def _choice(config: ActorConfig) -> dict[str, Any]:
-    """What the contract says of a flow's candidates; nothing of a Gaussian."""
-    if not isinstance(config, FlowConfig) or config.actor != "flow":
+    """What the contract says of candidates; nothing where there is one mean."""
+    if not isinstance(config, FlowConfig):
         return {}
     candidates, margin = (config.choices, config.choice_margin) if isinstance(config, ChoiceConfig) else (1, 0.0)
+    if candidates == 1 and config.actor != "flow":
+        return {}
     return {
         "candidates": candidates,
         "flow_steps": config.flow_steps,

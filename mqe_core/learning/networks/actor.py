@@ -151,7 +151,7 @@ class Agent(nn.Module):
 
     # Which frames of a row the loss needs, by the names that the configuration's sampler gives them: others are not
     # loaded.
-    frames: ClassVar[tuple[str, ...]]
+    frames: tuple[str, ...]
     policies: ClassVar[tuple[str, ...]] = ("actor",)  # names of the modules that actor_learning_rate is for
     discount: float | None = None  # of what `steps_to_goal` is made from; None where there is none
     candidates: int = 1  # N: actions among which the critic chooses

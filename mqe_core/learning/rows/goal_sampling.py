@@ -215,6 +215,7 @@ class WaypointSampler:
     actor_goals: GoalMixture = GoalMixture()
     waypoint: str = "geometric"  # one of WAYPOINTS
     waypoint_steps: int = 0
+    subgoal_steps: int = 0  # how far ahead a row's subgoal lies, never past the episode's end; 0: it has none
 
     def sample(
         self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int, scenes: int = 0
@@ -229,6 +230,8 @@ class WaypointSampler:
         assert ((t <= waypoint) & (waypoint <= np.maximum(value_goal, t + 1))).all(), "it lies on the way to its goal"
         actor_goal = transitions.mixed_goals(rng, t, self.actor_goals)
         frames = {"observation": t, "waypoint": waypoint, "value_goal": value_goal, "actor_goal": actor_goal}
+        if self.subgoal_steps:
+            frames["subgoal"] = np.minimum(t + self.subgoal_steps, transitions.final[t] + 1)
         return GoalIndices(frames)
 
     def _steps_ahead(self, rng: np.random.Generator, goal_steps: Ints) -> Ints:

@@ -1,0 +1,95 @@
+"""A policy in two halves: a flow proposes where to be h steps later, and the cloned policy goes where the critic says.
+
+The flow sees no goal. It is trained on what was seen h steps later in the data, or where the episode ended, as
+``(later - now) / std``, by flow matching (networks/flow.py). Of N proposals that one is taken from which the critic
+finds the goal nearest, and the Gaussian policy, which was cloned towards later frames of its own episode, is asked for
+an action towards it as towards any goal. So no policy ever sees a goal that it was not cloned towards, and the critic
+compares states that lie apart by more than its error, not actions that lie apart by a step (docs/results-critic.md).
+
+As HIQL (arXiv 2307.11949) the policy is asked for a subgoal; there an actor learns it by advantage, here it is chosen
+among proposals as in SuSIE (arXiv 2310.10639), by a quasimetric and with no goal in the proposal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mqe_core.learning.networks.actor import Metrics
+from mqe_core.learning.networks.encoders import make_encoder
+from mqe_core.learning.networks.flow import ChoiceConfig, fixed_noise
+from mqe_core.learning.networks.layers import MeanActor
+from mqe_core.learning.rows.batch import Batch
+from mqe_core.learning.rows.observations import ObservationSpec, Statistics
+from mqe_core.learning.run.config import key
+
+FRAME = "subgoal"  # of a row, by its name in a batch
+
+
+@dataclass(frozen=True)
+class SubgoalConfig(ChoiceConfig):
+    """Keys of the agents whose critic may choose where the policy goes next."""
+
+    subgoal_steps: int = key(
+        0,
+        "h: the critic chooses among proposals of what is seen so many control steps later, and the policy goes there; "
+        "0: the policy goes to the goal",
+        group="policy",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.subgoal_steps < 0:
+            raise ValueError(f"subgoal_steps must not be negative, got {self.subgoal_steps}")
+        if self.subgoal_steps and self.actor == "flow":
+            raise ValueError("subgoal_steps is of actor: gaussian; a flow's candidates are actions, set one of the two")
+        if self.subgoal_steps and self.candidates == 1:
+            raise ValueError("subgoal_steps needs proposals to choose from: set candidates to 8 or more")
+
+    @property
+    def choices(self) -> int:
+        return self.candidates if self.subgoal_steps else super().choices
+
+
+class SubgoalFlow(nn.Module):
+    """What may be seen h steps later: ``candidates`` proposals of fixed noise."""
+
+    noise: Tensor
+    scale: Tensor
+
+    def __init__(self, config: SubgoalConfig, observation: ObservationSpec, statistics: Statistics | None) -> None:
+        """ValueError for images: a flow proposes vectors."""
+        super().__init__()
+        if observation.kind == "pixels":
+            raise ValueError(
+                "subgoal_steps proposes states or features, no images: train an encoder first and name it with "
+                "features_of (--config sim_features)"
+            )
+        size = observation.state_dim
+        self.steps = config.flow_steps
+        self.encoder = make_encoder(config.encoder, observation, statistics)
+        self.register_buffer("scale", statistics[1].clone() if statistics else torch.ones(size))
+        self.velocity = MeanActor(2 * size + 1, config.hidden_dims, size, config.actor_layer_norm)
+        # Not in a checkpoint: another N is tried on a finished run.
+        self.register_buffer("noise", fixed_noise(config.candidates, size), persistent=False)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
+        """The flow-matching loss, and itself as a metric."""
+        seen = batch.frames["observation"]
+        change = (batch.frames[FRAME] - seen) / self.scale
+        noise, time = torch.randn_like(change), torch.rand_like(change[:, :1])
+        on_the_way = noise + time * (change - noise)
+        velocity = self.velocity(torch.cat([self.encoder(seen), on_the_way, time], dim=-1))
+        loss = (velocity - (change - noise)).square().mean()
+        return loss, {"subgoal_loss": loss.detach()}
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """``(B, S) -> (B, N, S)``."""
+        shared = self.velocity.shared(self.encoder(observations))
+        x = self.noise.expand(observations.shape[0], *self.noise.shape)  # len() would fix an exported batch
+        for step in range(self.steps):
+            time = torch.full_like(x[..., :1], step / self.steps)
+            x = x + self.velocity.of_candidates(shared, torch.cat([x, time], dim=-1)) / self.steps
+        return observations[:, None] + x * self.scale

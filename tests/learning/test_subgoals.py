@@ -1,0 +1,122 @@
+"""Promise: what may come is proposed with its modes, the critic chooses, and the policy goes there: all in one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mqe_core.learning.agents.mqe import MQEAgent
+from mqe_core.learning.export.export import export_run
+from mqe_core.learning.networks.subgoals import FRAME, SubgoalConfig, SubgoalFlow
+from mqe_core.learning.rows.batch import Batch
+from mqe_core.learning.rows.goal_sampling import TransitionIndex, WaypointSampler
+from mqe_core.learning.rows.observations import ObservationSpec
+from mqe_core.learning.run.run_config import RunConfig
+from mqe_core.learning.run.run_folder import load_run
+from mqe_core.learning.run.train import train
+from mqe_core.policy.bundle import PolicyBundle
+from mqe_core.policy.golden_images import counter_image
+
+Config = Callable[..., RunConfig]
+STATE = ObservationSpec("state", state_dim=2)
+
+
+def test_both_ways_are_proposed_and_nothing_between_them() -> None:
+    """From 0 it went to the left or to the right; where it stood at 5, it stayed."""
+    torch.manual_seed(0)
+    config = SubgoalConfig(subgoal_steps=3, candidates=64, hidden_dims=(64, 64))
+    flow, generator = SubgoalFlow(config, STATE, None), torch.Generator().manual_seed(0)
+    optimiser = torch.optim.Adam(flow.parameters(), 1e-2)
+    rate = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=500)
+    for _ in range(500):
+        stands = torch.randint(0, 2, (256, 1), generator=generator).float()
+        side = torch.randint(0, 2, (256, 1), generator=generator) * 2.0 - 1.0
+        here = torch.cat([5.0 * stands, torch.zeros(256, 1)], dim=-1)
+        later = here + (1.0 - stands) * torch.cat([side, -side], dim=-1)
+        frames = {"observation": here, FRAME: later}
+        batch = Batch(frames, {name: torch.zeros(256) for name in frames}, torch.zeros(256, 1))
+        loss, _ = flow.loss(batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        rate.step()
+    with torch.no_grad():
+        leaves, stays = flow(torch.tensor([[0.0, 0.0], [5.0, 0.0]]))
+    assert 0.25 < float((leaves[:, 0] > 0).float().mean()) < 0.75
+    assert float((leaves[:, 0].abs() < 0.5).float().mean()) < 0.1  # of a mean of both: all
+    torch.testing.assert_close(leaves[:, 1], -leaves[:, 0], atol=0.3, rtol=0)
+    assert float((stays - torch.tensor([5.0, 0.0])).abs().max()) < 0.3
+
+
+def test_a_subgoal_lies_h_steps_ahead_or_at_the_end_of_the_episode() -> None:
+    valid = np.ones(30, dtype=bool)
+    valid[[9, 29]] = False
+    transitions = TransitionIndex(valid, np.array([10, 30]))
+    rows = WaypointSampler(0.9, 0.8, 0.2, subgoal_steps=4).sample(transitions, np.random.default_rng(0), 500)
+    t, end = rows.observation, np.where(rows.observation < 10, 9, 29)
+    np.testing.assert_array_equal(rows.frames[FRAME], np.minimum(t + 4, end))
+    without = WaypointSampler(0.9, 0.8, 0.2).sample(transitions, np.random.default_rng(0), 500)
+    assert FRAME not in without.frames
+    assert all(np.array_equal(frames, rows.frames[name]) for name, frames in without.frames.items())
+
+
+def test_the_critic_chooses_the_subgoal_as_if_it_were_asked_one_by_one(tiny_config: Config) -> None:
+    torch.manual_seed(0)
+    config = tiny_config(subgoal_steps=5, candidates=9).agent
+    agent = MQEAgent(config, ObservationSpec("state", state_dim=4), 7, None).eval()
+    observations, goals = torch.randn(5, 4), torch.randn(5, 4)
+    assert agent.candidates == 9 and agent.subgoals is not None
+    with torch.no_grad():
+        choice, subgoals = agent.chosen(observations, goals), agent.subgoals(observations)
+        for i in range(9):
+            psi, psi_goal = (agent.psi(agent.critic_encoder(x)) for x in (subgoals[:, i], goals))
+            expected = agent.head(psi, psi_goal).amax(0) / -torch.tensor(config.discount).log()
+            torch.testing.assert_close(choice.distances[:, i], expected, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                choice.candidates[:, i], agent.actor(observations, subgoals[:, i]).mean.clamp(-1.0, 1.0)
+            )
+        assert torch.equal(choice.chosen, choice.distances.argmin(-1))
+        action, steps = agent.deployed(observations, goals)
+    assert torch.equal(action, choice.action) and torch.equal(steps, choice.steps_to_goal)
+
+
+def test_it_trains_on_features_and_is_one_graph(
+    writable_store: Path, encoder_run: Path, tmp_path: Path, tiny_config: Config, spec: Any
+) -> None:
+    """The graph answers as torch does (export checks that), bit for bit alike, and says what it chose from."""
+    keys = {"features_of": str(encoder_run), "observation": "features", "subgoal_steps": 3, "flow_steps": 4}
+    train(writable_store, tmp_path / "run", tiny_config(**keys, candidates=8), progress=False)
+    assert "actor/subgoal_loss" in (tmp_path / "run" / "metrics.csv").read_text()
+    assert isinstance(load_run(tmp_path / "run")[0].subgoals, SubgoalFlow)
+    bundle = export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
+    assert (bundle.contract.candidates, bundle.contract.flow_steps) == (8, 4) and bundle.contract.chooses
+    images = np.stack([counter_image(32, i) for i in range(4)])
+    outputs, again = (PolicyBundle.open(tmp_path / "policy.onnx").run(images[:2], images[2:]) for _ in range(2))
+    assert all(np.array_equal(values, again[name]) for name, values in outputs.items())
+    np.testing.assert_array_equal(outputs["chosen"], outputs["distances"].argmin(axis=1))
+    assert len(np.unique(outputs["candidates"][0], axis=0)) == 8
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"subgoal_steps": -1}, "subgoal_steps must not be negative, got -1"),
+        ({"subgoal_steps": 5, "actor": "flow"}, "subgoal_steps is of actor: gaussian"),
+        ({"subgoal_steps": 5, "candidates": 1}, "needs proposals to choose from"),
+        ({"subgoal_steps": 5, "candidates": 65}, "candidates must lie in 1 to 64"),
+        ({"subgoal_steps": 5, "flow_steps": 0}, "flow_steps must lie in 1 to 10"),
+    ],
+)
+def test_what_cannot_be_is_refused(tiny_config: Config, keys: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        tiny_config(**keys)
+
+
+def test_images_are_not_proposed(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
+    with pytest.raises(ValueError, match="no images: train an encoder first"):
+        train(synthetic_store, tmp_path / "run", tiny_config(subgoal_steps=5, observation="pixels"), progress=False)
