@@ -57,7 +57,10 @@ def main() -> None:
     data = TrueStates(args.data, args.copies)
     args.work.mkdir(parents=True, exist_ok=True)
     if args.table:
-        print_table(read(played_file(args)), args.against)
+        rows = read(played_file(args))
+        if args.wanted is not None:
+            count_exact(rows, args.wanted)
+        print_table(rows, args.against)
         return
     torch.set_num_threads(1)
     for seed in args.seeds:
@@ -105,6 +108,13 @@ def read(file: Path) -> Rows:
     return found
 
 
+def count_exact(rows: Rows, wanted: int) -> None:
+    """Give a scene the score 1 where all that was asked for was done and nothing else was moved, else 0."""
+    for played in rows.values():
+        for row in played.values():
+            row["score"] = float(row["score"] == wanted and row["strayed"] == 0)
+
+
 def of_scenes(rows: Rows, name: str, column: str, seeds: list[int], scenes: list[int]) -> Floats:
     """(seeds, scenes); NaN where there is no figure."""
     values = [[rows[name, seed][scene].get(column) for scene in scenes] for seed in seeds]
@@ -113,9 +123,9 @@ def of_scenes(rows: Rows, name: str, column: str, seeds: list[int], scenes: list
 
 def print_table(rows: Rows, against: str) -> None:
     """Every method that was played, on the scenes and seeds that it shares with `against`."""
-    what = f"less {against} | chosen | best | mean | preferred | right"
+    what = f"less {against} | strayed | chosen | best | mean | preferred | right"
     print(f"| method | seeds | scenes | score | of each seed | {what} |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name in (name for name in METHODS if any(key[0] == name for key in rows)):
         seeds = sorted(seed for method, seed in rows if method == name)
         scenes = sorted(set.intersection(*(set(rows[name, seed]) for seed in seeds)))
@@ -124,10 +134,10 @@ def print_table(rows: Rows, against: str) -> None:
         cells = [name, str(len(seeds)), str(len(scenes)), f"{mean:.2f} ({low:.2f}–{high:.2f})"]
         cells.append(", ".join(f"{value:.2f}" for value in score.mean(axis=1)))
         cells.append(less(rows, name, against))
-        for column in MEANS:
+        for column in ("strayed", *MEANS):
             values = of_scenes(rows, name, column, seeds, scenes)
             known = values[np.isfinite(values)]
-            cells.append(f"{known.mean():.{2 if column == 'right' else 1}f}" if len(known) else "–")
+            cells.append(f"{known.mean():.{2 if column in ('right', 'strayed') else 1}f}" if len(known) else "–")
         print("| " + " | ".join(cells) + " |")
 
 

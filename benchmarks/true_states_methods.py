@@ -102,7 +102,7 @@ METHODS = {
         for name, run in CRITICS.items()
         for h in (5, 10, 20)
     },
-    **{f"subgoal in 10, MQE, of {n}": Method("gcbc", "subgoal", "critic", n, 10) for n in (4, 8, 128)},
+    **{f"subgoal in 10, MQE+contrasts, of {n}": Method("gcbc", "subgoal", "critic contrasts", n, 10) for n in (4, 8)},
 }
 
 

@@ -6,13 +6,16 @@ import argparse
 
 
 def add_choice_arguments(parser: argparse.ArgumentParser) -> None:
-    """How a run with actor: flow chooses, where that is not to be as it was trained."""
+    """How a run with actor: flow or subgoal_steps chooses, where that is not to be as it was trained."""
     for name, meaning in (
-        ("candidates", "actions among which the critic chooses"),
+        ("candidates", "actions or subgoals among which the critic chooses"),
         ("flow-steps", "Euler steps that make each of them"),
     ):
         parser.add_argument(
-            f"--{name}", metavar="N", type=int, help=f"of a run with actor: flow: {meaning} (default: the run's)"
+            f"--{name}",
+            metavar="N",
+            type=int,
+            help=f"of a run with actor: flow or subgoal_steps: {meaning} (default: the run's)",
         )
 
 
