@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--runs", nargs="+", default=["critic", "critic contrasts", "critic gciql"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=3000, help="updates (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="updates of each run (default: its own)")
     parser.add_argument("--copies", type=int, default=8, help="of each scene, moved (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=12, help="whose futures are seen (default: %(default)s)")
     parser.add_argument("--candidates", type=int, default=16, help="futures of each (default: %(default)s)")

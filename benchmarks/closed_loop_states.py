@@ -4,13 +4,16 @@
     python -m benchmarks.closed_loop_states DATA --work FOLDER [--methods NAME...] [--seeds 0 1 2] [--scenes 50]
     python -m benchmarks.closed_loop_states DATA --work FOLDER --table
 
-With --stage N that stage alone is left to do, as in every episode of the data. FOLDER keeps the weights and
-`played.jsonl` (or `played_stageN.jsonl`), a line for each scene that was played; what is there is not done again.
-Several may work in one folder on different methods or seeds. benchmarks/true_states_methods.py says what the methods
-are, benchmarks/true_states_play.py what is written of a scene.
+With --stage N that stage alone is left to do, as in every episode of the data. With --wanted N the goal shows N of the
+objects moved, drawn by the scene's number, and the others where they lay. FOLDER keeps the weights and `played.jsonl`
+(or `played_stageN.jsonl`, `played_wantedN.jsonl`), a line for each scene that was played; what is there is not done
+again. Several may work in one folder on different methods or seeds. benchmarks/true_states_methods.py says what the
+methods are, benchmarks/true_states_play.py what is written of a scene.
 
 Columns: the mean score of all scenes with its 95 % interval over scenes (the seeds' means of each), the seeds' own,
-the difference from --against on the same scenes, and what the script would say of the actions (mm).
+the difference from --against on the same scenes, how many things were moved that were not asked for, and what the
+script would say of the actions (mm). With --wanted the score is 1 where all that was asked for was done and nothing
+else moved, else 0.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from benchmarks.true_states_subgoals import SubgoalChooser
 from mqe_core.closed_loop.intervals import paired_difference
 from mqe_core.robot.arrays import Floats
 from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
+from mqe_sim.tasks import STAGES
 
 CHOOSERS: dict[str, Callable[..., Chooses]] = {"ahead": Planner, "subgoal": SubgoalChooser}
 Rows = dict[tuple[str, int], dict[int, dict[str, Any]]]  # by method and seed, by scene
@@ -45,16 +49,20 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of training (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=4000, help="updates (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="updates of each run (default: its own)")
     parser.add_argument("--copies", type=int, default=8, help="of each scene, moved (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=50, help="held-out scenes (default: %(default)s)")
-    parser.add_argument("--stage", type=int, help="the one that is left to do, from 1; else all are")
-    parser.add_argument("--wanted", type=int, help="how many of the objects the goal shows moved; else all")
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--stage", type=int, help="the one that is left to do, from 1; else all are")
+    asked.add_argument("--wanted", type=int, help="how many of the objects the goal shows moved; else all")
     parser.add_argument("--films", type=int, default=0, help="of so many scenes a page of frames is kept")
     parser.add_argument("--against", default="gcbc", choices=list(METHODS), metavar="NAME")
     parser.add_argument("--table", action="store_true", help="print what was played, and play nothing")
     args = parser.parse_args()
     data = TrueStates(args.data, args.copies)
+    for name in ("stage", "wanted"):
+        if getattr(args, name) not in (None, *range(1, STAGES[data.task] + 1)):
+            parser.error(f"--{name} must lie in 1 to {STAGES[data.task]}, {data.task}'s stages")
     args.work.mkdir(parents=True, exist_ok=True)
     if args.table:
         rows = read(played_file(args))
@@ -81,12 +89,14 @@ def work(data: TrueStates, name: str, seed: int, args: argparse.Namespace) -> No
     chooser: Chooses = CHOOSERS.get(method.choice, Chooser)(*parts)
     for number, scene in enumerate(scenes):
         played = play(chooser, data.task, scene, Asked(args.stage, args.wanted), number < args.films)
-        row = {"method": name, "seed": seed, "scene": scene, "updates": args.steps, **played.row()}
+        row = {"method": name, "seed": seed, "scene": scene, **played.row()}
         with played_file(args).open("a") as file:
             file.write(json.dumps(row) + "\n")
         if played.film:
             sheet(played.film).save(args.work / f"{name.replace(' ', '_')}-{seed}-{scene}.png")
     now = read(played_file(args))[name, seed]
+    if args.wanted is not None:
+        count_exact({(name, seed): now}, args.wanted)
     mean = np.mean([row["score"] for row in now.values()])
     took = f"trained {trained_s:.0f} s, played {time.monotonic() - begun - trained_s:.0f} s"
     print(f"{name}, seed {seed}: {mean:.2f} of {len(now)} scenes; {took}", flush=True)

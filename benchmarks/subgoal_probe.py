@@ -1,4 +1,4 @@
-"""Whether what a run with `subgoal_steps` proposes could be seen, and whether its policy can use it:
+"""Whether what a run with `proposal_steps` proposes could be seen, and whether its policy can use it:
 
     python -m benchmarks.subgoal_probe RUN STORE [--frames 400]
 
@@ -40,16 +40,18 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     agent, config, metadata = load_run(args.run)
-    assert isinstance(agent, MQEAgent) and isinstance(config.agent, MQEConfig) and agent.subgoals is not None
+    if not (isinstance(agent, MQEAgent) and isinstance(config.agent, MQEConfig) and config.agent.proposal_steps):
+        parser.error(f"{args.run} proposes nothing: name a run of mqe with proposal_steps")
     store = EpisodeStore.open(args.store)
-    features = FeatureObservations(store, 0, FrozenEncoder.load(args.run).encoder)
+    features = FeatureObservations(store, metadata["camera"], FrozenEncoder.load(args.run).encoder)
     actions = torch.from_numpy(action_scale(metadata).normalise(np.nan_to_num(store.actions)))
     held_out = held_out_frames(store, config.train.validation_fraction, config.train.seed)
     ends = store.episode_ends
     last = ends[np.searchsorted(ends, np.arange(store.num_frames), side="right")] - 1
     for name, kind in (("held out", held_out), ("seen", ~held_out)):
-        frames = np.random.default_rng(0).choice(np.flatnonzero(kind & store.valid), args.frames, replace=False)
-        later = np.minimum(frames + config.agent.subgoal_steps, last[frames])
+        valid = np.flatnonzero(kind & store.valid)
+        frames = np.random.default_rng(0).choice(valid, min(args.frames, len(valid)), replace=False)
+        later = np.minimum(frames + config.agent.proposal_steps, last[frames])
         now, then, goal = (features.take(index) for index in (frames, later, last[frames]))
         told = probe(agent.eval(), now, then, goal, actions[torch.from_numpy(frames), :3])
         told["steps"] = float((last[frames] - frames).mean())
@@ -59,9 +61,9 @@ def main() -> None:
 @torch.no_grad()
 def probe(agent: MQEAgent, now: Tensor, later: Tensor, goal: Tensor, motion: Tensor) -> dict[str, float]:
     """The columns, of features (n, D) and what was done (n, 3)."""
-    assert agent.subgoals is not None
-    proposals = agent.subgoals(now)  # (n, N, D)
-    off = ((proposals - later[:, None]) / agent.subgoals.scale).square().mean(-1)
+    assert agent.proposals is not None
+    proposals = agent.proposals(now)  # (n, N, D)
+    off = ((proposals - later[:, None]) / agent.proposals.scale).square().mean(-1)
     each = torch.arange(len(now))
 
     def d(seen: Tensor, to: Tensor) -> Tensor:
@@ -71,19 +73,20 @@ def probe(agent: MQEAgent, now: Tensor, later: Tensor, goal: Tensor, motion: Ten
     def missed(asked: Tensor) -> float:
         return float((agent.actor(now, asked).mean.clamp(-1.0, 1.0)[:, :3] - motion).square().mean())
 
-    distances = d(proposals.flatten(0, 1), goal.repeat_interleave(proposals.shape[1], 0)).view(off.shape)
+    choice = agent.chosen(now, goal)
+    chance = torch.from_numpy(np.random.default_rng(0).integers(proposals.shape[1], size=len(now)))
     found = {
         "d now": d(now, goal).mean(),
         "d later": d(later, goal).mean(),
-        "d proposals": distances.mean(),
-        "d nearest": distances.amin(1).mean(),
+        "d proposals": choice.distances.mean(),
+        "d nearest": choice.distances.amin(1).mean(),
         "off": off.mean(),
         "off best": off.amin(1).mean(),
         "motion to goal": missed(goal),
         "motion to later": missed(later),
         "motion to best": missed(proposals[each, off.argmin(1)]),
-        "motion to nearest": missed(proposals[each, distances.argmin(1)]),
-        "motion to chance": missed(proposals[:, -1]),
+        "motion to nearest": missed(proposals[each, choice.chosen]),
+        "motion to chance": missed(proposals[each, chance]),
     }
     return {key: float(value) for key, value in found.items()}
 

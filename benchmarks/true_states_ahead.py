@@ -84,15 +84,18 @@ def train_model(data: TrueStates, scaled: Float32s, seed: int, file: Path) -> St
 
 
 @torch.no_grad()
-def steps_between(agent: Agent, states: Float32s, goal: Float32s) -> Floats:
-    """d(s, g) in control steps of states as they are seen (n, D) to one goal (D,), (n,)."""
+def steps_between(agent: Agent, states: Float32s, goal: Float32s, largest: bool = False) -> Floats:
+    """d(s, g) in control steps of states as they are seen (n, D) to one goal (D,), (n,): the mean of an ensemble's or
+    their largest.
+    """
     here, there = torch.from_numpy(states), torch.from_numpy(goal)[None]
     if isinstance(agent, GCIQLAgent):
         found = steps_of_value(agent.value(here, there.expand(len(here), -1))[0], agent.config)
     else:
         assert isinstance(agent, MQEAgent)
         psi_s, psi_goal = agent.psi(agent.critic_encoder(here)), agent.psi(agent.critic_encoder(there))
-        found = agent.head(psi_s, psi_goal.expand_as(psi_s)).mean(0) / -np.log(agent.config.discount)
+        each = agent.head(psi_s, psi_goal.expand_as(psi_s))
+        found = (each.amax(0) if largest else each.mean(0)) / -np.log(agent.config.discount)
     return found.numpy().astype(np.float64)
 
 

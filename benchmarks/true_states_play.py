@@ -1,7 +1,7 @@
 """One held-out scene, played by a method that sees true places, for benchmarks/closed_loop_states.py.
 
 As by `mqe eval`: behind the safety filter, the bundle's gripper rule, and the score once everything rests. Played are
-all of the task's steps, or until everything has been done for 15 of them. Nothing is rendered but a film's frames.
+all of the task's steps, or until what is asked for has been done for 15 of them. Only a film's frames are rendered.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class SubgoalChooser:
         here = torch.from_numpy(state).expand(len(there), -1)
         actions = self._driver.deployed(here, torch.from_numpy(there))[0]
         if self._critic is not None:
-            distances = steps_between(self._critic, there, goal)
+            distances = steps_between(self._critic, there, goal, largest=True)
             chosen = int(distances.argmin())
             if last != NONE_CHOSEN and distances[last] <= distances[chosen] + MARGIN_STEPS:
                 chosen = last

@@ -6,7 +6,7 @@ import argparse
 
 
 def add_choice_arguments(parser: argparse.ArgumentParser) -> None:
-    """How a run with actor: flow or subgoal_steps chooses, where that is not to be as it was trained."""
+    """How a run with actor: flow or proposal_steps chooses, where that is not to be as it was trained."""
     for name, meaning in (
         ("candidates", "actions or subgoals among which the critic chooses"),
         ("flow-steps", "Euler steps that make each of them"),
@@ -15,7 +15,7 @@ def add_choice_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}",
             metavar="N",
             type=int,
-            help=f"of a run with actor: flow or subgoal_steps: {meaning} (default: the run's)",
+            help=f"of a run with actor: flow or proposal_steps: {meaning} (default: the run's)",
         )
 
 

@@ -11,6 +11,6 @@ def check_choice(choice: str, chooses: bool) -> None:
         raise ValueError(f"choice must be one of {', '.join(CHOICES)}, got {choice!r}")
     if choice == "random" and not chooses:
         raise ValueError(
-            "--choice random needs a policy with candidates, of a run with actor: flow or subgoal_steps; this one has "
-            "one answer"
+            "--choice random needs a policy with candidates, of a run with actor: flow or with proposal_steps; this "
+            "one has one answer"
         )

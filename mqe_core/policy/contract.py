@@ -60,7 +60,7 @@ class BundleContract:
     familiar_pictures: dict[str, Any] | None = None  # `Familiarity`, encoded; None: nothing is said of pictures
     reference_picture: str | None = None  # what the camera saw in training (`reference_picture`); None: it is not known
     candidates: int | None = None  # N: actions among which the critic chooses; None: there is one, of one mean
-    flow_steps: int | None = None  # T: Euler steps that make each of them
+    flow_steps: int | None = None  # T: Euler steps that make each of them, or the subgoal that it goes to
     choice_margin: float | None = None  # control steps by which another must be nearer than the one chosen last
     answer_actions: int | None = None  # h: actions that an answer holds, one after the other
     resize_rule: str = images.RESIZE_RULE

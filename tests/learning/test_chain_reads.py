@@ -105,7 +105,7 @@ def test_a_model_moves_what_moves_and_learns_to(data, folder) -> None:
     np.testing.assert_array_equal(told[:, model.moving :], before[:, model.moving :])
     error, untold = (np.linalg.norm(x[:, :3] - after[:, :3], axis=1).mean() for x in (told, before))
     assert error < 0.6 * untold
-    assert StateModel(data.width).moving == 13
+    assert StateModel(data).moving == 13
 
 
 def test_the_way_that_ends_nearest_is_followed(data, folder, monkeypatch) -> None:

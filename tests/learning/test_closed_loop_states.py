@@ -11,11 +11,14 @@ import pytest
 pytest.importorskip("torch", reason="training is not installed: make learn")
 pytest.importorskip("pybullet")
 
-from benchmarks import closed_loop_states, true_states, true_states_methods, true_states_play
+from benchmarks import closed_loop_states, true_states, true_states_methods, true_states_play, true_states_subgoals
 from benchmarks.true_states_methods import Chooser, Method, train
+from benchmarks.true_states_play import Asked
+from benchmarks.true_states_subgoals import SubgoalChooser
+from mqe_core.policy.contract import NONE_CHOSEN
 from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
 
-RUNS = ("gcbc", "flow", "critic", "critic plain", "critic gciql")
+RUNS = ("gcbc", "flow", "critic", "critic contrasts", "critic gciql")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +94,7 @@ def ask(data, folder, method: Method, last: int = -1, draws: int = 0) -> true_st
 def test_each_choice_takes_one_of_the_same_candidates(data, folder) -> None:
     random = ask(data, folder, Method("flow", "random"))
     chosen = ask(data, folder, Method("flow", "critic", "critic"))
-    again = ask(data, folder, Method("flow", "critic", "critic plain"))
+    again = ask(data, folder, Method("flow", "critic", "critic contrasts"))
     other = ask(data, folder, Method("flow", "critic", "critic gciql"))
     for answer in (chosen, again, other):
         np.testing.assert_allclose(answer.candidates, random.candidates, atol=1e-6)
@@ -120,6 +123,48 @@ def test_a_scene_is_played_to_its_end_and_alike_each_time(data, folder) -> None:
     first, again = (true_states_play.play(chooser, "place2", FIRST_EVALUATION_SEED) for _ in range(2))
     assert first == again and 0.0 <= first.score <= 2.0 and len(first.steps_to_goal) == 140
     assert first.best_mm[0] <= min(first.chosen_mm[0], first.mean_mm[0])
+
+
+def test_the_subgoal_that_is_nearest_to_the_goal_is_gone_to(data, folder, monkeypatch) -> None:
+    """Here the nearest is the one with the highest hand; what was chosen last stays within the margin."""
+    monkeypatch.setattr(true_states_subgoals, "_UPDATES", 3)
+    chooser = SubgoalChooser(data, Method("gcbc", "subgoal", "critic", 8, 10), 0, folder)
+    seen = []
+
+    def highest(agent, states, goal, largest=False):
+        seen.append(states)
+        return -100.0 * states[:, 2].astype(float)
+
+    monkeypatch.setattr(true_states_subgoals, "steps_between", highest)
+    now, goal = data.states[0], data.states[data.episode_ends[0] - 1]
+    answer = chooser.act(now, goal, NONE_CHOSEN, np.zeros(7), np.random.default_rng(0))
+    assert answer.chosen == seen[0][:, 2].argmax() and answer.candidates.shape == (8, 7)
+    np.testing.assert_array_equal(seen[0][:, chooser._futures.moving : data.width], np.tile(now[13:19], (8, 1)))
+    monkeypatch.setattr(true_states_subgoals, "MARGIN_STEPS", 1e6)
+    assert chooser.act(now, goal, 3, np.zeros(7), np.random.default_rng(0)).chosen == 3
+
+
+def test_one_of_two_objects_is_asked_for_and_the_other_is_to_stay() -> None:
+    scenes = [true_states_play.Driven("place2", FIRST_EVALUATION_SEED + i, Asked(wanted=1)) for i in range(4)]
+    wanted = []
+    for scene in scenes:
+        moved = np.linalg.norm((scene.goal - scene.now)[7:13].reshape(2, 3), axis=1) > 0.03
+        (number,) = scene.task.wanted
+        assert moved[number] and not moved[1 - number]
+        wanted.append(number)
+    assert set(wanted) == {0, 1}
+
+
+def test_only_what_was_asked_for_counts_as_exact() -> None:
+    rows = {("a", 0): {n: {"score": s, "strayed": moved} for n, (s, moved) in enumerate([(1, 0), (1, 1), (0, 0)])}}
+    closed_loop_states.count_exact(rows, 1)
+    assert [row["score"] for row in rows["a", 0].values()] == [1.0, 0.0, 0.0]
+
+
+def test_weights_of_other_keys_are_refused(data, folder, monkeypatch) -> None:
+    monkeypatch.setitem(true_states_methods.RUNS, "gcbc", {"agent": "gcbc", "batch_size": 32})
+    with pytest.raises(ValueError, match="was trained otherwise than 'gcbc' is now"):
+        Chooser(data, Method("gcbc"), 0, folder)
 
 
 def test_what_is_off_is_measured_to_the_nearest_way() -> None:

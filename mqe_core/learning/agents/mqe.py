@@ -5,7 +5,7 @@ psi(g))``, in nats; one control step costs ``-log(discount)``. What is minimised
 multistep backup pulls d((s,a), g) towards k steps plus d(w, g) at a waypoint w, k steps ahead; action invariance pulls
 d(s, (s,a)) towards zero; the actor raises ``-d((s, actor(s,g)), g)`` and stays close to the data (DDPG+BC). With
 ``actor: flow`` it is cloned alone, and d((s,a), g) chooses one of its candidates (networks/flow.py, choice.py); with
-``subgoal_steps`` d(s', g) chooses where it goes next (networks/subgoals.py).
+``proposal_steps`` d(s', g) chooses where it goes next (networks/proposals.py).
 
 After "Scaling Goal-conditioned Reinforcement Learning with Multistep Quasimetric Distances" (arXiv 2511.07730), as the
 newer official release has it. Departures: the loss is evaluated in a form that keeps its digits, d(x, x) is exactly 0,
@@ -29,12 +29,12 @@ from mqe_core.learning.networks.encoders import make_encoder
 from mqe_core.learning.networks.flow import FlowActor, make_actor
 from mqe_core.learning.networks.heads import MRN, Head
 from mqe_core.learning.networks.layers import EnsembleMLP
+from mqe_core.learning.networks.proposals import ProposalConfig, ProposalFlow, actions_towards
 from mqe_core.learning.networks.shared_encoder import share_encoder
-from mqe_core.learning.networks.subgoals import FRAME, SubgoalConfig, SubgoalFlow
 from mqe_core.learning.networks.values import expectile_loss
-from mqe_core.learning.pairs.all_pairs import mean_backup_loss, statistics
+from mqe_core.learning.pairs.all_pairs import collapse_alarms, mean_backup_loss
 from mqe_core.learning.rows.batch import Batch
-from mqe_core.learning.rows.goal_sampling import WAYPOINTS, WaypointSampler
+from mqe_core.learning.rows.goal_sampling import AHEAD, WAYPOINTS, WaypointSampler
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics
 from mqe_core.learning.run.config import key, require_within
 
@@ -101,7 +101,7 @@ def critic_loss(
         "backup_excess": excess,
         **link,
         "clipped_fraction": clipped,
-        **_collapse_alarms(distance.detach(), psi_goal.detach()),
+        **collapse_alarms(distance.detach(), psi_goal.detach()),
     }
     return backup + invariance_weight * linked, metrics
 
@@ -121,24 +121,11 @@ def _over_pairs(pairs: Tensor, diagonal_weight: float) -> Tensor:
     return (1.0 - diagonal_weight) * pairs.mean() + diagonal_weight * own.mean()
 
 
-def _collapse_alarms(distance: Tensor, psi_goal: Tensor) -> Metrics:
-    """A constant representation has zero loss, so these are watched instead: ``distance (E, B, B)``, ``psi_goal (E, B,
-    D)``.
-    """
-    own, others, deviation, nearest = statistics(distance)
-    return {
-        "distance_own_goal": own,
-        "distance_mean": others,
-        "distance_std": deviation,
-        "own_goal_accuracy": nearest,
-        "psi_spread": (psi_goal - psi_goal.mean(1, keepdim=True)).square().mean(1).sqrt().mean(),
-    }
-
-
 class MQEAgent(Agent):
     """The networks of MQE and the loss of one batch."""
 
     frames: tuple[str, ...] = ("observation", "waypoint", "value_goal", "actor_goal")
+    policies = ("actor", "proposals")
 
     def __init__(
         self,
@@ -158,10 +145,10 @@ class MQEAgent(Agent):
         self.phi = EnsembleMLP(members, features + action_dim, widths, latent, config.critic_layer_norm)
         self.psi = EnsembleMLP(members, features, widths, latent, config.critic_layer_norm)
         self.actor = make_actor(config, observation, action_dim, statistics)
-        self.subgoals: SubgoalFlow | None = None
-        if config.subgoal_steps:
-            self.frames = (*self.frames, FRAME)
-            self.subgoals = SubgoalFlow(config, observation, statistics)
+        self.proposals: ProposalFlow | None = None
+        if config.proposal_steps:
+            self.frames = (*self.frames, AHEAD)
+            self.proposals = ProposalFlow(config, observation, statistics)
         if config.encoder_shared:
             share_encoder(self.critic_encoder, self.actor)
 
@@ -195,12 +182,12 @@ class MQEAgent(Agent):
             return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
         chosen = self.actor(observations, actor_goals, batch.actor_pairs)
         q = None
-        if config.q_weight > 0.0:
+        if config.q_weight > 0.0 and self.proposals is None:
             row, column = batch.rows_and_goals
             q = self._action_value(observation_features.detach()[row], self.tried(chosen), psi_actor_goal[:, column])
         actor, actor_metrics = actor_loss(config, chosen, batch, q, config.q_weight, config.normalise_q)
-        if self.subgoals is not None:
-            proposals, proposal_metrics = self.subgoals.loss(batch)
+        if self.proposals is not None:
+            proposals, proposal_metrics = self.proposals.loss(batch)
             actor, actor_metrics = actor + proposals, {**actor_metrics, **proposal_metrics}
         return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
 
@@ -210,7 +197,9 @@ class MQEAgent(Agent):
         return -frozen(self.head, phi, psi_goal).amax(0)
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
-        """Clipped mean action, and ``d(psi(s), psi(g)) / -log(discount)`` averaged over the ensemble: control steps."""
+        """Clipped mean action, or the chosen candidate, and ``d(psi(s), psi(g)) / -log(discount)`` averaged over the
+        ensemble: control steps.
+        """
         if self.candidates > 1 or isinstance(self.actor, FlowActor):
             choice = self.chosen(observation, goal)
             return choice.action, choice.steps_to_goal
@@ -226,12 +215,10 @@ class MQEAgent(Agent):
         """
         features, step = self.critic_encoder(observation), -math.log(self.config.discount)
         psi_s, psi_goal = self.psi(features), self.psi(self.critic_encoder(goal))
-        if self.subgoals is not None:
-            subgoals = self.subgoals(observation)  # (B, N, S)
+        if self.proposals is not None:
+            subgoals = self.proposals(observation)  # (B, N, S)
             ahead = self.psi(self.critic_encoder(subgoals.flatten(0, 1))).unflatten(1, subgoals.shape[:2])
-            here = observation[:, None].expand_as(subgoals)
-            actions = self.actor(here.flatten(0, 1), subgoals.flatten(0, 1)).mean.clamp(-1.0, 1.0)
-            candidates = actions.unflatten(0, subgoals.shape[:2])
+            candidates = actions_towards(self.actor, observation, subgoals)
         else:
             assert isinstance(self.actor, FlowActor), "one mean is no choice"
             candidates = self.actor.candidates(observation, goal)
@@ -242,7 +229,7 @@ class MQEAgent(Agent):
 
 
 @dataclass(frozen=True)
-class MQEConfig(SubgoalConfig, ContrastConfig):
+class MQEConfig(ProposalConfig, ContrastConfig):
     """Official defaults (state-based tasks); presets for other uses are in docs/algorithm.md."""
 
     can_share_encoder = True
@@ -261,7 +248,7 @@ class MQEConfig(SubgoalConfig, ContrastConfig):
     waypoint_steps: int = key(0, "steps of uniform and fixed waypoints; 0: uniform up to the value goal", group="goals")
     q_weight: float = key(
         1.0,
-        "weight of the Q term of the actor; 0 leaves behaviour cloning alone (the critic still trains)",
+        "weight of the Q term of the actor; 0, as with proposal_steps, leaves cloning alone (the critic still trains)",
         group="policy",
     )
     normalise_q: bool = key(True, "divide the Q term by the mean absolute q of the batch (as official)", group="policy")
@@ -309,5 +296,5 @@ class MQEConfig(SubgoalConfig, ContrastConfig):
             self.actor_goals(),
             self.waypoint,
             self.waypoint_steps,
-            self.subgoal_steps,
+            self.proposal_steps,
         )

@@ -42,7 +42,7 @@ class FlowConfig(ActorConfig):
         True, "a flow's velocity sees the goal; else the critic alone decides where to", group="policy"
     )
     flow_steps: int = key(
-        10, f"T: Euler steps from noise to an action of a flow, 1 to {MOST_FLOW_STEPS}", group="policy"
+        10, f"T: Euler steps from noise to an action or a proposal of a flow, 1 to {MOST_FLOW_STEPS}", group="policy"
     )
     flow_gripper: bool = key(
         True,
@@ -74,7 +74,7 @@ class ChoiceConfig(FlowConfig):
     """Keys of the agents whose critic chooses among a flow's candidates."""
 
     candidates: int = key(
-        32, f"N: actions of a flow of which the critic chooses one, 1 to {MOST_CANDIDATES}", group="policy"
+        32, f"N: actions or proposals of a flow of which the critic chooses one, 1 to {MOST_CANDIDATES}", group="policy"
     )
     choice_margin: float = key(
         0.1,

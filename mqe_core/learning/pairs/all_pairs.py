@@ -25,6 +25,20 @@ def mean_backup_loss(
     return _MeanBackupLoss.apply(distance, target, log_weight, linex_clip, diagonal_weight)
 
 
+def collapse_alarms(distance: Tensor, psi_goal: Tensor) -> dict[str, Tensor]:
+    """A constant representation has zero loss, so these are watched instead: ``distance (E, B, B)``, ``psi_goal (E, B,
+    D)``.
+    """
+    own, others, deviation, nearest = statistics(distance)
+    return {
+        "distance_own_goal": own,
+        "distance_mean": others,
+        "distance_std": deviation,
+        "own_goal_accuracy": nearest,
+        "psi_spread": (psi_goal - psi_goal.mean(1, keepdim=True)).square().mean(1).sqrt().mean(),
+    }
+
+
 def statistics(distance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The mean over own goals; mean and standard deviation over the others (0 where there are none); and in what share
     of rows the own goal is the nearest.

@@ -3,7 +3,7 @@
 All index rules are those of the official code on compact data. An episode stores frames s_0 ... s_L; the last one has
 no action, so the valid transitions are s_0 ... s_{L-1} and ``final(t)``, the last frame that can be a goal or a
 waypoint of the geometric and uniform rules, is s_{L-1}. s_L is only ever a next observation. At t = final(t) the goal
-is the frame itself, zero steps away.
+is the frame itself, zero steps away. What is proposed to a policy (``AHEAD``) may be s_L, too.
 """
 
 from __future__ import annotations
@@ -199,6 +199,7 @@ class Sampler(Protocol):
 
 
 WAYPOINTS = ("geometric", "uniform", "fixed")
+AHEAD = "ahead"  # of a row, what is seen `proposal_steps` later
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ class WaypointSampler:
     actor_goals: GoalMixture = GoalMixture()
     waypoint: str = "geometric"  # one of WAYPOINTS
     waypoint_steps: int = 0
-    subgoal_steps: int = 0  # how far ahead a row's subgoal lies, never past the episode's end; 0: it has none
+    proposal_steps: int = 0  # how far ahead the frame AHEAD lies, never past the episode's end; 0: there is none
 
     def sample(
         self, transitions: TransitionIndex, rng: np.random.Generator, batch_size: int, scenes: int = 0
@@ -230,8 +231,8 @@ class WaypointSampler:
         assert ((t <= waypoint) & (waypoint <= np.maximum(value_goal, t + 1))).all(), "it lies on the way to its goal"
         actor_goal = transitions.mixed_goals(rng, t, self.actor_goals)
         frames = {"observation": t, "waypoint": waypoint, "value_goal": value_goal, "actor_goal": actor_goal}
-        if self.subgoal_steps:
-            frames["subgoal"] = np.minimum(t + self.subgoal_steps, transitions.final[t] + 1)
+        if self.proposal_steps:
+            frames[AHEAD] = np.minimum(t + self.proposal_steps, transitions.final[t] + 1)
         return GoalIndices(frames)
 
     def _steps_ahead(self, rng: np.random.Generator, goal_steps: Ints) -> Ints:

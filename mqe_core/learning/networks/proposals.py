@@ -1,10 +1,12 @@
 """A policy in two halves: a flow proposes where to be h steps later, and the cloned policy goes where the critic says.
 
 The flow sees no goal. It is trained on what was seen h steps later in the data, or where the episode ended, as
-``(later - now) / std``, by flow matching (networks/flow.py). Of N proposals that one is taken from which the critic
-finds the goal nearest, and the Gaussian policy, which was cloned towards later frames of its own episode, is asked for
-an action towards it as towards any goal. So no policy ever sees a goal that it was not cloned towards, and the critic
-compares states that lie apart by more than its error, not actions that lie apart by a step (docs/results-critic.md).
+``(later - now) / std``, with the standard deviation of what is seen (1 with ``standardise: false``), by flow matching
+(networks/flow.py). Of N proposals that one is taken from which the critic finds the goal nearest, and the Gaussian
+policy, cloned alone, is asked for an action towards it as towards any goal. So it meets only goals as near as those
+that it was cloned towards, and the critic compares states that lie apart by more than its error, not actions that lie
+apart by a step (docs/results-critic.md). All proposals lie h steps ahead: a goal that is nearer, and that the data go
+past, is overshot.
 
 As HIQL (arXiv 2307.11949) the policy is asked for a subgoal; there an actor learns it by advantage, here it is chosen
 among proposals as in SuSIE (arXiv 2310.10639), by a quasimetric and with no goal in the proposal.
@@ -22,49 +24,50 @@ from mqe_core.learning.networks.encoders import make_encoder
 from mqe_core.learning.networks.flow import ChoiceConfig, fixed_noise
 from mqe_core.learning.networks.layers import MeanActor
 from mqe_core.learning.rows.batch import Batch
+from mqe_core.learning.rows.goal_sampling import AHEAD
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics
 from mqe_core.learning.run.config import key
 
-FRAME = "subgoal"  # of a row, by its name in a batch
-
 
 @dataclass(frozen=True)
-class SubgoalConfig(ChoiceConfig):
+class ProposalConfig(ChoiceConfig):
     """Keys of the agents whose critic may choose where the policy goes next."""
 
-    subgoal_steps: int = key(
+    proposal_steps: int = key(
         0,
-        "h: the critic chooses among proposals of what is seen so many control steps later, and the policy goes there; "
-        "0: the policy goes to the goal",
+        "h: the critic chooses among proposals of what is seen so many control steps later, and the policy, cloned "
+        "alone, goes there; 0: the policy goes to the goal",
         group="policy",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.subgoal_steps < 0:
-            raise ValueError(f"subgoal_steps must not be negative, got {self.subgoal_steps}")
-        if self.subgoal_steps and self.actor == "flow":
-            raise ValueError("subgoal_steps is of actor: gaussian; a flow's candidates are actions, set one of the two")
-        if self.subgoal_steps and self.candidates == 1:
-            raise ValueError("subgoal_steps needs proposals to choose from: set candidates to 8 or more")
+        if self.proposal_steps < 0:
+            raise ValueError(f"proposal_steps must not be negative, got {self.proposal_steps}")
+        if self.proposal_steps and self.actor == "flow":
+            raise ValueError("proposal_steps is of actor: gaussian; a flow's candidates are actions: set one of them")
+        if self.proposal_steps and self.alpha == 0.0:
+            raise ValueError("alpha is 0: with proposal_steps the policy is cloned alone, and would learn nothing")
+        if self.proposal_steps and self.candidates == 1:
+            raise ValueError("proposal_steps needs proposals to choose from: set candidates to 8 or more")
 
     @property
     def choices(self) -> int:
-        return self.candidates if self.subgoal_steps else super().choices
+        return self.candidates if self.proposal_steps else super().choices
 
 
-class SubgoalFlow(nn.Module):
+class ProposalFlow(nn.Module):
     """What may be seen h steps later: ``candidates`` proposals of fixed noise."""
 
     noise: Tensor
     scale: Tensor
 
-    def __init__(self, config: SubgoalConfig, observation: ObservationSpec, statistics: Statistics | None) -> None:
+    def __init__(self, config: ProposalConfig, observation: ObservationSpec, statistics: Statistics | None) -> None:
         """ValueError for images: a flow proposes vectors."""
         super().__init__()
         if observation.kind == "pixels":
             raise ValueError(
-                "subgoal_steps proposes states or features, no images: train an encoder first and name it with "
+                "proposal_steps proposes states or features, no images: train an encoder first and name it with "
                 "features_of (--config sim_features)"
             )
         size = observation.state_dim
@@ -78,12 +81,12 @@ class SubgoalFlow(nn.Module):
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The flow-matching loss, and itself as a metric."""
         seen = batch.frames["observation"]
-        change = (batch.frames[FRAME] - seen) / self.scale
+        change = (batch.frames[AHEAD] - seen) / self.scale
         noise, time = torch.randn_like(change), torch.rand_like(change[:, :1])
         on_the_way = noise + time * (change - noise)
         velocity = self.velocity(torch.cat([self.encoder(seen), on_the_way, time], dim=-1))
         loss = (velocity - (change - noise)).square().mean()
-        return loss, {"subgoal_loss": loss.detach()}
+        return loss, {"proposal_loss": loss.detach()}
 
     def forward(self, observations: Tensor) -> Tensor:
         """``(B, S) -> (B, N, S)``."""
@@ -93,3 +96,10 @@ class SubgoalFlow(nn.Module):
             time = torch.full_like(x[..., :1], step / self.steps)
             x = x + self.velocity.of_candidates(shared, torch.cat([x, time], dim=-1)) / self.steps
         return observations[:, None] + x * self.scale
+
+
+def actions_towards(actor: nn.Module, observations: Tensor, subgoals: Tensor) -> Tensor:
+    """``(B, S), (B, N, S) -> (B, N, A)`` in [-1, 1]: the policy's clipped means."""
+    here = observations[:, None].expand_as(subgoals)
+    means = actor(here.flatten(0, 1), subgoals.flatten(0, 1)).mean
+    return means.clamp(-1.0, 1.0).unflatten(0, subgoals.shape[:2])

@@ -1,7 +1,8 @@
-"""Promise: what may come is proposed with its modes, the critic chooses, and the policy goes there: all in one graph."""
+"""Promise: what may come is proposed with its modes, the critic chooses, the policy goes there: all in one graph."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.learning.agents.mqe import MQEAgent
 from mqe_core.learning.export.export import export_run
-from mqe_core.learning.networks.subgoals import FRAME, SubgoalConfig, SubgoalFlow
+from mqe_core.learning.networks.proposals import ProposalConfig, ProposalFlow
 from mqe_core.learning.rows.batch import Batch
-from mqe_core.learning.rows.goal_sampling import TransitionIndex, WaypointSampler
+from mqe_core.learning.rows.goal_sampling import AHEAD, TransitionIndex, WaypointSampler
 from mqe_core.learning.rows.observations import ObservationSpec
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.run_folder import load_run
 from mqe_core.learning.run.train import train
+from mqe_core.learning.run.trainer import Trainer
 from mqe_core.policy.bundle import PolicyBundle
 from mqe_core.policy.golden_images import counter_image
 
@@ -29,8 +32,8 @@ STATE = ObservationSpec("state", state_dim=2)
 def test_both_ways_are_proposed_and_nothing_between_them() -> None:
     """From 0 it went to the left or to the right; where it stood at 5, it stayed."""
     torch.manual_seed(0)
-    config = SubgoalConfig(subgoal_steps=3, candidates=64, hidden_dims=(64, 64))
-    flow, generator = SubgoalFlow(config, STATE, None), torch.Generator().manual_seed(0)
+    config = ProposalConfig(proposal_steps=3, candidates=64, hidden_dims=(64, 64))
+    flow, generator = ProposalFlow(config, STATE, None), torch.Generator().manual_seed(0)
     optimiser = torch.optim.Adam(flow.parameters(), 1e-2)
     rate = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=500)
     for _ in range(500):
@@ -38,7 +41,7 @@ def test_both_ways_are_proposed_and_nothing_between_them() -> None:
         side = torch.randint(0, 2, (256, 1), generator=generator) * 2.0 - 1.0
         here = torch.cat([5.0 * stands, torch.zeros(256, 1)], dim=-1)
         later = here + (1.0 - stands) * torch.cat([side, -side], dim=-1)
-        frames = {"observation": here, FRAME: later}
+        frames = {"observation": here, AHEAD: later}
         batch = Batch(frames, {name: torch.zeros(256) for name in frames}, torch.zeros(256, 1))
         loss, _ = flow.loss(batch)
         optimiser.zero_grad()
@@ -53,26 +56,26 @@ def test_both_ways_are_proposed_and_nothing_between_them() -> None:
     assert float((stays - torch.tensor([5.0, 0.0])).abs().max()) < 0.3
 
 
-def test_a_subgoal_lies_h_steps_ahead_or_at_the_end_of_the_episode() -> None:
+def test_what_is_proposed_lies_h_steps_ahead_or_at_the_end_of_the_episode() -> None:
     valid = np.ones(30, dtype=bool)
     valid[[9, 29]] = False
     transitions = TransitionIndex(valid, np.array([10, 30]))
-    rows = WaypointSampler(0.9, 0.8, 0.2, subgoal_steps=4).sample(transitions, np.random.default_rng(0), 500)
+    rows = WaypointSampler(0.9, 0.8, 0.2, proposal_steps=4).sample(transitions, np.random.default_rng(0), 500)
     t, end = rows.observation, np.where(rows.observation < 10, 9, 29)
-    np.testing.assert_array_equal(rows.frames[FRAME], np.minimum(t + 4, end))
+    np.testing.assert_array_equal(rows.frames[AHEAD], np.minimum(t + 4, end))
     without = WaypointSampler(0.9, 0.8, 0.2).sample(transitions, np.random.default_rng(0), 500)
-    assert FRAME not in without.frames
+    assert AHEAD not in without.frames
     assert all(np.array_equal(frames, rows.frames[name]) for name, frames in without.frames.items())
 
 
 def test_the_critic_chooses_the_subgoal_as_if_it_were_asked_one_by_one(tiny_config: Config) -> None:
     torch.manual_seed(0)
-    config = tiny_config(subgoal_steps=5, candidates=9).agent
+    config = tiny_config(proposal_steps=5, candidates=9).agent
     agent = MQEAgent(config, ObservationSpec("state", state_dim=4), 7, None).eval()
     observations, goals = torch.randn(5, 4), torch.randn(5, 4)
-    assert agent.candidates == 9 and agent.subgoals is not None
+    assert agent.candidates == 9 and agent.proposals is not None
     with torch.no_grad():
-        choice, subgoals = agent.chosen(observations, goals), agent.subgoals(observations)
+        choice, subgoals = agent.chosen(observations, goals), agent.proposals(observations)
         for i in range(9):
             psi, psi_goal = (agent.psi(agent.critic_encoder(x)) for x in (subgoals[:, i], goals))
             expected = agent.head(psi, psi_goal).amax(0) / -torch.tensor(config.discount).log()
@@ -81,18 +84,36 @@ def test_the_critic_chooses_the_subgoal_as_if_it_were_asked_one_by_one(tiny_conf
                 choice.candidates[:, i], agent.actor(observations, subgoals[:, i]).mean.clamp(-1.0, 1.0)
             )
         assert torch.equal(choice.chosen, choice.distances.argmin(-1))
-        action, steps = agent.deployed(observations, goals)
-    assert torch.equal(action, choice.action) and torch.equal(steps, choice.steps_to_goal)
+        assert torch.equal(choice.action, choice.candidates[torch.arange(5), choice.chosen])
+        torch.testing.assert_close(choice.steps_to_goal, agent.steps_to_goal(observations, goals))
+        farthest = choice.distances.argmax(-1)
+        assert torch.equal(agent.chosen(observations, goals, farthest).chosen, choice.chosen)
+        agent.config = dataclasses.replace(agent.config, choice_margin=1e3)
+        assert torch.equal(agent.chosen(observations, goals, farthest).chosen, farthest)
+
+
+def test_the_policy_is_cloned_alone_at_its_own_rate(tiny_config: Config, synthetic_store: Path) -> None:
+    """With proposals no Q term, whatever its weight; and `actor_learning_rate` is that of the proposals as well."""
+    store = EpisodeStore.open(synthetic_store)
+    losses = []
+    for weight in (0.0, 1.0):
+        keys = {"proposal_steps": 3, "q_weight": weight, "observation": "state", "actor_learning_rate": 1e-5}
+        trainer = Trainer(store, tiny_config(**keys), progress=False)
+        trainer.update()
+        losses.append(trainer.means.take())
+    assert losses[0]["loss"] == losses[1]["loss"] and "actor/q_mean" not in losses[1]
+    slow = {id(parameter) for parameter in trainer.optimiser.param_groups[1]["params"]}
+    assert slow == {id(p) for module in (trainer.agent.actor, trainer.agent.proposals) for p in module.parameters()}
 
 
 def test_it_trains_on_features_and_is_one_graph(
     writable_store: Path, encoder_run: Path, tmp_path: Path, tiny_config: Config, spec: Any
 ) -> None:
     """The graph answers as torch does (export checks that), bit for bit alike, and says what it chose from."""
-    keys = {"features_of": str(encoder_run), "observation": "features", "subgoal_steps": 3, "flow_steps": 4}
+    keys = {"features_of": str(encoder_run), "observation": "features", "proposal_steps": 3, "flow_steps": 4}
     train(writable_store, tmp_path / "run", tiny_config(**keys, candidates=8), progress=False)
-    assert "actor/subgoal_loss" in (tmp_path / "run" / "metrics.csv").read_text()
-    assert isinstance(load_run(tmp_path / "run")[0].subgoals, SubgoalFlow)
+    assert "actor/proposal_loss" in (tmp_path / "run" / "metrics.csv").read_text()
+    assert isinstance(load_run(tmp_path / "run")[0].proposals, ProposalFlow)
     bundle = export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
     assert (bundle.contract.candidates, bundle.contract.flow_steps) == (8, 4) and bundle.contract.chooses
     images = np.stack([counter_image(32, i) for i in range(4)])
@@ -100,16 +121,22 @@ def test_it_trains_on_features_and_is_one_graph(
     assert all(np.array_equal(values, again[name]) for name, values in outputs.items())
     np.testing.assert_array_equal(outputs["chosen"], outputs["distances"].argmin(axis=1))
     assert len(np.unique(outputs["candidates"][0], axis=0)) == 8
+    fewer = export_run(tmp_path / "run", tmp_path / "fewer.onnx", spec, changes={"candidates": 4})
+    four = fewer.run(images[:2], images[2:])
+    np.testing.assert_allclose(four["candidates"], outputs["candidates"][:, :4], atol=1e-5)
+    with pytest.raises(ValueError, match="needs proposals to choose from"):
+        export_run(tmp_path / "run", tmp_path / "one.onnx", spec, changes={"candidates": 1})
 
 
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
-        ({"subgoal_steps": -1}, "subgoal_steps must not be negative, got -1"),
-        ({"subgoal_steps": 5, "actor": "flow"}, "subgoal_steps is of actor: gaussian"),
-        ({"subgoal_steps": 5, "candidates": 1}, "needs proposals to choose from"),
-        ({"subgoal_steps": 5, "candidates": 65}, "candidates must lie in 1 to 64"),
-        ({"subgoal_steps": 5, "flow_steps": 0}, "flow_steps must lie in 1 to 10"),
+        ({"proposal_steps": -1}, "proposal_steps must not be negative, got -1"),
+        ({"proposal_steps": 5, "actor": "flow"}, "proposal_steps is of actor: gaussian"),
+        ({"proposal_steps": 5, "candidates": 1}, "needs proposals to choose from"),
+        ({"proposal_steps": 5, "candidates": 65}, "candidates must lie in 1 to 64"),
+        ({"proposal_steps": 5, "alpha": 0.0}, "alpha is 0"),
+        ({"proposal_steps": 5, "flow_steps": 0}, "flow_steps must lie in 1 to 10"),
     ],
 )
 def test_what_cannot_be_is_refused(tiny_config: Config, keys: dict[str, Any], reason: str) -> None:
@@ -119,4 +146,4 @@ def test_what_cannot_be_is_refused(tiny_config: Config, keys: dict[str, Any], re
 
 def test_images_are_not_proposed(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:
     with pytest.raises(ValueError, match="no images: train an encoder first"):
-        train(synthetic_store, tmp_path / "run", tiny_config(subgoal_steps=5, observation="pixels"), progress=False)
+        train(synthetic_store, tmp_path / "run", tiny_config(proposal_steps=5, observation="pixels"), progress=False)
