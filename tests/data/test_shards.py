@@ -54,7 +54,7 @@ def test_processes_make_the_same_store_as_threads(tmp_path, make_trajectory, mon
 
 # Imports with processes, one of which (or the parent itself) is killed in the middle; prints the processes.
 _ONE_IS_KILLED = """
-import multiprocessing, os, signal, sys
+import multiprocessing, os, signal, sys, time
 from pathlib import Path
 from mqe_core.data import loading
 from mqe_core.data.store import restartable_writer
@@ -72,6 +72,7 @@ if __name__ == "__main__":
             workers = [child.pid for child in multiprocessing.active_children()]
             print(*workers, flush=True)
             os.kill(workers[0] if sys.argv[3] == "worker" else os.getpid(), signal.SIGKILL)
+            time.sleep(1.0)  # the pool's thread sees it; else the other worker may do all that is left before
         return result(item)
     loading._result = third_kills
     source = Path(sys.argv[1])

@@ -24,6 +24,7 @@ from mqe_core.files.bounded import shortened
 from mqe_ros import convert, parameters, topics
 from mqe_ros.asking import ANSWERED
 from mqe_ros.declaring import declare, unknown
+from mqe_ros.ending import leaving
 from mqe_ros.guard import Guard
 from mqe_ros.pacing import Pace
 from mqe_ros.publishers import OnePublisher
@@ -266,10 +267,12 @@ def run_node(make: Callable[[], ControlNode]) -> int:
             except Exception as error:  # the first failure is the one to tell
                 failure = failure or node.failure or error
             failure = failure or node.failure
+        with leaving(name, failure or sys.exc_info()[1]):
             if executor is not None:
                 executor.shutdown(timeout_sec=1.0)
-            node.destroy_node()
-        rclpy.try_shutdown()
+            if node is not None:
+                node.destroy_node()
+            rclpy.try_shutdown()
     if failure is None:
         return 0
     if not isinstance(failure, EXPECTED):
