@@ -104,9 +104,8 @@ def work(data: TrueStates, name: str, seed: int, args: argparse.Namespace) -> No
 
 def played_file(args: argparse.Namespace) -> Path:
     """Where the lines stand."""
-    name = "played" if args.stage is None else f"played_stage{args.stage}"
-    work: Path = args.work
-    return work / (f"{name}.jsonl" if args.wanted is None else f"{name}_wanted{args.wanted}.jsonl")
+    asked = {"stage": args.stage, "wanted": args.wanted}
+    return Path(args.work, "".join(["played", *(f"_{k}{n}" for k, n in asked.items() if n is not None), ".jsonl"]))
 
 
 def read(file: Path) -> Rows:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.true_states import TrueStates, seen
 from benchmarks.true_states_methods import Answer, Method, load, physical
+from benchmarks.true_states_network import WIDTHS, StateNetwork, learned
 from mqe_core.learning.agents.gciql import GCIQLAgent
 from mqe_core.learning.agents.mqe import MQEAgent
 from mqe_core.learning.networks.actor import Agent
@@ -22,65 +23,38 @@ from mqe_core.learning.networks.flow import FlowActor, decided
 from mqe_core.learning.networks.layers import MeanActor
 from mqe_core.learning.networks.values import steps_of_value
 from mqe_core.policy.contract import NONE_CHOSEN
-from mqe_core.robot.arrays import Float32s, Floats
+from mqe_core.robot.arrays import Float32s, Floats, Ints
 
-_WIDTHS = (256, 256, 256)
-_BATCH, _RATE, _UPDATES = 256, 1e-3, 5000
+_UPDATES = 5000
 MARGIN_STEPS = 1.0  # by which a new way must end nearer to the goal than the one that is being followed
 EVERY = 5  # steps after which the way is chosen anew
 
 
-class StateModel(nn.Module):
-    """The next state of (s, a): the first `moving` of its S numbers change by what a network says."""
+class StateModel(StateNetwork):
+    """The next state of (s, a)."""
 
     def __init__(self, data: TrueStates) -> None:
-        super().__init__()
-        self.width, self.moving = data.width, data.moving
-        self.net = MeanActor(data.states.shape[1] + 7, _WIDTHS, self.moving, layer_norm=True)
-        for name, size in (("mean", self.net.hidden[0].in_features - 7), ("std", self.net.hidden[0].in_features - 7)):
-            self.register_buffer(name, torch.zeros(size))
-        self.register_buffer("change", torch.zeros(self.moving))
+        super().__init__(data)
+        self.net = MeanActor(self.inputs + 7, WIDTHS, self.moving, layer_norm=True)
 
     def changes(self, states: Tensor, actions: Tensor) -> Tensor:
         """Of states as they are seen (B, D) and actions (B, 7) in [-1, 1], (B, moving) in standard deviations."""
-        return self.net(torch.cat([(states - self.mean) / self.std, actions], dim=-1))
+        return self.net(torch.cat([self.standard(states), actions], dim=-1))
 
     @torch.no_grad()
     def forward(self, states: Floats, actions: Tensor) -> Floats:
         """(B, S), (B, 7) in [-1, 1] -> (B, S)."""
-        told = self.changes(torch.from_numpy(seen(states)), actions) * self.change
-        after = states.copy()
-        after[:, : self.moving] += told.numpy()
-        return after
+        return self.moved(states, self.changes(torch.from_numpy(seen(states)), actions))
 
 
 def train_model(data: TrueStates, scaled: Float32s, seed: int, file: Path) -> StateModel:
     """A model of the data's transitions, kept in `file`; read from there where it is. `scaled` (N, 7): its actions."""
-    model = StateModel(data)
-    if file.exists():
-        model.load_state_dict(torch.load(file))
-        return model.eval()
-    torch.manual_seed(seed)
-    model = StateModel(data)
-    rng, begins = np.random.default_rng(seed), np.flatnonzero(data.valid)
-    change = data.states[begins + 1, : model.moving] - data.states[begins, : model.moving]
-    model.mean.copy_(torch.from_numpy(data.states.mean(0)))
-    model.std.copy_(torch.from_numpy(np.maximum(data.states.std(0), 1e-3)))
-    model.change.copy_(torch.from_numpy(change.std(0)))
-    optimiser = torch.optim.Adam(model.parameters(), _RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, _UPDATES)
     actions = decided(torch.from_numpy(scaled))
-    for _ in range(_UPDATES):
-        rows = rng.integers(len(begins), size=_BATCH)
-        t = torch.from_numpy(begins[rows])
-        told = model.changes(torch.from_numpy(data.states[begins[rows]]), actions[t])
-        loss = nn.functional.smooth_l1_loss(told, torch.from_numpy(change[rows]) / model.change)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    torch.save(model.state_dict(), file)
-    return model.eval()
+
+    def loss_of(model: StateModel, states: Tensor, change: Tensor, frames: Ints) -> Tensor:
+        return nn.functional.smooth_l1_loss(model.changes(states, actions[torch.from_numpy(frames)]), change)
+
+    return learned(StateModel, data, 1, loss_of, _UPDATES, seed, file)
 
 
 @torch.no_grad()

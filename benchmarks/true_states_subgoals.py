@@ -11,79 +11,44 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.true_states import TrueStates, seen
 from benchmarks.true_states_ahead import EVERY, MARGIN_STEPS, steps_between
 from benchmarks.true_states_methods import Answer, Method, load, physical
-from mqe_core.learning.networks.flow import fixed_noise
+from benchmarks.true_states_network import WIDTHS, StateNetwork, learned
+from mqe_core.learning.networks.flow import fixed_noise, matching_error
 from mqe_core.learning.networks.layers import MeanActor
 from mqe_core.policy.contract import NONE_CHOSEN
-from mqe_core.robot.arrays import Float32s, Floats
+from mqe_core.robot.arrays import Float32s, Floats, Ints
 
-_WIDTHS, _BATCH, _RATE, _UPDATES, _EULER = (256, 256, 256), 256, 1e-3, 6000, 10
+_UPDATES, _EULER = 6000, 10
 
 
-class Futures(nn.Module):
-    """The state so many steps later, or at the end of the episode, as a flow from noise: its first `moving` numbers."""
+class Futures(StateNetwork):
+    """The state so many steps later, or at the end of the episode, as a flow from noise."""
 
     def __init__(self, data: TrueStates) -> None:
-        super().__init__()
-        self.width, self.moving = data.width, data.moving
-        inputs = data.states.shape[1]
-        self.velocity = MeanActor(inputs + self.moving + 1, _WIDTHS, self.moving, layer_norm=True)
-        for name, size in (("mean", inputs), ("std", inputs), ("scale", self.moving)):
-            self.register_buffer(name, torch.ones(size))
-
-    def loss(self, states: Tensor, change: Tensor) -> Tensor:
-        """Flow matching of changes (B, moving), in standard deviations, from states as they are seen (B, D)."""
-        noise, time = torch.randn_like(change), torch.rand_like(change[:, :1])
-        on_the_way = noise + time * (change - noise)
-        told = self.velocity(torch.cat([(states - self.mean) / self.std, on_the_way, time], dim=-1))
-        return (told - (change - noise)).square().mean()
+        super().__init__(data)
+        self.velocity = MeanActor(self.inputs + self.moving + 1, WIDTHS, self.moving, layer_norm=True)
 
     @torch.no_grad()
     def forward(self, state: Floats, noise: Tensor) -> Floats:
         """(S,), (N, moving) -> (N, S): what may have become of it."""
-        here = ((torch.from_numpy(seen(state)) - self.mean) / self.std).expand(len(noise), -1)
-        x = noise
-        for step in range(_EULER):
+        here, x = self.standard(torch.from_numpy(seen(state))).expand(len(noise), -1), noise
+        for step in range(_EULER):  # not `carried`, which rounds otherwise: the figures in the docs are of this
             time = torch.full_like(x[:, :1], step / _EULER)
             x = x + self.velocity(torch.cat([here, x, time], dim=-1)) / _EULER
-        found = np.repeat(state[None], len(noise), axis=0)
-        found[:, : self.moving] += (x * self.scale).numpy()
-        return found
+        return self.moved(np.repeat(state[None], len(noise), axis=0), x)
 
 
 def train_futures(data: TrueStates, horizon: int, seed: int, file: Path) -> Futures:
     """Trained on the data's episodes, kept in `file`; read from there where it is."""
-    model = Futures(data)
-    if file.exists():
-        model.load_state_dict(torch.load(file))
-        return model.eval()
-    torch.manual_seed(seed)
-    model = Futures(data)
-    rng, begins = np.random.default_rng(seed), np.flatnonzero(data.valid)
-    ends = data.episode_ends[np.searchsorted(data.episode_ends, begins, side="right")]
-    later = np.minimum(begins + horizon, ends - 1)
-    change = data.states[later, : model.moving] - data.states[begins, : model.moving]
-    model.mean.copy_(torch.from_numpy(data.states.mean(0)))
-    model.std.copy_(torch.from_numpy(np.maximum(data.states.std(0), 1e-3)))
-    model.scale.copy_(torch.from_numpy(change.std(0)))
-    optimiser = torch.optim.Adam(model.parameters(), _RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, _UPDATES)
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999))
-    for _ in range(_UPDATES):
-        rows = rng.integers(len(begins), size=_BATCH)
-        loss = model.loss(torch.from_numpy(data.states[begins[rows]]), torch.from_numpy(change[rows]) / model.scale)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        average.update_parameters(model)
-    torch.save(average.module.state_dict(), file)
-    model.load_state_dict(average.module.state_dict())
-    return model.eval()
+
+    def loss_of(futures: Futures, states: Tensor, change: Tensor, frames: Ints) -> Tensor:
+        return matching_error(futures.velocity, futures.standard(states), change).mean()
+
+    return learned(Futures, data, horizon, loss_of, _UPDATES, seed, file, average=0.999)
 
 
 class SubgoalChooser:

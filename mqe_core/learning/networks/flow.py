@@ -110,6 +110,25 @@ def fixed_noise(candidates: int, action_dim: int) -> Tensor:
     return torch.from_numpy(np.concatenate([np.zeros((1, action_dim)), pairs])[:candidates]).float()
 
 
+def matching_error(velocity: MeanActor, features: Tensor, target: Tensor) -> Tensor:
+    """``(B, F), (B, A) -> (B,)``: the squared error of the velocity on the way from fresh noise to the target."""
+    noise, time = torch.randn_like(target), torch.rand_like(target[:, :1])
+    on_the_way = noise + time * (target - noise)
+    return (velocity(torch.cat([features, on_the_way, time], dim=-1)) - (target - noise)).square().mean(-1)
+
+
+def carried(velocity: MeanActor, features: Tensor, noise: Tensor, steps: int) -> Tensor:
+    """What the noise ``(N, A)``, or ``(B, N, A)``, becomes beside ``features (B, F)`` in so many Euler steps, ``(B, N,
+    A)``.
+    """
+    shared = velocity.shared(features)  # the first layer's share of the features, once for all steps
+    x = noise.expand(features.shape[0], *noise.shape[-2:])  # len() would fix an exported batch
+    for step in range(steps):
+        time = torch.full_like(x[..., :1], step / steps)
+        x = x + velocity.of_candidates(shared, torch.cat([x, time], dim=-1)) / steps
+    return x
+
+
 class GoalBlindEncoder(nn.Module):
     """Features of observations alone, with the arguments of a :class:`PairEncoder`."""
 
@@ -160,11 +179,7 @@ class FlowActor(nn.Module):
         row, _ = batch.rows_and_goals
         features = self.encoder(batch.frames["observation"], batch.frames["actor_goal"], batch.actor_pairs)
         actions = batch.actions[row]
-        noise, time = torch.randn_like(actions), torch.rand_like(actions[:, :1])
-        on_the_way = noise + time * (actions - noise)
-        velocity = self.velocity(torch.cat([features, on_the_way, time], dim=-1))
-        error = (velocity - (actions - noise)).square().mean(-1)
-        flow_loss = (error * batch.pair_weights).sum()
+        flow_loss = (matching_error(self.velocity, features, actions) * batch.pair_weights).sum()
         return self.alpha * flow_loss, {"flow_loss": flow_loss.detach()}
 
     def candidates(self, observations: Tensor, goals: Tensor) -> Tensor:
@@ -173,13 +188,7 @@ class FlowActor(nn.Module):
 
     def sample(self, observations: Tensor, goals: Tensor, noise: Tensor) -> Tensor:
         """What the noise ``(N, A)``, or ``(B, N, A)``, becomes, ``(B, N, A)``; the same noise gives the same."""
-        features = self.encoder(observations, goals)
-        shared = self.velocity.shared(features)  # the first layer's share of the features, once for all steps
-        x = noise.expand(features.shape[0], *noise.shape[-2:])  # len() would fix an exported batch
-        for step in range(self.steps):
-            time = torch.full_like(x[..., :1], step / self.steps)
-            x = x + self.velocity.of_candidates(shared, torch.cat([x, time], dim=-1)) / self.steps
-        x = x.clamp(-1.0, 1.0)
+        x = carried(self.velocity, self.encoder(observations, goals), noise, self.steps).clamp(-1.0, 1.0)
         return decided(x) if self.has_gripper else x
 
 

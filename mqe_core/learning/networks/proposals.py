@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mqe_core.learning.networks.actor import Metrics
 from mqe_core.learning.networks.encoders import make_encoder
-from mqe_core.learning.networks.flow import ChoiceConfig, fixed_noise
+from mqe_core.learning.networks.flow import ChoiceConfig, carried, fixed_noise, matching_error
 from mqe_core.learning.networks.layers import MeanActor
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import AHEAD
@@ -82,20 +82,13 @@ class ProposalFlow(nn.Module):
         """The flow-matching loss, and itself as a metric."""
         seen = batch.frames["observation"]
         change = (batch.frames[AHEAD] - seen) / self.scale
-        noise, time = torch.randn_like(change), torch.rand_like(change[:, :1])
-        on_the_way = noise + time * (change - noise)
-        velocity = self.velocity(torch.cat([self.encoder(seen), on_the_way, time], dim=-1))
-        loss = (velocity - (change - noise)).square().mean()
+        loss = matching_error(self.velocity, self.encoder(seen), change).mean()
         return loss, {"proposal_loss": loss.detach()}
 
     def forward(self, observations: Tensor) -> Tensor:
         """``(B, S) -> (B, N, S)``."""
-        shared = self.velocity.shared(self.encoder(observations))
-        x = self.noise.expand(observations.shape[0], *self.noise.shape)  # len() would fix an exported batch
-        for step in range(self.steps):
-            time = torch.full_like(x[..., :1], step / self.steps)
-            x = x + self.velocity.of_candidates(shared, torch.cat([x, time], dim=-1)) / self.steps
-        return observations[:, None] + x * self.scale
+        change = carried(self.velocity, self.encoder(observations), self.noise, self.steps)
+        return observations[:, None] + change * self.scale
 
 
 def actions_towards(actor: nn.Module, observations: Tensor, subgoals: Tensor) -> Tensor:
