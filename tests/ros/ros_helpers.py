@@ -127,6 +127,16 @@ class Client:
             self._clients[service] = self.node.create_client(kind, service)
         return self._clients[service]
 
+    def publisher(self, topic, listeners: int = 1):
+        """A publisher whose first message arrives; `listeners`: how many subscriptions there are, this client's too.
+
+        A new publisher knows of its subscriptions at once. They learn of it later, and what it says before is lost.
+        """
+        publisher = self.node.create_publisher(topic.type, topic.name, topic.qos)
+        self.wait(lambda: publisher.get_subscription_count() >= listeners, f"{listeners} subscriptions to {topic.name}")
+        self.spin(1.0)
+        return publisher
+
     def close(self) -> None:
         self._executor.shutdown()
         self.node.destroy_node()

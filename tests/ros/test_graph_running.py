@@ -91,9 +91,7 @@ def test_hold_stops_the_arm_until_resume(arm: Client) -> None:
 
 def test_a_command_that_breaks_a_rule_is_refused_by_name_and_moves_nothing(homed: Client) -> None:
     arm = homed
-    publisher = arm.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
-    # Two subscribers: the arm, and this client itself.
-    arm.wait(lambda: publisher.get_subscription_count() >= 2, "the discovery of the arm")
+    publisher = arm.publisher(topics.COMMAND, 2)
     arm.spin(0.6)  # longer than a session lives without commands
     before = target(arm)
     below = convert.matrix_to_pose(before)
@@ -130,8 +128,7 @@ def test_what_the_arm_logs_reaches_rosout(arm: Client) -> None:
     """The listener for a second arm, in the same process, must not end that."""
     heard: list[Log] = []
     subscription = arm.node.create_subscription(Log, "/rosout", heard.append, 10)
-    publisher = arm.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
-    arm.wait(lambda: publisher.get_subscription_count() >= 2, "the discovery of the arm")
+    publisher = arm.publisher(topics.COMMAND, 2)
 
     no_rotation = EndEffectorCommand()
     no_rotation.target.orientation.w = 0.0
@@ -149,8 +146,7 @@ def test_a_command_that_waited_while_the_arms_process_stood_still_is_not_done(
     homed: Client, running: Supervisor
 ) -> None:
     arm = homed
-    publisher = arm.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
-    arm.wait(lambda: publisher.get_subscription_count() >= 2, "the discovery of the arm")
+    publisher = arm.publisher(topics.COMMAND, 2)
     before = target(arm)
     message = EndEffectorCommand(session="old", sequence=1, target=convert.matrix_to_pose(before), gripper=1.0)
     message.header.frame_id = SPEC.base_frame

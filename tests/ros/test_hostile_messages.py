@@ -109,8 +109,7 @@ def test_no_field_of_a_message_ends_a_node(
 ) -> None:
     goal = reach(homed, timeout_s=120.0)
     goal.moving()
-    publisher = homed.node.create_publisher(topic.type, topic.name, topic.qos)
-    homed.wait(publisher.get_subscription_count, "the subscription")
+    publisher = homed.publisher(topic)
     made = list(messages())
     for message in [*made, *damaged(made[-1])]:
         publisher.publish(message)
@@ -124,8 +123,7 @@ def test_no_field_of_a_message_ends_a_node(
 
 
 def test_what_is_dropped_is_counted_and_named(arm: Client) -> None:
-    publisher = arm.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
-    arm.wait(publisher.get_subscription_count, "the subscription")
+    publisher = arm.publisher(topics.COMMAND, 2)
     arm.heard["/diagnostics"].clear()
     publisher.publish(EndEffectorCommand(session="a" * 100_000))
 

@@ -121,10 +121,8 @@ def dry_arm(ros: None, tmp_path: Path) -> Iterator[None]:
 
 def test_a_dry_run_sends_nothing_and_judges_every_command_as_a_first_step(dry_arm: None, client: Client) -> None:
     arm = client
-    publisher = arm.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
-    arm.wait(
-        lambda: publisher.get_subscription_count() >= 2 and arm.newest("/arm/ee_target"), "the arm"
-    )  # it, and this client
+    publisher = arm.publisher(topics.COMMAND, 2)
+    arm.wait(lambda: arm.newest("/arm/ee_target"), "the arm")
     rest = convert.pose_to_matrix(arm.newest("/arm/ee_target").pose)
     limit = SPEC.control.max_translation_step_m
     for sequence in range(1, 4):  # the same too long step again and again: clipped each time, as nothing came nearer

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -38,12 +38,17 @@ class Terminal:
         os.set_blocking(self.process.stdout.fileno(), False)
         self.said = ""
 
-    def until(self, text: str) -> None:
+    def until(self, text: str, again: Callable[[], object] = lambda: None) -> None:
+        """Listen until it has said `text`, and do `again` all the while."""
         end = time.monotonic() + PATIENCE_S
         while text not in self.said:
             assert time.monotonic() < end and self.process.poll() is None, f"{text!r} was not said: {self.said}"
+            again()
             self._client.listen()
-            self.said += (self.process.stdout.read() or b"").decode()
+            self.hear()
+
+    def hear(self) -> None:
+        self.said += (self.process.stdout.read() or b"").decode()
 
     def press(self, keys: str) -> None:
         os.write(self.ours, keys.encode())
@@ -118,16 +123,20 @@ def test_a_recording_that_ended_is_said_to_whom_it_concerns(terminal: Terminal, 
     from mqe_ros import topics
 
     said = "recording stopped: [Errno 28] No space left on device"
-    publisher = homed.node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS.name, topics.DIAGNOSTICS.qos)
-    homed.wait(lambda: publisher.get_subscription_count() > 1, "the terminal's subscription")
-    for name, level in (("arm_node: control", DiagnosticStatus.ERROR), ("record_node: control", DiagnosticStatus.WARN)):
-        publisher.publish(DiagnosticArray(status=[DiagnosticStatus(name=name, level=level, message=f"not {said}")]))
-    for _ in range(2):
-        full = DiagnosticStatus(name="record_node: control", level=DiagnosticStatus.ERROR, message=said)
-        publisher.publish(DiagnosticArray(status=[full]))
-    terminal.until(said)
+    publisher = homed.publisher(topics.DIAGNOSTICS)
+
+    def diagnose(name: str, level: bytes, message: str) -> None:
+        publisher.publish(DiagnosticArray(status=[DiagnosticStatus(name=name, level=level, message=message)]))
+
+    def everybody_diagnoses() -> None:
+        diagnose("arm_node: control", DiagnosticStatus.ERROR, f"not {said}")
+        diagnose("record_node: control", DiagnosticStatus.WARN, f"not {said}")
+        diagnose("record_node: control", DiagnosticStatus.ERROR, said)
+
+    terminal.until(said, again=everybody_diagnoses)
+    everybody_diagnoses()
     homed.spin(0.5)
-    terminal.until(said)
+    terminal.hear()
     homed.node.destroy_publisher(publisher)
     assert terminal.said.count(said) == 1 and "not recording" not in terminal.said
 

@@ -258,8 +258,7 @@ def told(client: Client) -> list[str]:
 def test_no_message_of_an_operator_ends_a_node(
     topic: topics.Topic, messages: Callable[[], Iterator], homed: Client, running: Supervisor
 ) -> None:
-    publisher = homed.node.create_publisher(topic.type, topic.name, topic.qos)
-    homed.wait(publisher.get_subscription_count, "the subscription")
+    publisher = homed.publisher(topic)
     before, made = target(homed), list(messages())
     for message in [*made, *damaged(made[-1])]:
         publisher.publish(message)

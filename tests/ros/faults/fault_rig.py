@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from mqe_bringup.process import node
 from mqe_core.robot.spec import load_robot_spec
 from mqe_interfaces.msg import ArmStatus
+from mqe_ros import topics
 from tests.ros.faults.swinging_policy import write_goal, write_swinging_policy
 from tests.ros.interbotix_driver import FakeDriver
 from tests.ros.ros_helpers import Client
@@ -127,10 +129,8 @@ class Rig:
     def set_mode(self, topic: str, mode: str) -> float:
         """Tell camera, relay or driver how to misbehave; the moment it was told."""
         if topic not in self._modes:
-            self._modes[topic] = self.client.node.create_publisher(String, topic, 10)
-        publisher = self._modes[topic]
-        self.wait(publisher.get_subscription_count, f"the subscription to {topic}")
-        publisher.publish(String(data=mode))
+            self._modes[topic] = self.client.publisher(topics.Topic(topic, String, QoSProfile(depth=10)))
+        self._modes[topic].publish(String(data=mode))
         return time.monotonic()
 
     def camera(self, mode: str) -> float:

@@ -81,8 +81,7 @@ def test_messages_that_are_much_work_stop_no_command(rig: Rig, note) -> None:
         (topics.COMMAND, command, "a command with a session of 30 MB"),
         (topics.IMAGE, image, "a camera image of 36 megapixels"),
     ):
-        publisher = client.node.create_publisher(topic.type, topic.name, topic.qos)
-        rig.wait(publisher.get_subscription_count, "the subscription")
+        publisher = client.publisher(topic)
         peak_before = peak(rig.processes["arm"].pid)
         begun = time.monotonic()
         publisher.publish(message)

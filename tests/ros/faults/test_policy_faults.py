@@ -70,8 +70,7 @@ def test_a_policy_that_takes_500_ms(rig: Rig, note) -> None:
 
 def test_a_second_publisher_of_commands(rig: Rig, note) -> None:
     """The first session keeps the arm; the other one's targets never reach a motor."""
-    publisher = rig.client.node.create_publisher(topics.COMMAND.type, topics.COMMAND.name, topics.COMMAND.qos)
-    rig.wait(lambda: publisher.get_subscription_count() >= 2, "the discovery of the arm")
+    publisher = rig.client.publisher(topics.COMMAND, 2)
     begun, sent = time.monotonic(), 0
     for _ in range(15):
         message = EndEffectorCommand(session="intruder", sequence=sent, gripper=0.0)

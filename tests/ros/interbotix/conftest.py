@@ -22,12 +22,16 @@ def driver(tmp_path: Path) -> Iterator[FakeDriver]:
 @pytest.fixture
 def fault(client) -> Callable[[str], None]:
     """`fault("dead_bus")`: see fake_xs_sdk.py."""
+    from rclpy.qos import QoSProfile
     from std_msgs.msg import String
 
-    publisher = client.node.create_publisher(String, "/fake_xs_sdk/fault", 10)
+    from mqe_ros.topics import Topic
+
+    publisher = None
 
     def inject(name: str) -> None:
-        client.wait(publisher.get_subscription_count, "the fake driver's discovery")
+        nonlocal publisher
+        publisher = publisher or client.publisher(Topic("/fake_xs_sdk/fault", String, QoSProfile(depth=10)))
         publisher.publish(String(data=name))
 
     return inject
