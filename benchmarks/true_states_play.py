@@ -33,8 +33,8 @@ from mqe_sim.world import World
 
 _OPEN = 0.5  # the bundle's threshold of the gripper
 MEANS = ("chosen_mm", "best_mm", "mean_mm", "preferred_mm", "right")
-_DONE_STEPS = 15
-_MOVED_M = 0.03
+DONE_STEPS = 15
+MOVED_M = 0.03
 _FILM_STEPS, _FILM_SIZE = 7, (160, 120)
 
 
@@ -175,13 +175,13 @@ def play(chooser: Chooses, task_name: str, seed: int, asked: Asked = Asked(), fi
         for number, done in enumerate(stages):
             if done and found.first_done[number] < 0:
                 found.first_done[number] = step + 1
-        if done_steps == _DONE_STEPS:
+        if done_steps == DONE_STEPS:
             break
     task.settle()
     found.score = float(task.score())
     if asked.wanted is not None:
         moved = np.linalg.norm((task.things_m().reshape(-1, 3) - begin)[others], axis=1)
-        found.strayed = int((moved > _MOVED_M).sum())
+        found.strayed = int((moved > MOVED_M).sum())
     return found
 
 

@@ -32,7 +32,7 @@ MOST_FLOW_STEPS = 10
 NONE_CHOSEN = -1
 CHOICE_KEYS = ("candidates", "flow_steps", "choice_margin", "answer_actions")  # of the contract; all of them or none
 # Which earlier versions do not know.
-_LATER_KEYS = (*CHOICE_KEYS, "unreachable_steps", "familiar_pictures", "reference_picture")
+_LATER_KEYS = (*CHOICE_KEYS, "proposal_steps", "unreachable_steps", "familiar_pictures", "reference_picture")
 
 
 class BundleError(ValueError):
@@ -63,6 +63,7 @@ class BundleContract:
     flow_steps: int | None = None  # T: Euler steps that make each of them, or the subgoal that it goes to
     choice_margin: float | None = None  # control steps by which another must be nearer than the one chosen last
     answer_actions: int | None = None  # h: actions that an answer holds, one after the other
+    proposal_steps: int | None = None  # how far ahead lie the subgoals that it chooses from; None: it chooses actions
     resize_rule: str = images.RESIZE_RULE
     action_names: tuple[str, ...] = ACTION_NAMES
     action_units: tuple[str, ...] = ACTION_UNITS
@@ -142,7 +143,9 @@ class BundleContract:
         require(type(self.gripper_steps) is int and self.gripper_steps >= 1, "gripper_steps", "a positive integer")
 
     def _require_choice(self, require: Callable[[bool, str, str], None]) -> None:
+        ahead = self.proposal_steps
         if all(getattr(self, key) is None for key in CHOICE_KEYS):
+            require(ahead is None, "proposal_steps", "null: there are no candidates")
             return
         for key, most in (("candidates", MOST_CANDIDATES), ("flow_steps", MOST_FLOW_STEPS)):
             value = getattr(self, key)
@@ -155,6 +158,7 @@ class BundleContract:
             "1: this version runs one action of an answer",
         )
         require(self.candidates == 1 or self.discount is not None, "discount", "a number: its critic chooses")
+        require(ahead is None or (type(ahead) is int and ahead >= 1), "proposal_steps", "a positive integer or null")
 
     def stated(self) -> dict[str, Any]:
         """As a bundle and a server state it: without later keys where there is nothing, so that earlier versions

@@ -115,7 +115,8 @@ def test_it_trains_on_features_and_is_one_graph(
     assert "actor/proposal_loss" in (tmp_path / "run" / "metrics.csv").read_text()
     assert isinstance(load_run(tmp_path / "run")[0].proposals, ProposalFlow)
     bundle = export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
-    assert (bundle.contract.candidates, bundle.contract.flow_steps) == (8, 4) and bundle.contract.chooses
+    contract = bundle.contract
+    assert (contract.candidates, contract.flow_steps, contract.proposal_steps) == (8, 4, 3) and contract.chooses
     images = np.stack([counter_image(32, i) for i in range(4)])
     outputs, again = (PolicyBundle.open(tmp_path / "policy.onnx").run(images[:2], images[2:]) for _ in range(2))
     assert all(np.array_equal(values, again[name]) for name, values in outputs.items())

@@ -30,6 +30,8 @@ from tests.policy.rewritten import rewrite, set_metadata
         ("choice_margin", -0.1, "choice_margin: expected a number from 0"),
         ("choice_margin", None, "choice_margin: expected a number from 0"),
         ("answer_actions", 4, "answer_actions: expected 1: this version runs one action of an answer"),
+        ("proposal_steps", 0, "proposal_steps: expected a positive integer or null"),
+        ("proposal_steps", 2.5, "proposal_steps: expected a positive integer or null"),
         ("discount", None, "discount: expected a number: its critic chooses"),
     ],
 )
@@ -41,6 +43,11 @@ def test_what_a_choosing_policy_cannot_state_is_refused(
         PolicyBundle.open(
             rewrite(choosing_bundle, tmp_path / "forged.onnx", set_metadata("contract", key, value=value))
         )
+
+
+def test_a_policy_of_one_answer_proposes_nothing(make_bundle: Callable[..., Path]) -> None:
+    with pytest.raises(BundleError, match="proposal_steps: expected null: there are no candidates, got 10"):
+        make_bundle(proposal_steps=10)
 
 
 def test_a_choosing_policy_that_states_nothing_of_it_is_refused(choosing_bundle: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from mqe_core.learning.export.parity import assert_parity
 from mqe_core.learning.export.still_picture import still_picture
 from mqe_core.learning.networks.actor import ActorConfig
 from mqe_core.learning.networks.flow import ChoiceConfig, FlowConfig
+from mqe_core.learning.networks.proposals import ProposalConfig
 from mqe_core.learning.rows.held_out import held_out_episodes
 from mqe_core.learning.run.run_config import TrainConfig
 from mqe_core.learning.run.run_folder import action_scale, load_run
@@ -149,6 +150,7 @@ def _choice(config: ActorConfig) -> dict[str, Any]:
         "flow_steps": config.flow_steps,
         "choice_margin": margin,
         "answer_actions": 1,
+        "proposal_steps": (config.proposal_steps or None) if isinstance(config, ProposalConfig) else None,
     }
 
 
