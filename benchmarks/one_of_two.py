@@ -25,8 +25,9 @@ from mqe_core.runtime.onnx_policy import OnnxPolicy
 from mqe_core.runtime.policy_side import PolicySide
 from mqe_core.runtime.safety.safe_robot import SafeRobot
 from mqe_core.runtime.scene import FIRST_EVALUATION_SEED
+from mqe_sim.camera import FRAME_HEIGHT, FRAME_WIDTH
 from mqe_sim.robot import BulletCamera, BulletRobot
-from mqe_sim.scene import FRAME_HEIGHT, FRAME_WIDTH, SimClock
+from mqe_sim.scene import SimClock
 from mqe_sim.tasks.place import PlaceTask
 from mqe_sim.world import World
 

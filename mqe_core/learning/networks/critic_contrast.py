@@ -2,7 +2,7 @@
 
 All are one cross entropy: of d((s, a), g) or d(s, g) in nats over what a row could be mistaken for, its own among it.
 The backup alone leaves d's dependence on the action to what repeats in the data, and holds the goals of other scenes
-where the own one is: nothing says that they are far (docs/results-critic.md).
+where the own one is: nothing says that they are far (docs/results-critic-actions.md).
 """
 
 from __future__ import annotations
