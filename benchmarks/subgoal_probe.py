@@ -68,9 +68,10 @@ def probe(agent: MQEAgent, now: Tensor, later: Tensor, goal: Tensor, motion: Ten
     proposals = agent.proposals(now)  # (n, N, D)
     off = ((proposals - later[:, None]) / agent.proposals.scale).square().mean(-1)
     change = (later - now) / agent.proposals.scale
-    _, sizes, directions = torch.linalg.svd(change - change.mean(0), full_matrices=False)
+    mean = change.mean(0)
+    _, sizes, directions = torch.linalg.svd(change - mean, full_matrices=False)
     main = directions[:_DIRECTIONS]
-    cut = now + agent.proposals.scale * (change.mean(0) + (change - change.mean(0)) @ main.T @ main)
+    cut = now + agent.proposals.scale * (mean + (change - mean) @ main.T @ main)
     each = torch.arange(len(now))
 
     def d(seen: Tensor, to: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from benchmarks.true_states import seen
 from benchmarks.true_states_methods import Answer
 from mqe_core.learning.export.reach_calibration import roc_area
 from mqe_core.policy.contract import NONE_CHOSEN
-from mqe_core.robot.arrays import Float32s, Floats, Images
+from mqe_core.robot.arrays import Float32s, Floats, Images, Ints
 from mqe_core.robot.geometry import apply_action, pose_to_state
 from mqe_core.robot.kinematics import forward_kinematics
 from mqe_core.robot.spec import load_robot_spec
@@ -34,7 +34,7 @@ from mqe_sim.world import World
 _OPEN = 0.5  # the bundle's threshold of the gripper
 MEANS = ("chosen_mm", "best_mm", "mean_mm", "preferred_mm", "right")
 DONE_STEPS = 15
-MOVED_M = 0.03
+_MOVED_M = 0.03
 _FILM_STEPS, _FILM_SIZE = 7, (160, 120)
 
 
@@ -148,8 +148,7 @@ def play(chooser: Chooses, task_name: str, seed: int, asked: Asked = Asked(), fi
     task, script = scene.task, make_oracle(scene.task, rng, noise=0.0)
     found, last, done_steps = Played(first_done=[-1] * STAGES[task_name]), NONE_CHOSEN, 0
     wanted = getattr(task, "wanted", range(STAGES[task_name]))
-    others = np.setdiff1d(range(STAGES[task_name]), wanted)
-    begin = task.things_m().reshape(-1, 3)
+    others, begin = np.setdiff1d(range(STAGES[task_name]), wanted), task.things_m()
     for step in range(task.max_steps):
         ways = script.stage_actions(scene.arm.target_pose, scene.arm.pose)
         ways[others] = np.nan
@@ -180,9 +179,14 @@ def play(chooser: Chooses, task_name: str, seed: int, asked: Asked = Asked(), fi
     task.settle()
     found.score = float(task.score())
     if asked.wanted is not None:
-        moved = np.linalg.norm((task.things_m().reshape(-1, 3) - begin)[others], axis=1)
-        found.strayed = int((moved > MOVED_M).sum())
+        found.strayed = moved(begin, task.things_m(), others)
     return found
+
+
+def moved(begin: Floats, end: Floats, which: Ints) -> int:
+    """How many of the things of these numbers lie elsewhere at the end; places (3 n,) in m."""
+    apart = np.linalg.norm((end - begin).reshape(-1, 3)[which], axis=1)
+    return int((apart > _MOVED_M).sum())
 
 
 def off(candidates: Floats, ways: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """Whether a policy does what its goal picture shows, and nothing else:
 
-    python -m benchmarks.one_of_two POLICY... [--task place2] [--wanted 1] [--scenes 50] [--choice random]
+    python -m benchmarks.exactly_asked POLICY... [--task place2] [--wanted 1] [--scenes 50] [--choice random]
 
 The goal shows so many of the task's objects on their targets, drawn by the scene's number, and the others where they
 lay. A scene counts where those were placed and no other was moved by 3 cm. It is played as by `mqe eval`, in the same
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.true_states_play import DONE_STEPS, MOVED_M, Asked
+from benchmarks.true_states_play import DONE_STEPS, Asked, moved
 from mqe_core.closed_loop.intervals import wilson_interval
 from mqe_core.closed_loop.random_choice import RandomChoice
 from mqe_core.policy.bundle import PolicyBundle
@@ -67,7 +67,7 @@ def play(bundle: PolicyBundle, task_name: str, seed: int, wanted: int, choice: s
         task = asked.of(task_name, world, seed)
         assert isinstance(task, PlaceTask)
         others = np.setdiff1d(range(len(task.objects)), task.wanted)
-        begin, done_steps = task.things_m().reshape(-1, 3), 0
+        begin, done_steps = task.things_m(), 0
 
         def is_over(_: StepResult) -> bool:
             nonlocal done_steps
@@ -83,8 +83,7 @@ def play(bundle: PolicyBundle, task_name: str, seed: int, wanted: int, choice: s
         camera = BulletCamera(SPEC, clock=clock, world=world)
         ControlLoop(robot, camera, side, clock, SPEC.control.control_hz).run(task.max_steps, is_over)
         task.settle()
-        moved = np.linalg.norm((task.things_m().reshape(-1, 3) - begin)[others], axis=1)
-        return float(task.score() == len(task.wanted)), int((moved > MOVED_M).sum())
+        return float(task.score() == len(task.wanted)), moved(begin, task.things_m(), others)
     finally:
         world.close()
 
