@@ -103,7 +103,7 @@ METHODS = {
         for name, run in CRITICS.items()
         for h in (5, 10, 20)
     },
-    **{f"subgoal in 10, MQE+contrasts, of {n}": Method("gcbc", "subgoal", "critic contrasts", n, 10) for n in (4, 8)},
+    **{f"subgoal in 10, {name}, of 8": Method("gcbc", "subgoal", run, 8, 10) for name, run in CRITICS.items()},
 }
 
 

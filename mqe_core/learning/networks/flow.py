@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mqe_core.learning.networks.actor import ActorConfig, GoalActor, Metrics
+from mqe_core.learning.networks.bottleneck import Bottleneck
 from mqe_core.learning.networks.encoders import PairEncoder, make_encoder
 from mqe_core.learning.networks.layers import MeanActor
 from mqe_core.learning.rows.batch import Batch
@@ -193,10 +194,14 @@ class FlowActor(nn.Module):
 
 
 def make_actor(
-    config: FlowConfig, observation: ObservationSpec, action_dim: int, statistics: Statistics | None
+    config: FlowConfig,
+    observation: ObservationSpec,
+    action_dim: int,
+    statistics: Statistics | None,
+    bottleneck: Bottleneck | None = None,
 ) -> GoalActor | FlowActor:
-    """The policy that the configuration names."""
+    """The policy that the configuration names; a ``bottleneck`` is of the Gaussian one."""
     if config.actor == "gaussian":
-        return GoalActor(config, observation, action_dim, statistics)
+        return GoalActor(config, observation, action_dim, statistics, bottleneck)
     candidates = config.choices if isinstance(config, ChoiceConfig) else 1
     return FlowActor(config, observation, action_dim, statistics, candidates)
