@@ -7,10 +7,10 @@ goal is where their episode ends.
 
     steps     from the frame to the goal
     d         d(s, g) in control steps, of the frame itself, of what was seen h steps later, of that with its change
-              cut to the 64 directions in which features vary most by it, of the proposals on average and of the nearest
+              cut to the 64 directions in which changes vary most, of the proposals on average and of the nearest
     kept      the share of the changes' variance that these directions hold
-    off       mean squared distance of the proposals from what was seen h steps later, in standard deviations, of the
-              bottleneck's numbers where there is one: of all, and of the best
+    off       mean squared distance of the proposals from what was seen h steps later, in standard deviations: of all,
+              and of the best
     motion    mean squared error of the policy's motion, in [-1, 1], asked for: the goal, what was seen h steps later,
               the best proposal, the nearest by d, one by chance
 """
@@ -27,7 +27,6 @@ from torch import Tensor
 
 from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.learning.agents.mqe import MQEAgent, MQEConfig
-from mqe_core.learning.networks.actor import GoalActor
 from mqe_core.learning.rows.features import FeatureObservations
 from mqe_core.learning.rows.frozen_encoder import FrozenEncoder
 from mqe_core.learning.rows.held_out import held_out_frames
@@ -65,40 +64,39 @@ def main() -> None:
 @torch.no_grad()
 def probe(agent: MQEAgent, now: Tensor, later: Tensor, goal: Tensor, motion: Tensor) -> dict[str, float]:
     """The columns, of features (n, D) and what was done (n, 3)."""
-    assert agent.proposals is not None and isinstance(agent.actor, GoalActor)
-    features, ahead, wanted = (agent.critic_encoder(x) for x in (now, later, goal))
-    proposals = agent.proposals(features, agent.as_goal(features))  # (n, N, C)
-    off = (proposals - agent.as_goal(ahead)[:, None]).square().mean(-1)
-    change = ahead - features
+    assert agent.proposals is not None
+    proposals = agent.proposals(now)  # (n, N, D)
+    off = ((proposals - later[:, None]) / agent.proposals.scale).square().mean(-1)
+    change = (later - now) / agent.proposals.scale
     mean = change.mean(0)
     _, sizes, directions = torch.linalg.svd(change - mean, full_matrices=False)
     main = directions[:_DIRECTIONS]
-    cut = features + mean + (change - mean) @ main.T @ main
+    cut = now + agent.proposals.scale * (mean + (change - mean) @ main.T @ main)
     each = torch.arange(len(now))
 
-    def d(seen: Tensor) -> Tensor:
-        psi, psi_goal = (agent.psi(agent.as_goal(x)) for x in (seen, wanted))
+    def d(seen: Tensor, to: Tensor) -> Tensor:
+        psi, psi_goal = (agent.psi(agent.critic_encoder(x)) for x in (seen, to))
         return agent.head(psi, psi_goal).mean(0) / -math.log(agent.config.discount)
 
-    def missed(actions: Tensor) -> float:
-        return float((actions.clamp(-1.0, 1.0)[:, :3] - motion).square().mean())
+    def missed(asked: Tensor) -> float:
+        return float((agent.actor(now, asked).mean.clamp(-1.0, 1.0)[:, :3] - motion).square().mean())
 
     choice = agent.chosen(now, goal)
     chance = torch.from_numpy(np.random.default_rng(0).integers(proposals.shape[1], size=len(now)))
     found = {
-        "d now": d(features).mean(),
-        "d later": d(ahead).mean(),
-        "d cut": d(cut).mean(),
+        "d now": d(now, goal).mean(),
+        "d later": d(later, goal).mean(),
+        "d cut": d(cut, goal).mean(),
         "kept": sizes[:_DIRECTIONS].square().sum() / sizes.square().sum(),
         "d proposals": choice.distances.mean(),
         "d nearest": choice.distances.amin(1).mean(),
         "off": off.mean(),
         "off best": off.amin(1).mean(),
-        "motion to goal": missed(agent.actor(now, goal).mean),
-        "motion to later": missed(agent.actor(now, later).mean),
-        "motion to best": missed(choice.candidates[each, off.argmin(1)]),
-        "motion to nearest": missed(choice.action),
-        "motion to chance": missed(choice.candidates[each, chance]),
+        "motion to goal": missed(goal),
+        "motion to later": missed(later),
+        "motion to best": missed(proposals[each, off.argmin(1)]),
+        "motion to nearest": missed(proposals[each, choice.chosen]),
+        "motion to chance": missed(proposals[each, chance]),
     }
     return {key: float(value) for key, value in found.items()}
 

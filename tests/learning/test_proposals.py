@@ -15,6 +15,7 @@ from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.learning.agents.mqe import MQEAgent
 from mqe_core.learning.export.export import export_run
 from mqe_core.learning.networks.proposals import ProposalConfig, ProposalFlow
+from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import AHEAD, TransitionIndex, WaypointSampler
 from mqe_core.learning.rows.observations import ObservationSpec
 from mqe_core.learning.run.run_config import RunConfig
@@ -32,7 +33,7 @@ def test_both_ways_are_proposed_and_nothing_between_them() -> None:
     """From 0 it went to the left or to the right; where it stood at 5, it stayed."""
     torch.manual_seed(0)
     config = ProposalConfig(proposal_steps=3, candidates=64, hidden_dims=(64, 64))
-    flow, generator = ProposalFlow(config, 2, 2), torch.Generator().manual_seed(0)
+    flow, generator = ProposalFlow(config, STATE, None), torch.Generator().manual_seed(0)
     optimiser = torch.optim.Adam(flow.parameters(), 1e-2)
     rate = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=500)
     for _ in range(500):
@@ -40,14 +41,15 @@ def test_both_ways_are_proposed_and_nothing_between_them() -> None:
         side = torch.randint(0, 2, (256, 1), generator=generator) * 2.0 - 1.0
         here = torch.cat([5.0 * stands, torch.zeros(256, 1)], dim=-1)
         later = here + (1.0 - stands) * torch.cat([side, -side], dim=-1)
-        loss, _ = flow.loss(here, here, later)
+        frames = {"observation": here, AHEAD: later}
+        batch = Batch(frames, {name: torch.zeros(256) for name in frames}, torch.zeros(256, 1))
+        loss, _ = flow.loss(batch)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         rate.step()
     with torch.no_grad():
-        here = torch.tensor([[0.0, 0.0], [5.0, 0.0]])
-        leaves, stays = flow(here, here)
+        leaves, stays = flow(torch.tensor([[0.0, 0.0], [5.0, 0.0]]))
     assert 0.25 < float((leaves[:, 0] > 0).float().mean()) < 0.75
     assert float((leaves[:, 0].abs() < 0.5).float().mean()) < 0.1  # of a mean of both: all
     torch.testing.assert_close(leaves[:, 1], -leaves[:, 0], atol=0.3, rtol=0)
@@ -66,26 +68,21 @@ def test_what_is_proposed_lies_h_steps_ahead_or_at_the_end_of_the_episode() -> N
     assert all(np.array_equal(frames, rows.frames[name]) for name, frames in without.frames.items())
 
 
-@pytest.mark.parametrize("size", [0, 3])
-def test_the_critic_chooses_the_subgoal_as_if_it_were_asked_one_by_one(tiny_config: Config, size: int) -> None:
+def test_the_critic_chooses_the_subgoal_as_if_it_were_asked_one_by_one(tiny_config: Config) -> None:
     torch.manual_seed(0)
-    config = tiny_config(proposal_steps=5, candidates=9, representation_dim=size).agent
-    statistics = torch.full((4,), 0.5), torch.full((4,), 2.0)
-    agent = MQEAgent(config, ObservationSpec("state", state_dim=4), 7, statistics).eval()
+    config = tiny_config(proposal_steps=5, candidates=9).agent
+    agent = MQEAgent(config, ObservationSpec("state", state_dim=4), 7, None).eval()
     observations, goals = torch.randn(5, 4), torch.randn(5, 4)
     assert agent.candidates == 9 and agent.proposals is not None
-    shown = agent.bottleneck or torch.nn.Identity()
     with torch.no_grad():
-        features, wanted = (agent.critic_encoder(x) for x in (observations, goals))
-        choice, subgoals = agent.chosen(observations, goals), agent.proposals(features, shown(features))
+        choice, subgoals = agent.chosen(observations, goals), agent.proposals(observations)
         for i in range(9):
-            psi, psi_goal = agent.psi(subgoals[:, i]), agent.psi(shown(wanted))
+            psi, psi_goal = (agent.psi(agent.critic_encoder(x)) for x in (subgoals[:, i], goals))
             expected = agent.head(psi, psi_goal).amax(0) / -torch.tensor(config.discount).log()
             torch.testing.assert_close(choice.distances[:, i], expected, rtol=1e-4, atol=1e-4)
-            action = agent.actor.head(torch.cat([features, subgoals[:, i]], dim=-1)).mean.clamp(-1.0, 1.0)
-            torch.testing.assert_close(choice.candidates[:, i], action)
-        to_goal = agent.actor.head(torch.cat([features, shown(wanted)], dim=-1)).mean  # a real goal is seen alike
-        torch.testing.assert_close(to_goal, agent.actor(observations, goals).mean)
+            torch.testing.assert_close(
+                choice.candidates[:, i], agent.actor(observations, subgoals[:, i]).mean.clamp(-1.0, 1.0)
+            )
         assert torch.equal(choice.chosen, choice.distances.argmin(-1))
         assert torch.equal(choice.action, choice.candidates[torch.arange(5), choice.chosen])
         torch.testing.assert_close(choice.steps_to_goal, agent.steps_to_goal(observations, goals))
@@ -109,13 +106,11 @@ def test_the_policy_is_cloned_alone_at_its_own_rate(tiny_config: Config, synthet
     assert slow == {id(p) for module in (trainer.agent.actor, trainer.agent.proposals) for p in module.parameters()}
 
 
-@pytest.mark.parametrize("size", [0, 4])
 def test_it_trains_on_features_and_is_one_graph(
-    writable_store: Path, encoder_run: Path, tmp_path: Path, tiny_config: Config, spec: Any, size: int
+    writable_store: Path, encoder_run: Path, tmp_path: Path, tiny_config: Config, spec: Any
 ) -> None:
     """The graph answers as torch does (export checks that), bit for bit alike, and says what it chose from."""
     keys = {"features_of": str(encoder_run), "observation": "features", "proposal_steps": 3, "flow_steps": 4}
-    keys["representation_dim"] = size
     train(writable_store, tmp_path / "run", tiny_config(**keys, candidates=8), progress=False)
     assert "actor/proposal_loss" in (tmp_path / "run" / "metrics.csv").read_text()
     assert isinstance(load_run(tmp_path / "run")[0].proposals, ProposalFlow)
@@ -138,9 +133,6 @@ def test_it_trains_on_features_and_is_one_graph(
     ("keys", "reason"),
     [
         ({"proposal_steps": -1}, "proposal_steps must not be negative, got -1"),
-        ({"proposal_steps": 5, "representation_dim": -1}, "representation_dim must not be negative, got -1"),
-        ({"proposal_steps": 5, "representation_dim": 1}, "representation_dim must be 2 or more"),
-        ({"representation_dim": 8}, "representation_dim is of proposal_steps"),
         ({"proposal_steps": 5, "actor": "flow"}, "proposal_steps is of actor: gaussian"),
         ({"proposal_steps": 5, "candidates": 1}, "needs proposals to choose from"),
         ({"proposal_steps": 5, "candidates": 65}, "candidates must lie in 1 to 64"),
@@ -151,25 +143,6 @@ def test_it_trains_on_features_and_is_one_graph(
 def test_what_cannot_be_is_refused(tiny_config: Config, keys: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         tiny_config(**keys)
-
-
-@pytest.mark.parametrize("crossed", [False, True])
-def test_critic_and_policy_see_a_goal_through_one_bottleneck_which_both_train(
-    tiny_config: Config, synthetic_store: Path, crossed: bool
-) -> None:
-    """Whatever is not in the few numbers changes neither; proposals train neither bottleneck nor anything before it."""
-    keys = {"proposal_steps": 3, "observation": "state", "representation_dim": 4, "actor_goals_crossed": crossed}
-    trainer = Trainer(EpisodeStore.open(synthetic_store), tiny_config(**keys), progress=False)
-    agent, seen = trainer.agent, []
-    assert isinstance(agent, MQEAgent) and agent.actor.encoder.bottleneck is agent.bottleneck
-    agent.psi.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-1]))
-    trainer.update()
-    assert set(seen) == {4}
-    trainer.update()
-    weights = list(agent.bottleneck.parameters())
-    features = torch.randn(6, agent.critic_encoder.out_features)
-    loss, _ = agent.proposals.loss(features, agent.bottleneck(features), agent.bottleneck(features.flip(0)))
-    assert all(gradient is None for gradient in torch.autograd.grad(loss, weights, allow_unused=True))
 
 
 def test_images_are_not_proposed(synthetic_store: Path, tmp_path: Path, tiny_config: Config) -> None:

@@ -21,19 +21,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mqe_core.learning.networks.actor import Agent, GoalActor, Metrics, frozen, named
+from mqe_core.learning.networks.actor import Agent, Metrics, frozen, named
 from mqe_core.learning.networks.actor_losses import actor_loss
-from mqe_core.learning.networks.bottleneck import Bottleneck
 from mqe_core.learning.networks.choice import Choice, choose
 from mqe_core.learning.networks.critic_contrast import ContrastConfig, Origin, contrast_loss
 from mqe_core.learning.networks.encoders import make_encoder
 from mqe_core.learning.networks.flow import FlowActor, make_actor
 from mqe_core.learning.networks.heads import MRN, Head
 from mqe_core.learning.networks.layers import EnsembleMLP
-from mqe_core.learning.networks.proposals import ProposalConfig, ProposalFlow, actions_towards, require_vectors
+from mqe_core.learning.networks.proposals import ProposalConfig, ProposalFlow, actions_towards
 from mqe_core.learning.networks.shared_encoder import share_encoder
+from mqe_core.learning.networks.values import expectile_loss
 from mqe_core.learning.pairs.all_pairs import collapse_alarms, mean_backup_loss
-from mqe_core.learning.pairs.expectile import expectile_pairs, mean_over_pairs
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import AHEAD, WAYPOINTS, WaypointSampler
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics
@@ -90,7 +89,7 @@ def critic_loss(
     # The mean of backup_loss_pairs and its gradient, in one pass.
     backup, excess, clipped = mean_backup_loss(distance, target, log_weight, linex_clip, diagonal_weight)
     if expectile:
-        linked = mean_over_pairs(expectile_pairs(head.matrix(psi_s, psi_goal), distance, expectile), diagonal_weight)
+        linked = _over_pairs(expectile_pairs(head.matrix(psi_s, psi_goal), distance, expectile), diagonal_weight)
         link = {"expectile_loss": linked.detach()}
     else:
         # State first, state-action second: the cost of committing to the data's own action.
@@ -105,6 +104,21 @@ def critic_loss(
         **collapse_alarms(distance.detach(), psi_goal.detach()),
     }
     return backup + invariance_weight * linked, metrics
+
+
+def expectile_pairs(state_distance: Tensor, action_distance: Tensor, expectile: float) -> Tensor:
+    """V(s_i) of g_j regressed on the upper expectile of Q(s_i, a_i), of ``d(s_i, g_j), d((s_i, a_i), g_j)``, all ``(E,
+    B, B)``: ``|kappa - 1(Q < V)| (Q - V)^2`` with ``V = exp(-d)``, Q alike and without gradient.
+
+    It takes the place of action invariance in the paper's ablation, whose code is not published: this is our reading.
+    """
+    return expectile_loss((-action_distance.detach()).exp() - (-state_distance).exp(), expectile)
+
+
+def _over_pairs(pairs: Tensor, diagonal_weight: float) -> Tensor:
+    """The mean of ``(E, B, B)``, in which a row's own goal has a weight of its own."""
+    own = pairs.diagonal(dim1=1, dim2=2)  # (E, B)
+    return (1.0 - diagonal_weight) * pairs.mean() + diagonal_weight * own.mean()
 
 
 class MQEAgent(Agent):
@@ -129,15 +143,12 @@ class MQEAgent(Agent):
         features = self.critic_encoder.out_features
         widths, members, latent = config.critic_widths, config.ensemble, config.latent_dim
         self.phi = EnsembleMLP(members, features + action_dim, widths, latent, config.critic_layer_norm)
-        short = config.representation_dim
-        self.bottleneck = Bottleneck(features, short) if short else None
-        self.psi = EnsembleMLP(members, short or features, widths, latent, config.critic_layer_norm)
-        self.actor = make_actor(config, observation, action_dim, statistics, self.bottleneck)
+        self.psi = EnsembleMLP(members, features, widths, latent, config.critic_layer_norm)
+        self.actor = make_actor(config, observation, action_dim, statistics)
         self.proposals: ProposalFlow | None = None
         if config.proposal_steps:
-            require_vectors(observation)
             self.frames = (*self.frames, AHEAD)
-            self.proposals = ProposalFlow(config, features, short or features)
+            self.proposals = ProposalFlow(config, observation, statistics)
         if config.encoder_shared:
             share_encoder(self.critic_encoder, self.actor)
 
@@ -150,10 +161,9 @@ class MQEAgent(Agent):
         with_gradient = self.critic_encoder(torch.cat([observations, batch.frames["value_goal"]]))
         with torch.no_grad():
             without_gradient = self.critic_encoder(torch.cat([batch.frames["waypoint"], actor_goals]))
-            psi_waypoint, psi_actor_goal = self.psi(self.as_goal(without_gradient)).split(rows, dim=1)
+            psi_waypoint, psi_actor_goal = self.psi(without_gradient).split(rows, dim=1)
         observation_features = with_gradient[:rows]
-        seen = self.as_goal(with_gradient)
-        psi_s, psi_goal = self.psi(seen).split(rows, dim=1)
+        psi_s, psi_goal = self.psi(with_gradient).split(rows, dim=1)
         phi_sa = self.phi(torch.cat([observation_features, config.judged(batch.actions)], dim=-1))
         critic, critic_metrics = critic_loss(
             phi_sa, psi_s, psi_waypoint, psi_goal, batch.steps["waypoint"], components=config.components,
@@ -177,14 +187,9 @@ class MQEAgent(Agent):
             q = self._action_value(observation_features.detach()[row], self.tried(chosen), psi_actor_goal[:, column])
         actor, actor_metrics = actor_loss(config, chosen, batch, q, config.q_weight, config.normalise_q)
         if self.proposals is not None:
-            later = self.as_goal(self.critic_encoder(batch.frames[AHEAD]))
-            proposals, proposal_metrics = self.proposals.loss(observation_features, seen[:rows], later)
+            proposals, proposal_metrics = self.proposals.loss(batch)
             actor, actor_metrics = actor + proposals, {**actor_metrics, **proposal_metrics}
         return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
-
-    def as_goal(self, features: Tensor) -> Tensor:
-        """``(..., F) -> (..., C)``: what psi and the policy's goal are made of."""
-        return features if self.bottleneck is None else self.bottleneck(features)
 
     def _action_value(self, observation_features: Tensor, actions: Tensor, psi_goal: Tensor) -> Tensor:
         """``min_e -d(phi_e(s, a), psi_e(g))``, ``(B,)``; gradient reaches the actions only."""
@@ -201,7 +206,7 @@ class MQEAgent(Agent):
         return self.actor(observation, goal).mean.clamp(-1.0, 1.0), self.steps_to_goal(observation, goal)
 
     def steps_to_goal(self, observation: Tensor, goal: Tensor) -> Tensor:
-        psi_s, psi_goal = (self.psi(self.as_goal(self.critic_encoder(x))) for x in (observation, goal))
+        psi_s, psi_goal = self.psi(self.critic_encoder(observation)), self.psi(self.critic_encoder(goal))
         return self.head(psi_s, psi_goal).mean(0) / -math.log(self.config.discount)
 
     def chosen(self, observation: Tensor, goal: Tensor, last: Tensor | None = None) -> Choice:
@@ -209,12 +214,10 @@ class MQEAgent(Agent):
         ``max_e d(psi_e(s'), psi_e(g))``; distances in control steps.
         """
         features, step = self.critic_encoder(observation), -math.log(self.config.discount)
-        seen = self.as_goal(features)
-        psi_s, psi_goal = self.psi(seen), self.psi(self.as_goal(self.critic_encoder(goal)))
+        psi_s, psi_goal = self.psi(features), self.psi(self.critic_encoder(goal))
         if self.proposals is not None:
-            assert isinstance(self.actor, GoalActor), "a flow proposes actions itself"
-            subgoals = self.proposals(features, seen)  # (B, N, C)
-            ahead = self.psi(subgoals.flatten(0, 1)).unflatten(1, subgoals.shape[:2])
+            subgoals = self.proposals(observation)  # (B, N, S)
+            ahead = self.psi(self.critic_encoder(subgoals.flatten(0, 1))).unflatten(1, subgoals.shape[:2])
             candidates = actions_towards(self.actor, observation, subgoals)
         else:
             assert isinstance(self.actor, FlowActor), "one mean is no choice"

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mqe_core.learning.networks.bottleneck import Bottleneck
 from mqe_core.learning.networks.choice import Choice
 from mqe_core.learning.networks.encoders import ENCODERS, PairEncoder
 from mqe_core.learning.networks.layers import MeanActor
@@ -264,16 +263,11 @@ class GoalActor(nn.Module):
     """The policy: distribution over actions of observation and goal, seen by an encoder of its own."""
 
     def __init__(
-        self,
-        config: ActorConfig,
-        observation: ObservationSpec,
-        action_dim: int,
-        statistics: Statistics | None,
-        bottleneck: Bottleneck | None = None,
+        self, config: ActorConfig, observation: ObservationSpec, action_dim: int, statistics: Statistics | None
     ) -> None:
         super().__init__()
         self.encoder = PairEncoder(
-            config.encoder, observation, statistics, config.encoder_bfloat16, config.actor_fusion, bottleneck
+            config.encoder, observation, statistics, config.encoder_bfloat16, config.actor_fusion
         )
         self.head = ActionHead(config, self.encoder.out_features, action_dim)
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mqe_core.learning.networks.bottleneck import Bottleneck
 from mqe_core.learning.networks.convolutions import (
     impala_convolutions,
     patch_convolutions,
@@ -172,8 +171,7 @@ class PairEncoder(nn.Module):
     """Features of observations and goals, ``(B, ...), (G, ...) -> (P, out_features)`` for P pairs of them.
 
     ``fusion`` "early": the two images of a pair enter one encoder as six channels. "late", and always for states: each
-    is encoded once, by the same encoder, and the features of a pair stand side by side, the goal's behind the
-    ``bottleneck`` where there is one.
+    is encoded once, by the same encoder, and the features of a pair stand side by side.
     """
 
     def __init__(
@@ -183,26 +181,23 @@ class PairEncoder(nn.Module):
         statistics: Statistics | None,
         bfloat16: bool = False,
         fusion: str = "early",
-        bottleneck: Bottleneck | None = None,
     ) -> None:
         super().__init__()
         self.early = observation.kind == "pixels" and fusion == "early"
-        self.bottleneck = bottleneck or nn.Identity()
         self.encoder: ImageEncoder | StateEncoder
         if self.early:
             self.encoder = make_image_encoder(name, 6, observation.image_size, bfloat16)
             self.out_features = self.encoder.out_features
         else:
             self.encoder = make_encoder(name, observation, statistics, bfloat16)
-            features = self.encoder.out_features
-            self.out_features = features + (bottleneck.size if bottleneck else features)
+            self.out_features = 2 * self.encoder.out_features
 
     def forward(self, observations: Tensor, goals: Tensor, pairs: Tensor | None = None) -> Tensor:
         """``pairs (P, 2)``: numbers of an observation and of a goal; None: the first with the first, and so on."""
         if pairs is None:
             if self.early:
                 return self.encoder(torch.cat([observations, goals], dim=-1))
-            return torch.cat([self.encoder(observations), self.bottleneck(self.encoder(goals))], dim=-1)
+            return torch.cat([self.encoder(observations), self.encoder(goals)], dim=-1)
         row, column = pairs.unbind(1)
         if self.early:
             return self.encoder(torch.cat([observations[row], goals[column]], dim=-1))
@@ -210,7 +205,7 @@ class PairEncoder(nn.Module):
         features, goal_features = self.encoder(torch.cat([observations, goals[used]])).split(
             [len(observations), len(used)]
         )
-        return torch.cat([features[row], self.bottleneck(goal_features)[column]], dim=-1)
+        return torch.cat([features[row], goal_features[column]], dim=-1)
 
 
 def make_encoder(

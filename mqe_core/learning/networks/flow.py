@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from mqe_core.learning.networks.actor import ActorConfig, GoalActor, Metrics
-from mqe_core.learning.networks.bottleneck import Bottleneck
 from mqe_core.learning.networks.encoders import PairEncoder, make_encoder
 from mqe_core.learning.networks.layers import MeanActor
 from mqe_core.learning.rows.batch import Batch
@@ -194,14 +193,10 @@ class FlowActor(nn.Module):
 
 
 def make_actor(
-    config: FlowConfig,
-    observation: ObservationSpec,
-    action_dim: int,
-    statistics: Statistics | None,
-    bottleneck: Bottleneck | None = None,
+    config: FlowConfig, observation: ObservationSpec, action_dim: int, statistics: Statistics | None
 ) -> GoalActor | FlowActor:
-    """The policy that the configuration names; a ``bottleneck`` is of the Gaussian one."""
+    """The policy that the configuration names."""
     if config.actor == "gaussian":
-        return GoalActor(config, observation, action_dim, statistics, bottleneck)
+        return GoalActor(config, observation, action_dim, statistics)
     candidates = config.choices if isinstance(config, ChoiceConfig) else 1
     return FlowActor(config, observation, action_dim, statistics, candidates)
