@@ -38,8 +38,9 @@ class TrueStates:
     """What learning calls `Frames`: N frames of E episodes. `stage_actions` (N, stages, 7) are what the script would
     have done for each stage alone, NaN for those that were not open.
 
-    With several `copies` each scene is there so often, all but the first mirrored along x, y or both by chance and
-    shifted in the plane, hand and all. The script does not care where on the table it works, nor on which hand's side.
+    With several `copies` each scene is there so often, all but the first mirrored along x, y or both by chance (with a
+    drawer along x alone) and shifted in the plane, hand and all. The script does not care where on the table it works,
+    nor on which hand's side.
     """
 
     num_cameras, image_size = 0, 0
@@ -55,17 +56,21 @@ class TrueStates:
         names, lengths = [str(name) for name in arrays["names"]], arrays["lengths"]
         scenes = [scene_of(name) for name in names]
         parts = [(arrays["states"].astype(np.float64), arrays["actions"], arrays["stage_actions"])]
+        drawer = self.task.startswith("drawer")
         for copy in range(1, copies):
             rng = np.random.default_rng(copy)
             changes = {
                 scene: (rng.choice([-1, 1], 2), rng.uniform(-_SHIFT_M, _SHIFT_M, 2)) for scene in dict.fromkeys(scenes)
             }
             signs, shifts = (np.repeat([changes[scene][i] for scene in scenes], lengths, axis=0) for i in (0, 1))
+            if drawer:
+                signs[:, 1] = 1  # it opens one way
             parts.append(moved(*parts[0], signs, shifts))
         states, actions, stage_actions = (np.concatenate(arrays) for arrays in zip(*parts))
         self.states: Float32s = seen(states)
         self.width = states.shape[1]  # of a state, the first numbers of what is seen
-        self.moving = 7 + (self.width - 7) // 2  # its first numbers, of hand and objects: targets lie where they are
+        # Its first numbers, of hand and objects: targets lie where they are, but the drawer's bar moves.
+        self.moving = self.width if drawer else 7 + (self.width - 7) // 2
         self.actions: Float32s = actions.astype(np.float32)
         self.stage_actions: Floats = stage_actions
         self.episode_ends: Ints = np.cumsum(np.tile(lengths, copies))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.true_states import TrueStates
+from benchmarks.true_states_extraction import Extraction
 from mqe_core.learning.agents.gciql import GCIQLAgent
 from mqe_core.learning.agents.mqe import MQEAgent
 from mqe_core.learning.networks.actor import Agent
@@ -52,6 +53,14 @@ RUNS: dict[str, dict[str, Any]] = {
     "critic no invariance": {"agent": "mqe", **_FLOW, **_CONTRASTS, "invariance_weight": 0.0},
     **{f"critic {name[:-9]} contrast": {"agent": "mqe", **_FLOW, name: weight} for name, weight in _CONTRASTS.items()},
 }
+# Policies that climb the Q term of a critic above, by its name: benchmarks/true_states_extraction.py.
+CLIMBED: dict[str, tuple[str, bool]] = {}
+for _critic, _name in (("critic", "MQE"), ("critic contrasts", "MQE+contrasts")):
+    for _elsewhere, _where in ((False, ""), (True, ", other goals")):
+        for _alpha in (0.03, 0.3, 3.0):
+            _run = f"Q of {_name}{_where}, alpha {_alpha:g}"
+            RUNS[_run] = {"agent": "mqe", **_LONG, "critic_hidden_dims": (256, 256, 256), "alpha": _alpha}
+            CLIMBED[_run] = _critic, _elsewhere
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ CRITICS = {
     **{f"{name} contrast": f"critic {name} contrast" for name in ("action", "goal", "scene")},
 }
 METHODS = {
-    **{name: Method(name) for name in ("gcbc", "gciql", "tra", "crl", "mqe")},
+    **{name: Method(name) for name in ("gcbc", "gciql", "tra", "crl", "mqe", *CLIMBED)},
     "flow, one": Method("flow", "first", None, 1),
     "flow, script": Method("flow", "script"),
     "flow, MQE": Method("flow", "critic", "critic"),
@@ -115,6 +124,13 @@ def train(data: TrueStates, name: str, seed: int, steps: int | None, folder: Pat
     if out.exists():
         return
     trainer = _trainer(data, name, seed, steps)
+    if name in CLIMBED:
+        critic, elsewhere = CLIMBED[name]
+        train(data, critic, seed, None, folder)
+        assert isinstance(trainer.agent, MQEAgent)
+        weights, scenes = torch.load(_file(folder, critic, seed))["weights"], trainer.config.train.batch_scenes
+        trainer.agent.loss = Extraction(trainer.agent, weights, scenes, elsewhere)
+        trainer.restart_average()
     for _ in range(trainer.config.train.steps):
         trainer.update()
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,10 @@ import pytest
 pytest.importorskip("torch", reason="training is not installed: make learn")
 pytest.importorskip("pybullet")
 
+import torch
+
 from benchmarks import closed_loop_states, true_states, true_states_methods, true_states_play, true_states_subgoals
+from benchmarks.true_states_extraction import Extraction
 from benchmarks.true_states_methods import Chooser, Method, train
 from benchmarks.true_states_play import Asked
 from benchmarks.true_states_subgoals import SubgoalChooser
@@ -75,6 +78,40 @@ def test_copies_are_scenes_of_their_own(data) -> None:
     assert more.scenes == 3 * data.scenes and more.num_frames == 3 * data.num_frames
     np.testing.assert_array_equal(more.states[: data.num_frames], data.states)
     assert np.abs(more.states[data.num_frames : 2 * data.num_frames] - data.states).max() > 0.001
+
+
+def test_a_drawer_is_never_mirrored_to_open_the_other_way(tmp_path) -> None:
+    assert true_states.collect(tmp_path, "drawer_place", 0)
+    data, copies = true_states.TrueStates(tmp_path), true_states.TrueStates(tmp_path, 6)
+    assert data.moving == data.width == 13, "its bar moves"
+    bars = copies.states[:, 10:13].reshape(6, data.num_frames, 3)
+    opened = bars[:, data.episode_ends[0] - 1] - bars[:, 0]
+    np.testing.assert_allclose(opened, np.tile(opened[0], (6, 1)), atol=1e-5)
+    assert abs(opened[0, 1]) > 0.05 and np.ptp(copies.states[:: data.num_frames, 10]) > 0.005
+
+
+@pytest.mark.parametrize("run", ["Q of MQE, alpha 0.03", "Q of MQE+contrasts, other goals, alpha 0.03"])
+def test_a_policy_climbs_the_q_term_of_a_critic_that_stays_as_it_is(data, folder, run, monkeypatch) -> None:
+    monkeypatch.setitem(true_states_methods.RUNS, run, true_states_methods.RUNS[run] | {"batch_size": 64})
+    finds = {}
+    for updates in (1, 60):
+        out = folder / f"{updates} of {run}"
+        out.mkdir()
+        critic = f"{true_states_methods.CLIMBED[run][0].replace(' ', '_')}-0.pt"
+        (out / critic).write_bytes((folder / critic).read_bytes())
+        train(data, run, 0, updates, out)
+        agent, _ = true_states_methods.load(data, run, 0, out)
+        kept = torch.load(out / critic)["weights"]
+        for name, value in agent.state_dict().items():
+            if not name.startswith("actor"):
+                torch.testing.assert_close(value, kept[name], rtol=0.0, atol=0.0)
+        states, goals = (
+            torch.from_numpy(data.states[frames]) for frames in ([0, 3, 6], data.episode_ends[[0, 0, 1]] - 1)
+        )
+        with torch.inference_mode():
+            far = Extraction(agent, kept, 16, False).value(states, agent.actor(states, goals).mean, goals)
+        finds[updates] = float(far.mean())
+    assert finds[60] > finds[1]
 
 
 def test_a_run_is_trained_once(data, folder) -> None:
