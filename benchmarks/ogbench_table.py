@@ -3,7 +3,7 @@
     python -m benchmarks.ogbench_table
 
 Replaces what stands between the page's two marks, and draws docs/assets/ogbench_curves.png. Each cell is of the last
-checkpoint that all seeds of the line have.
+checkpoint that all seeds of the agent have. Where some have gone on, a second line is of the furthest.
 """
 
 from __future__ import annotations
@@ -87,20 +87,24 @@ def tables(found: list[Row]) -> str:
             "|---|---|---|---|---|---|---|---|---|",
         ]
         variants = [name for name in (*VARIANTS, *ABLATIONS) if any(row["variant"] == name for row in here)]
-        parts += [_line(dataset, name, [row for row in here if row["variant"] == name]) for name in variants]
+        for name in variants:
+            parts += _lines(dataset, name, [row for row in here if row["variant"] == name])
         parts.append("")
     return "\n".join(parts)
 
 
-def _line(dataset: str, variant: str, here: list[Row]) -> str:
+def _lines(dataset: str, variant: str, here: list[Row]) -> list[str]:
     steps = [{int(row["step"]) for row in here if row["seed"] == seed} for seed in {row["seed"] for row in here}]
-    shared = set.intersection(*steps)
-    last = max(shared or set.union(*steps))
-    final = [row for row in here if int(row["step"]) == last]
+    shared, furthest = set.intersection(*steps), max(set.union(*steps))
+    return [_line(dataset, variant, step, here) for step in sorted({max(shared, default=furthest), furthest})]
+
+
+def _line(dataset: str, variant: str, step: int, here: list[Row]) -> str:
+    final = [row for row in here if int(row["step"]) == step]
     cells = [
         variant,
         str(len(final)),
-        f"{last:,}",
+        f"{step:,}",
         mean_and_error([100.0 * float(row["success"]) for row in final], digits=1),
         *(mean_and_error([float(row[name]) for row in final if row[name]], digits=2) for name in FIGURES),
         *(cell or "–" for cell in PUBLISHED.get((dataset, variant), ("", ""))),
