@@ -71,7 +71,7 @@ def learned(
     change = data.states[later, : net.moving] - data.states[begins, : net.moving]
     net.mean.copy_(torch.from_numpy(data.states.mean(0)))
     net.std.copy_(torch.from_numpy(np.maximum(data.states.std(0), 1e-3)))
-    net.change.copy_(torch.from_numpy(change.std(0)))
+    net.change.copy_(torch.from_numpy(np.maximum(change.std(0), 1e-5)))  # a drawer's bar moves along y alone
     optimiser = torch.optim.Adam(net.parameters(), _RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
     mean_of = torch.optim.swa_utils.get_ema_multi_avg_fn(average)
@@ -88,5 +88,6 @@ def learned(
             mean.update_parameters(net)
     if mean is not None:
         net.load_state_dict(mean.module.state_dict())
+    assert all(torch.isfinite(value).all() for value in net.state_dict().values()), f"{file} would hold no network"
     torch.save(net.state_dict(), file)
     return net.eval()

@@ -90,6 +90,18 @@ def test_a_drawer_is_never_mirrored_to_open_the_other_way(tmp_path) -> None:
     assert abs(opened[0, 1]) > 0.05 and np.ptp(copies.states[:: data.num_frames, 10]) > 0.005
 
 
+def test_what_never_changes_is_proposed_as_it_is(tmp_path, monkeypatch) -> None:
+    """A drawer's bar stays as high as it is."""
+    monkeypatch.setattr(true_states_subgoals, "_UPDATES", 3)
+    assert true_states.collect(tmp_path, "drawer_place", 0)
+    data = true_states.TrueStates(tmp_path)
+    futures = true_states_subgoals.train_futures(data, 10, 0, tmp_path / "futures.pt")
+    now = data.states[0, : data.width].astype(np.float64)
+    proposed = futures(now, torch.randn(8, data.moving))
+    np.testing.assert_allclose(proposed[:, 12], now[12], atol=1e-3)
+    assert np.isfinite(proposed).all() and np.ptp(proposed[:, 11]) > 1e-3
+
+
 @pytest.mark.parametrize("run", ["Q of MQE, alpha 0.03", "Q of MQE+contrasts, other goals, alpha 0.03"])
 def test_a_policy_climbs_the_q_term_of_a_critic_that_stays_as_it_is(data, folder, run, monkeypatch) -> None:
     monkeypatch.setitem(true_states_methods.RUNS, run, true_states_methods.RUNS[run] | {"batch_size": 64})
