@@ -107,7 +107,8 @@ def seen(states: Floats) -> Float32s:
     """States (..., 7 + 6 n) of n objects and their targets as agents see them, (..., 7 + 16 n).
 
     What an encoder without fault would tell stands behind: where all is from the hand, where each object is from its
-    target, and a number that falls from 1 to 0 as it leaves it in the plane.
+    target, and a number that falls from 1 to 0 as it leaves it in the plane. With a drawer its bar stands for the
+    target.
     """
     things = states[..., 7:].reshape(*states.shape[:-1], 2, -1, 3)
     from_hand, from_target = things - states[..., None, None, :3], things[..., 0, :, :] - things[..., 1, :, :]

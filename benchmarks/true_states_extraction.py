@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mqe_core.learning.agents.mqe import MQEAgent
-from mqe_core.learning.networks.actor import Metrics, frozen
+from mqe_core.learning.networks.actor import Metrics
 from mqe_core.learning.networks.actor_losses import actor_loss
 from mqe_core.learning.rows.batch import Batch
 
@@ -21,12 +21,15 @@ CRITIC_PARTS = ("critic_encoder", "phi", "psi", "head")
 
 
 class Extraction:
-    """What takes the place of an agent's loss: `scenes` as the rows of a batch are drawn, row i of scene i mod them."""
+    """What takes the place of an agent's loss. `critic`: a trained agent's weights, of which the critic's are taken.
+    `scenes`: of a batch, whose row i is of scene i mod them. `elsewhere`: half of the Q term's goals are other rows'.
+    """
 
     def __init__(self, agent: MQEAgent, critic: dict[str, Tensor], scenes: int, elsewhere: bool) -> None:
         mine = {name: value for name, value in critic.items() if name.split(".")[0] in CRITIC_PARTS}
         missing = agent.load_state_dict(mine, strict=False).missing_keys
         assert all(name.split(".")[0] not in CRITIC_PARTS for name in missing), f"no critic: {missing}"
+        assert scenes > 0 and not agent.config.actor_goals_crossed, "rows have a goal each, and known scenes"
         self.agent, self.scenes, self.elsewhere = agent, scenes, elsewhere
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Metrics]:
@@ -35,17 +38,21 @@ class Extraction:
         states, goals = batch.frames["observation"], batch.frames["actor_goal"]
         chosen = agent.actor(states, goals)
         if not self.elsewhere:
-            return actor_loss(config, chosen, batch, self.value(states, agent.tried(chosen), goals), config.q_weight)
-        half, rounds = len(states) // 2, len(states) // self.scenes
-        others = torch.roll(goals, self.scenes * int(torch.randint(1, rounds, ())), dims=0)
-        others = torch.cat([goals[:half], others[half:]])
+            return actor_loss(config, chosen, batch, self._value(states, agent.tried(chosen), goals), config.q_weight)
+        shift = int(torch.randint(1, len(states) // self.scenes, ()))
+        others = goals_elsewhere(goals, self.scenes, shift)
         tried = agent.tried(agent.actor(states, others))
-        return actor_loss(config, chosen, batch, self.value(states, tried, others), config.q_weight)
+        return actor_loss(config, chosen, batch, self._value(states, tried, others), config.q_weight)
 
-    def value(self, states: Tensor, actions: Tensor, goals: Tensor) -> Tensor:
-        """(B,): ``min_e -d(phi_e(s, a), psi_e(g))``, with a gradient for the actions alone."""
+    def _value(self, states: Tensor, actions: Tensor, goals: Tensor) -> Tensor:
         agent = self.agent
         with torch.no_grad():
             seen, psi_goal = agent.critic_encoder(states), agent.psi(agent.critic_encoder(goals))
-        phi = frozen(agent.phi, torch.cat([seen, actions], dim=-1))
-        return -frozen(agent.head, phi, psi_goal).amax(0)
+        return agent.action_value(seen, actions, psi_goal)
+
+
+def goals_elsewhere(goals: Tensor, scenes: int, shift: int) -> Tensor:
+    """(B, S): the second half of the goals is other rows' of the same scenes, `shift` rounds of `scenes` rows away."""
+    half = len(goals) // 2
+    assert len(goals) % scenes == 0 and 0 < shift < len(goals) // scenes, "whole rounds, and not its own"
+    return torch.cat([goals[:half], torch.roll(goals, scenes * shift, dims=0)[half:]])

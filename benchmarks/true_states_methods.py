@@ -1,7 +1,8 @@
 """What benchmarks/closed_loop_states.py compares: how each agent is trained, and who then chooses the action.
 
 All agents learn on the same frames and actions, all policies and all critics each as many updates, and the actor's
-goals are later frames of the own episode: no actor ever meets the goal of a chain, but that of "scene goals".
+goals are later frames of the own episode: no actor ever meets the goal of a chain. Exceptions: the actors of "scene
+goals", the Q terms of "other goals", and those that climb the Q term of a critic, which learns before them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ _LONG: dict[str, Any] = {"batch_size": 256, "hidden_dims": (512, 512, 512), "ste
 # GCBC's flow always sees the goal; beside a blind one learns a critic that nobody asks, so as small as can be.
 _UNASKED: dict[str, Any] = {"critic_hidden_dims": (8,), "latent_dim": 16}
 _CONTRASTS: dict[str, Any] = {"action_contrast": 1.0, "goal_contrast": 1.0, "scene_contrast": 0.1}
-# Where later episodes of the scene end, as the shipped policy's: an actor that meets goals of chains.
+# Mostly where this or a later episode of the scene ends, as the shipped policy's (whose are crossed, too): an actor
+# that meets goals of chains.
 _SCENE_GOALS: dict[str, Any] = {
     "actor_goal_trajectory": 0.1, "actor_goal_scene": 0.9, "actor_stop_radius_m": 0.05,
 }  # fmt: skip
@@ -132,19 +134,22 @@ def train(data: TrueStates, name: str, seed: int, steps: int | None, folder: Pat
     out = _file(folder, name, seed)
     if out.exists():
         return
-    trainer = _trainer(data, name, seed, steps)
     if name in CLIMBED:
         critic, elsewhere = CLIMBED[name]
-        train(data, critic, seed, None, folder)
+        train(data, critic, seed, steps, folder)
+        weights = load(data, critic, seed, folder)[0].state_dict()
+    trainer = _trainer(data, name, seed, steps)  # seeds torch, so it comes last
+    if name in CLIMBED:
         assert isinstance(trainer.agent, MQEAgent)
-        weights, scenes = torch.load(_file(folder, critic, seed))["weights"], trainer.config.train.batch_scenes
-        trainer.agent.loss = Extraction(trainer.agent, weights, scenes, elsewhere)
+        trainer.agent.loss = Extraction(trainer.agent, weights, trainer.config.train.batch_scenes, elsewhere)
         trainer.restart_average()
     for _ in range(trainer.config.train.steps):
         trainer.update()
     out.parent.mkdir(parents=True, exist_ok=True)
     metrics = trainer.means.take()
-    torch.save({"weights": trainer.policy_weights(), "metrics": metrics, "keys": RUNS[name]}, out)
+    torch.save(
+        {"weights": trainer.policy_weights(), "metrics": metrics, "keys": RUNS[name], "climbed": CLIMBED.get(name)}, out
+    )
 
 
 def _trainer(data: TrueStates, name: str, seed: int, steps: int | None) -> Trainer:
@@ -213,7 +218,7 @@ def load(data: TrueStates, name: str, seed: int, folder: Path) -> tuple[Agent, A
     """The trained run `name`, and the scale of its actions. ValueError where it was trained with other keys."""
     trainer = _trainer(data, name, seed, 1)
     kept = torch.load(_file(folder, name, seed))
-    if kept.get("keys") != RUNS[name]:
+    if (kept.get("keys"), kept.get("climbed")) != (RUNS[name], CLIMBED.get(name)):
         raise ValueError(f"{_file(folder, name, seed)} was trained otherwise than {name!r} is now: give another --work")
     trainer.agent.load_state_dict(kept["weights"])
     return trainer.agent.eval(), trainer.data.action_scale

@@ -88,6 +88,7 @@ def learned(
             mean.update_parameters(net)
     if mean is not None:
         net.load_state_dict(mean.module.state_dict())
-    assert all(torch.isfinite(value).all() for value in net.state_dict().values()), f"{file} would hold no network"
+    if not all(torch.isfinite(value).all() for value in net.state_dict().values()):
+        raise RuntimeError(f"{file}: not finite after training; look for columns of the states that never change")
     torch.save(net.state_dict(), file)
     return net.eval()

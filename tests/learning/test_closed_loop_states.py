@@ -14,7 +14,7 @@ pytest.importorskip("pybullet")
 import torch
 
 from benchmarks import closed_loop_states, true_states, true_states_methods, true_states_play, true_states_subgoals
-from benchmarks.true_states_extraction import Extraction
+from benchmarks.true_states_extraction import goals_elsewhere
 from benchmarks.true_states_methods import Chooser, Method, train
 from benchmarks.true_states_play import Asked
 from benchmarks.true_states_subgoals import SubgoalChooser
@@ -109,11 +109,11 @@ def test_a_policy_climbs_the_q_term_of_a_critic_that_stays_as_it_is(data, folder
     for updates in (1, 60):
         out = folder / f"{updates} of {run}"
         out.mkdir()
-        critic = f"{true_states_methods.CLIMBED[run][0].replace(' ', '_')}-0.pt"
-        (out / critic).write_bytes((folder / critic).read_bytes())
+        critic = true_states_methods._file(out, true_states_methods.CLIMBED[run][0], 0)
+        critic.write_bytes((folder / critic.name).read_bytes())
         train(data, run, 0, updates, out)
         agent, _ = true_states_methods.load(data, run, 0, out)
-        kept = torch.load(out / critic)["weights"]
+        kept = torch.load(critic)["weights"]
         for name, value in agent.state_dict().items():
             if not name.startswith("actor"):
                 torch.testing.assert_close(value, kept[name], rtol=0.0, atol=0.0)
@@ -121,9 +121,18 @@ def test_a_policy_climbs_the_q_term_of_a_critic_that_stays_as_it_is(data, folder
             torch.from_numpy(data.states[frames]) for frames in ([0, 3, 6], data.episode_ends[[0, 0, 1]] - 1)
         )
         with torch.inference_mode():
-            far = Extraction(agent, kept, 16, False).value(states, agent.actor(states, goals).mean, goals)
+            tried = torch.cat([agent.critic_encoder(states), agent.actor(states, goals).mean], dim=-1)
+            far = agent.head(agent.phi(tried), agent.psi(agent.critic_encoder(goals))).amax(0)
         finds[updates] = float(far.mean())
-    assert finds[60] > finds[1]
+    assert finds[60] < finds[1], "the goals are nearer by d"
+
+
+def test_goals_elsewhere_are_of_other_rows_of_the_same_scene() -> None:
+    rows, scenes = torch.arange(24)[:, None], 4
+    source = goals_elsewhere(rows, scenes, 2)[:, 0]
+    np.testing.assert_array_equal(source[:12], np.arange(12))
+    assert (source[12:] != rows[12:, 0]).all()
+    np.testing.assert_array_equal(source % scenes, np.arange(24) % scenes)
 
 
 def test_a_run_is_trained_once(data, folder) -> None:

@@ -184,14 +184,14 @@ class MQEAgent(Agent):
         q = None
         if config.q_weight > 0.0 and self.proposals is None:
             row, column = batch.rows_and_goals
-            q = self._action_value(observation_features.detach()[row], self.tried(chosen), psi_actor_goal[:, column])
+            q = self.action_value(observation_features.detach()[row], self.tried(chosen), psi_actor_goal[:, column])
         actor, actor_metrics = actor_loss(config, chosen, batch, q, config.q_weight, config.normalise_q)
         if self.proposals is not None:
             proposals, proposal_metrics = self.proposals.loss(batch)
             actor, actor_metrics = actor + proposals, {**actor_metrics, **proposal_metrics}
         return critic + actor, {**named("critic", critic_metrics), **named("actor", actor_metrics)}
 
-    def _action_value(self, observation_features: Tensor, actions: Tensor, psi_goal: Tensor) -> Tensor:
+    def action_value(self, observation_features: Tensor, actions: Tensor, psi_goal: Tensor) -> Tensor:
         """``min_e -d(phi_e(s, a), psi_e(g))``, ``(B,)``; gradient reaches the actions only."""
         phi = frozen(self.phi, torch.cat([observation_features, actions], dim=-1))
         return -frozen(self.head, phi, psi_goal).amax(0)
