@@ -31,6 +31,7 @@ _MIDDLE_X_M, _SHIFT_M = 0.285, 0.03  # about which copies are mirrored, and how 
 # What changes its sign where x or y is mirrored, of (x, y, z, roll, pitch, yaw, gripper) and of motions alike.
 _MIRRORED = np.array([[-1, 1, 1, 1, -1, -1, 1], [1, -1, 1, -1, 1, -1, 1]], float)
 _AWAY_M = 0.03
+TASKS = ("drawer_place", "place1", "place2", "place3", "place4")  # a reach or a drawer alone has no such things
 _ARRAYS = ("states", "actions", "stage_actions", "lengths", "names")
 
 
@@ -56,7 +57,7 @@ class TrueStates:
         names, lengths = [str(name) for name in arrays["names"]], arrays["lengths"]
         scenes = [scene_of(name) for name in names]
         parts = [(arrays["states"].astype(np.float64), arrays["actions"], arrays["stage_actions"])]
-        drawer = self.task.startswith("drawer")
+        drawer = self.task == "drawer_place"
         for copy in range(1, copies):
             rng = np.random.default_rng(copy)
             changes = {
@@ -184,7 +185,7 @@ def _world() -> World:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", default="place2", choices=sorted(STAGES), help="(default: %(default)s)")
+    parser.add_argument("--task", default="place2", choices=TASKS, help="(default: %(default)s)")
     parser.add_argument("--scenes", type=int, required=True)
     parser.add_argument("--seed", type=int, default=300_000, help="the first scene (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")

@@ -60,14 +60,18 @@ RUNS: dict[str, dict[str, Any]] = {
     "critic no invariance": {"agent": "mqe", **_FLOW, **_CONTRASTS, "invariance_weight": 0.0},
     **{f"critic {name[:-9]} contrast": {"agent": "mqe", **_FLOW, name: weight} for name, weight in _CONTRASTS.items()},
 }
-# Policies that climb the Q term of a critic above, by its name: benchmarks/true_states_extraction.py.
-CLIMBED: dict[str, tuple[str, bool]] = {}
-for _critic, _name in (("critic", "MQE"), ("critic contrasts", "MQE+contrasts")):
-    for _elsewhere, _where in ((False, ""), (True, ", other goals")):
-        for _alpha in (0.03, 0.3, 3.0):
-            _run = f"Q of {_name}{_where}, alpha {_alpha:g}"
-            RUNS[_run] = {"agent": "mqe", **_LONG, "critic_hidden_dims": (256, 256, 256), "alpha": _alpha}
-            CLIMBED[_run] = _critic, _elsewhere
+# Policies that climb the Q term (benchmarks/true_states_extraction.py): of which critic above, whether half of the time
+# to goals of other rows, and the weight of cloning beside it.
+CLIMBED: dict[str, tuple[str, bool, float]] = {
+    f"Q of {name}{where}, alpha {alpha:g}": (critic, bool(where), alpha)
+    for name, critic in (("MQE", "critic"), ("MQE+contrasts", "critic contrasts"))
+    for where in ("", ", other goals")
+    for alpha in (0.03, 0.3, 3.0)
+}
+RUNS |= {
+    name: {"agent": "mqe", **_LONG, "critic_hidden_dims": (256, 256, 256), "alpha": alpha}
+    for name, (_, _, alpha) in CLIMBED.items()
+}
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ METHODS = {
         for h in (5, 10, 20)
     },
     **{f"subgoal in 10, {name}, of 8": Method("gcbc", "subgoal", run, 8, 10) for name, run in CRITICS.items()},
+    # The control of noise: no choice, and the proposal that is first among the eight.
+    "subgoal in 10, noise 0": Method("gcbc", "subgoal", "critic contrasts", 1, 10),
     "subgoal in 10, any, scene goals": Method("gcbc, scene goals", "subgoal", None, 1, 10),
     "subgoal in 10, MQE+contrasts, of 8, scene goals": Method(
         "gcbc, scene goals", "subgoal", "critic contrasts", 8, 10
@@ -134,12 +140,12 @@ def train(data: TrueStates, name: str, seed: int, steps: int | None, folder: Pat
     out = _file(folder, name, seed)
     if out.exists():
         return
-    if name in CLIMBED:
-        critic, elsewhere = CLIMBED[name]
+    critic, elsewhere, _ = CLIMBED.get(name, ("", False, 0.0))
+    if critic:
         train(data, critic, seed, steps, folder)
         weights = load(data, critic, seed, folder)[0].state_dict()
     trainer = _trainer(data, name, seed, steps)  # seeds torch, so it comes last
-    if name in CLIMBED:
+    if critic:
         assert isinstance(trainer.agent, MQEAgent)
         trainer.agent.loss = Extraction(trainer.agent, weights, trainer.config.train.batch_scenes, elsewhere)
         trainer.restart_average()
