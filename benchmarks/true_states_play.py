@@ -164,7 +164,8 @@ def play(chooser: Chooses, task_name: str, seed: int, asked: Asked = Asked(), fi
             found.index.append(last)
             if np.isfinite(answer.distances).all():
                 found.preferred_mm.append(float(errors[answer.distances.argmin()]))
-                found.right.append(right(answer.distances, errors))
+                if len(errors) >= 4:  # else there are no quarters
+                    found.right.append(right(answer.distances, errors))
         found.steps_to_goal.append(answer.steps_to_goal)
         if film and step % _FILM_STEPS == 0:
             found.film.append(scene.world.render(*_FILM_SIZE))

@@ -186,6 +186,13 @@ def test_a_scene_is_played_to_its_end_and_alike_each_time(data, folder) -> None:
     assert first.best_mm[0] <= min(first.chosen_mm[0], first.mean_mm[0])
 
 
+def test_of_one_candidate_there_is_no_better_and_worse(data, folder) -> None:
+    chooser = Chooser(data, Method("flow", "critic", "critic", 1), 0, folder)
+    played = true_states_play.play(chooser, "place2", FIRST_EVALUATION_SEED)
+    assert played.right == [] and len(played.chosen_mm) == len(played.preferred_mm) > 0
+    assert played.row()["right"] is None
+
+
 def test_the_subgoal_that_is_nearest_to_the_goal_is_gone_to(data, folder, monkeypatch) -> None:
     """Here the nearest is the one with the highest hand; what was chosen last stays within the margin."""
     monkeypatch.setattr(true_states_subgoals, "_UPDATES", 3)
