@@ -9,10 +9,13 @@ OTHER_GOALS: dict[str, Any] = {
     "actor_goal_trajectory": 0.5,
     "actor_goal_random": 0.5,
 }  # half of the actor's goals from all of the data
+# The critic chooses among proposals of where to be next, and a policy cloned towards its own goals goes there.
+SUBGOALS: dict[str, Any] = {"proposal_steps": 20}
 # Name in the tables -> agent and keys.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mqe": ("mqe", {}),
     "mqe, other goals": ("mqe", OTHER_GOALS),
+    "mqe, subgoals": ("mqe", SUBGOALS),
     **{name: (name, {}) for name in ("qrl", "gciql", "hiql", "gcbc", "tmd", "cmd", "crl", "gcivl", "nsacbc", "tra")},
 }
 # Rows of the paper's ablation table.

@@ -56,22 +56,24 @@ def main() -> None:
         frames = np.random.default_rng(0).choice(valid, min(args.frames, len(valid)), replace=False)
         later = np.minimum(frames + config.agent.proposal_steps, last[frames])
         now, then, goal = (features.take(index) for index in (frames, later, last[frames]))
-        told = probe(agent.eval(), now, then, goal, actions[torch.from_numpy(frames), :3])
+        told = probe(agent.eval(), features.statistics()[1], now, then, goal, actions[torch.from_numpy(frames), :3])
         told["steps"] = float((last[frames] - frames).mean())
         print(f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in told.items()))
 
 
 @torch.no_grad()
-def probe(agent: MQEAgent, now: Tensor, later: Tensor, goal: Tensor, motion: Tensor) -> dict[str, float]:
-    """The columns, of features (n, D) and what was done (n, 3)."""
+def probe(
+    agent: MQEAgent, deviation: Tensor, now: Tensor, later: Tensor, goal: Tensor, motion: Tensor
+) -> dict[str, float]:
+    """The columns, of features (n, D), whose standard deviation is (D,), and what was done (n, 3)."""
     assert agent.proposals is not None
     proposals = agent.proposals(now)  # (n, N, D)
-    off = ((proposals - later[:, None]) / agent.proposals.scale).square().mean(-1)
-    change = (later - now) / agent.proposals.scale
+    off = ((proposals - later[:, None]) / deviation).square().mean(-1)
+    change = (later - now) / deviation
     mean = change.mean(0)
     _, sizes, directions = torch.linalg.svd(change - mean, full_matrices=False)
     main = directions[:_DIRECTIONS]
-    cut = now + agent.proposals.scale * (mean + (change - mean) @ main.T @ main)
+    cut = now + deviation * (mean + (change - mean) @ main.T @ main)
     each = torch.arange(len(now))
 
     def d(seen: Tensor, to: Tensor) -> Tensor:

@@ -68,6 +68,27 @@ def test_what_is_proposed_lies_h_steps_ahead_or_at_the_end_of_the_episode() -> N
     assert all(np.array_equal(frames, rows.frames[name]) for name, frames in without.frames.items())
 
 
+def test_a_change_counts_in_its_own_size(tiny_config: Config, synthetic_store: Path) -> None:
+    """A step is small beside the table: measured in the width of the table, the noise would drown it."""
+    store = EpisodeStore.open(synthetic_store)
+    keys = {"proposal_steps": 3, "observation": "state", "validation_fraction": 0.0}
+    trainer = Trainer(store, tiny_config(**keys), progress=False)
+    t = np.flatnonzero(store.valid)
+    ends = store.episode_ends[np.searchsorted(store.episode_ends, t, side="right")] - 1
+    changes = store.states[np.minimum(t + 3, ends)] - store.states[t]
+    expected = np.sqrt(np.square(changes).mean(0))
+    assert expected.min() > 1e-3 * expected.max()
+    np.testing.assert_allclose(trainer.agent.proposals.scale, expected, rtol=1e-4)
+
+
+def test_what_never_changes_is_not_amplified() -> None:
+    flow = ProposalFlow(ProposalConfig(proposal_steps=3), STATE, None)
+    flow.measure(torch.tensor([[2.0, 0.0], [-2.0, 0.0]]))
+    torch.testing.assert_close(flow.scale, torch.tensor([2.0, 0.002]))
+    flow.measure(torch.zeros(2, 2))
+    assert bool((flow.scale > 0).all())
+
+
 def test_the_critic_chooses_the_subgoal_as_if_it_were_asked_one_by_one(tiny_config: Config) -> None:
     torch.manual_seed(0)
     config = tiny_config(proposal_steps=5, candidates=9).agent

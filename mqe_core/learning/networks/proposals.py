@@ -1,12 +1,13 @@
 """A policy in two halves: a flow proposes where to be h steps later, and the cloned policy goes where the critic says.
 
 The flow sees no goal. It is trained on what was seen h steps later in the data, or where the episode ended, as
-``(later - now) / std``, with the standard deviation of what is seen (1 with ``standardise: false``), by flow matching
-(networks/flow.py). Of N proposals that one is taken from which the critic finds the goal nearest, and the Gaussian
-policy, cloned alone, is asked for an action towards it as towards any goal. So it meets only goals as near as those
-that it was cloned towards, and the critic compares states that lie apart by more than its error, not actions that lie
-apart by a step (docs/results-critic.md). All proposals lie h steps ahead: a goal that is nearer, and that the data go
-past, is overshot.
+``(later - now) / scale``, by flow matching (networks/flow.py). The scale is that of such changes, one for each number:
+noise and change are then of one size, however small a change is beside all that is seen (a step in a wide maze). Of N
+proposals that one is taken from which the critic finds the goal nearest, and the Gaussian policy, cloned alone, is
+asked for an action towards it as towards any goal. So it meets only goals as near as those that it was cloned towards,
+and the critic compares states that lie apart by more than its error, not actions that lie apart by a step
+(docs/results-critic.md). All proposals lie h steps ahead: a goal that is nearer, and that the data go past, is
+overshot.
 
 As HIQL (arXiv 2307.11949) the policy is asked for a subgoal; there an actor learns it by advantage, here it is chosen
 among proposals as in SuSIE (arXiv 2310.10639), by a quasimetric and with no goal in the proposal.
@@ -27,6 +28,8 @@ from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import AHEAD
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics
 from mqe_core.learning.run.config import key
+
+_LEAST = 1e-3  # of the largest scale: what changes less is not amplified
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class ProposalFlow(nn.Module):
     """What may be seen h steps later: ``candidates`` proposals of fixed noise."""
 
     noise: Tensor
-    scale: Tensor
+    scale: Tensor  # (S,)
 
     def __init__(self, config: ProposalConfig, observation: ObservationSpec, statistics: Statistics | None) -> None:
         """ValueError for images: a flow proposes vectors."""
@@ -71,12 +74,17 @@ class ProposalFlow(nn.Module):
                 "features_of (--config sim_features)"
             )
         size = observation.state_dim
-        self.steps = config.flow_steps
+        self.ahead, self.steps = config.proposal_steps, config.flow_steps
         self.encoder = make_encoder(config.encoder, observation, statistics)
-        self.register_buffer("scale", statistics[1].clone() if statistics else torch.ones(size))
-        self.velocity = MeanActor(2 * size + 1, config.hidden_dims, size, config.actor_layer_norm)
+        self.register_buffer("scale", torch.ones(size))
+        self.velocity = MeanActor(2 * size + 1, config.hidden_dims, size, layer_norm=True)
         # Not in a checkpoint: another N is tried on a finished run.
         self.register_buffer("noise", fixed_noise(config.candidates, size), persistent=False)
+
+    def measure(self, changes: Tensor) -> None:
+        """Take the scale from the data's changes in h steps ``(n, S)``: their root mean square."""
+        sizes = changes.square().mean(0).sqrt()
+        self.scale.copy_(sizes.clamp_min(_LEAST * sizes.max()).clamp_min(torch.finfo(sizes.dtype).tiny))
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The flow-matching loss, and itself as a metric."""

@@ -30,6 +30,8 @@ from mqe_core.robot.arrays import Floats, Ints
 
 logger = logging.getLogger(__name__)
 
+MOST_CHANGES = 50_000
+
 
 class TrainingData:
     """The rows of a store that training sees, and those that it holds out; ``sample`` makes a batch of either."""
@@ -103,6 +105,15 @@ class TrainingData:
         pairs = transitions.crossed_pairs(rows.observation, rows.frames["actor_goal"]) if crossed else None
         origin = np.stack([transitions.scene(rows.observation), rows.observation], axis=1)
         return partial(self._finish, rows, names, frames, pairs, origin)
+
+    def changes(self, steps: int) -> Tensor:
+        """By how much what is seen changes in so many steps, or up to its episode's end, ``(n, S)``: of at most
+        MOST_CHANGES of the frames that begin a row, evenly spread.
+        """
+        frames = self.transitions.indices
+        frames = frames[:: -(-len(frames) // MOST_CHANGES)]
+        later = np.minimum(frames + steps, self.transitions.final[frames] + 1)
+        return self.observations.take(later) - self.observations.take(frames)
 
     def _finish(
         self,

@@ -13,6 +13,7 @@ from mqe_core.data.frames import Frames
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.networks.actor import Agent, Metrics
 from mqe_core.learning.networks.encoders import ImageEncoder
+from mqe_core.learning.networks.proposals import ProposalFlow
 from mqe_core.learning.ranks.ranks import ALONE, Ranks
 from mqe_core.learning.ranks.sharing import descend, shared_out
 from mqe_core.learning.rows.actions import ActionScale
@@ -65,6 +66,8 @@ class Trainer:
         for module in self.agent.modules():
             if isinstance(module, ImageEncoder):
                 module.pictures_at_once = train.pictures_at_once
+            if isinstance(module, ProposalFlow):
+                module.measure(self.data.changes(module.ahead))
         self._batches = Batches(self.data, self.rng, self.agent.frames, ranks)
         on_gpu = self.device.type == "cuda"
         groups = _groups(self.agent, train)
