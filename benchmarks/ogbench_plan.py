@@ -10,7 +10,7 @@ OTHER_GOALS: dict[str, Any] = {
     "actor_goal_random": 0.5,
 }  # half of the actor's goals from all of the data
 # The critic chooses among proposals of where to be next, and a policy cloned towards its own goals goes there.
-SUBGOALS: dict[str, Any] = {"proposal_steps": 20}
+SUBGOALS: dict[str, Any] = {"proposal_steps": 10}
 # Name in the tables -> agent and keys.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mqe": ("mqe", {}),
