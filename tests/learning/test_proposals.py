@@ -30,31 +30,34 @@ STATE = ObservationSpec("state", state_dim=2)
 
 
 def test_both_ways_are_proposed_and_nothing_between_them() -> None:
-    """From 0 it went to the left or to the right; from 5 it went up or stood still, which is no place to go to."""
+    """From 0 it went to the left or to the right; from 5 it went up or waited, which is no place to go to; at 9 the
+    episode ended, and there it stays.
+    """
     torch.manual_seed(0)
     config = ProposalConfig(proposal_steps=3, candidates=64, hidden_dims=(64, 64))
     flow, generator = ProposalFlow(config, STATE, None), torch.Generator().manual_seed(0)
     optimiser = torch.optim.Adam(flow.parameters(), 1e-2)
     rate = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=500)
     for _ in range(500):
-        at_5 = torch.randint(0, 2, (256, 1), generator=generator).float()
-        side = torch.randint(0, 2, (256, 1), generator=generator) * 2.0 - 1.0
-        here = torch.cat([5.0 * at_5, torch.zeros(256, 1)], dim=-1)
-        up = torch.cat([torch.zeros(256, 1), (side > 0).float()], dim=-1)
-        later = here + (1.0 - at_5) * torch.cat([side, -side], dim=-1) + at_5 * up
-        frames = {"observation": here, AHEAD: later}
-        batch = Batch(frames, {name: torch.zeros(256) for name in frames}, torch.zeros(256, 1))
+        at = torch.tensor([0.0, 5.0, 9.0])[torch.randint(0, 3, (256,), generator=generator)]
+        side = torch.randint(0, 2, (256,), generator=generator) * 2.0 - 1.0
+        here = torch.stack([at, torch.zeros(256)], dim=-1)
+        change = torch.stack([side * (at == 0), -side * (at == 0) + (side > 0) * (at == 5)], dim=-1)
+        frames = {"observation": here, AHEAD: here + change}
+        steps = {"observation": torch.zeros(256), AHEAD: 3.0 * (at < 9)}
+        batch = Batch(frames, steps, torch.zeros(256, 1))
         loss, _ = flow.loss(batch)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         rate.step()
     with torch.no_grad():
-        from_0, from_5 = flow(torch.tensor([[0.0, 0.0], [5.0, 0.0]]))
+        from_0, from_5, at_the_end = flow(torch.tensor([[0.0, 0.0], [5.0, 0.0], [9.0, 0.0]]))
     assert 0.25 < float((from_0[:, 0] > 0).float().mean()) < 0.75
     assert float((from_0[:, 0].abs() < 0.5).float().mean()) < 0.1  # of a mean of both: all
     torch.testing.assert_close(from_0[:, 1], -from_0[:, 0], atol=0.3, rtol=0)
     assert float((from_5 - torch.tensor([5.0, 1.0])).abs().max()) < 0.3
+    assert float((at_the_end - torch.tensor([9.0, 0.0])).abs().max()) < 0.3
 
 
 def test_what_is_proposed_lies_h_steps_ahead_or_at_the_end_of_the_episode() -> None:

@@ -2,13 +2,13 @@
 
 The flow sees no goal. It is trained on what was seen h steps later in the data, or where the episode ended, as ``(later
 - now) / scale``, by flow matching (networks/flow.py). The scale is that of such changes, one for each number: noise and
-change are then of one size, however small a change is beside all that is seen (a step in a wide maze). Rows in which
-hardly anything changes are left out: where one stands is no place to go to, and data that wait at their goals would
-propose little else. Of N proposals that one is taken from which the critic finds the goal nearest, and the Gaussian
-policy, cloned alone, is asked for an action towards it as towards any goal. So it meets only goals as near as those
-that it was cloned towards, and the critic compares states that lie apart by more than its error, not actions that lie
-apart by a step (docs/results-critic.md). All proposals lie h steps ahead: a goal that is nearer, and that the data go
-past, is overshot.
+change are then of one size, however small a change is beside all that is seen (a step in a wide maze). Rows that wait,
+in which hardly anything changes in h steps though the episode goes on, are left out: where one stands is no place to go
+to, and data that wait long at their goals would propose little else. Of N proposals that one is taken from which the
+critic finds the goal nearest, and the Gaussian policy, cloned alone, is asked for an action towards it as towards any
+goal. So it meets only goals as near as those that it was cloned towards, and the critic compares states that lie apart
+by more than its error, not actions that lie apart by a step (docs/results-critic.md). All proposals lie h steps ahead:
+a goal that is nearer, and that the data go past, is overshot.
 
 As HIQL (arXiv 2307.11949) the policy is asked for a subgoal; there an actor learns it by advantage, here it is chosen
 among proposals as in SuSIE (arXiv 2310.10639), by a quasimetric and with no goal in the proposal.
@@ -92,8 +92,8 @@ class ProposalFlow(nn.Module):
         """The flow-matching loss, and itself as a metric."""
         seen = batch.frames["observation"]
         change = (batch.frames[AHEAD] - seen) / self.scale
-        moves = change.square().mean(-1) > _AT_REST
-        loss = (matching_error(self.velocity, self.encoder(seen), change) * moves).mean()
+        waits = (change.square().mean(-1) < _AT_REST) & (batch.steps[AHEAD] >= self.ahead)
+        loss = (matching_error(self.velocity, self.encoder(seen), change) * ~waits).mean()
         return loss, {"proposal_loss": loss.detach()}
 
     def forward(self, observations: Tensor) -> Tensor:
