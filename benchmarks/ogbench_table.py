@@ -134,7 +134,8 @@ def draw(found: list[Row], out: Path) -> None:
         return
     there = {row["variant"] for row in found}
     variants = [name for name in (*VARIANTS, *ABLATIONS) if name in there]
-    colours = dict(zip(variants, colormaps["tab20"].colors))  # one each in all panels, also where some have no point
+    palette = [*colormaps["tab20"].colors, *colormaps["tab20b"].colors]
+    colours = dict(zip(variants, palette))  # one each in all panels, also where some have no point
     figure = Figure(figsize=(12.0, 3.6 * len(datasets)), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(datasets), len(shown), squeeze=False)

@@ -15,8 +15,10 @@ from mqe_core.data.store.episode_store import EpisodeStore
 from mqe_core.learning.agents.mqe import MQEAgent
 from mqe_core.learning.export.export import export_run
 from mqe_core.learning.networks.proposals import ProposalConfig, ProposalFlow
+from mqe_core.learning.rows import training_data
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import AHEAD, TransitionIndex, WaypointSampler
+from mqe_core.learning.rows.held_out import held_out_frames
 from mqe_core.learning.rows.observations import ObservationSpec
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.run_folder import load_run
@@ -72,25 +74,47 @@ def test_what_is_proposed_lies_h_steps_ahead_or_at_the_end_of_the_episode() -> N
     assert all(np.array_equal(frames, rows.frames[name]) for name, frames in without.frames.items())
 
 
-def test_a_change_counts_in_its_own_size(tiny_config: Config, synthetic_store: Path) -> None:
-    """A step is small beside the table: measured in the width of the table, the noise would drown it."""
+def test_a_change_counts_in_its_own_size(
+    tiny_config: Config, synthetic_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step is small beside the table: measured in the width of the table, the noise would drown it. Frames that are
+    held out have no say, and of many frames some do for all.
+    """
     store = EpisodeStore.open(synthetic_store)
-    keys = {"proposal_steps": 3, "observation": "state", "validation_fraction": 0.0}
-    trainer = Trainer(store, tiny_config(**keys), progress=False)
-    t = np.flatnonzero(store.valid)
+    keys = {"proposal_steps": 3, "observation": "state", "validation_fraction": 0.3}
+    config = tiny_config(**keys)
+    trainer = Trainer(store, config, progress=False)
+    held_out = held_out_frames(store, 0.3, config.train.seed)
+    assert 0 < held_out.sum() < len(held_out)
+    t = np.flatnonzero(store.valid & ~held_out)
     ends = store.episode_ends[np.searchsorted(store.episode_ends, t, side="right")] - 1
     changes = store.states[np.minimum(t + 3, ends)] - store.states[t]
     expected = np.sqrt(np.square(changes).mean(0))
     assert expected.min() > 1e-3 * expected.max()
-    np.testing.assert_allclose(trainer.agent.proposals.scale, expected, rtol=1e-4)
+    np.testing.assert_allclose(trainer.agent.proposals.change_size, expected, rtol=1e-4)
+    monkeypatch.setattr(training_data, "MOST_CHANGES", len(t) // 2)
+    some = Trainer(store, config, progress=False)
+    assert len(some.data.changes(3)) == len(t) // 2
+    np.testing.assert_allclose(some.agent.proposals.change_size, expected, rtol=0.5)
+
+
+def test_a_run_from_before_is_not_taken_for_one_of_today(tiny_config: Config, synthetic_store: Path) -> None:
+    """Then changes counted in another size under another name."""
+    trainer = Trainer(
+        EpisodeStore.open(synthetic_store), tiny_config(proposal_steps=3, observation="state"), progress=False
+    )
+    state = trainer.state()
+    state["agent"]["proposals.scale"] = state["agent"].pop("proposals.change_size")
+    with pytest.raises(ValueError, match="does not fit the networks of this version: train again"):
+        trainer.restore(state)
 
 
 def test_what_never_changes_is_not_amplified() -> None:
     flow = ProposalFlow(ProposalConfig(proposal_steps=3), STATE, None)
     flow.measure(torch.tensor([[2.0, 0.0], [-2.0, 0.0]]))
-    torch.testing.assert_close(flow.scale, torch.tensor([2.0, 0.002]))
+    torch.testing.assert_close(flow.change_size, torch.tensor([2.0, 0.002]))
     flow.measure(torch.zeros(2, 2))
-    assert bool((flow.scale > 0).all())
+    torch.testing.assert_close(flow.change_size, torch.full((2,), 1e-3))
 
 
 def test_the_critic_chooses_the_subgoal_as_if_it_were_asked_one_by_one(tiny_config: Config) -> None:
@@ -138,7 +162,8 @@ def test_it_trains_on_features_and_is_one_graph(
     keys = {"features_of": str(encoder_run), "observation": "features", "proposal_steps": 3, "flow_steps": 4}
     train(writable_store, tmp_path / "run", tiny_config(**keys, candidates=8), progress=False)
     assert "actor/proposal_loss" in (tmp_path / "run" / "metrics.csv").read_text()
-    assert isinstance(load_run(tmp_path / "run")[0].proposals, ProposalFlow)
+    learned = load_run(tmp_path / "run")[0].proposals
+    assert isinstance(learned, ProposalFlow) and not bool((learned.change_size == 1.0).any())
     bundle = export_run(tmp_path / "run", tmp_path / "policy.onnx", spec)
     contract = bundle.contract
     assert (contract.candidates, contract.flow_steps, contract.proposal_steps) == (8, 4, 3) and contract.chooses

@@ -1,10 +1,10 @@
 """A policy in two halves: a flow proposes where to be h steps later, and the cloned policy goes where the critic says.
 
-The flow sees no goal. It is trained on what was seen h steps later in the data, or where the episode ended, as ``(later
-- now) / scale``, by flow matching (networks/flow.py). The scale is that of such changes, one for each number: noise and
-change are then of one size, however small a change is beside all that is seen (a step in a wide maze). Rows that wait,
-in which hardly anything changes in h steps though the episode goes on, are left out: where one stands is no place to go
-to, and data that wait long at their goals would propose little else. Of N proposals that one is taken from which the
+The flow sees no goal. It is trained on what was seen h steps later in the data, or where the episode ended, less what
+is seen, by flow matching (networks/flow.py). A change counts in its own size (:meth:`ProposalFlow.measure`): noise and
+change are then alike, however small a change is beside all that is seen (a step in a wide maze). Rows that wait, whose
+change is below 0.22 of the usual one though the episode has h steps left, are left out: where one stands is no place to
+go to, and data that wait long at their goals would propose little else. Of N proposals that one is taken from which the
 critic finds the goal nearest, and the Gaussian policy, cloned alone, is asked for an action towards it as towards any
 goal. So it meets only goals as near as those that it was cloned towards, and the critic compares states that lie apart
 by more than its error, not actions that lie apart by a step (docs/results-critic.md). All proposals lie h steps ahead:
@@ -30,8 +30,8 @@ from mqe_core.learning.rows.goal_sampling import AHEAD
 from mqe_core.learning.rows.observations import ObservationSpec, Statistics
 from mqe_core.learning.run.config import key
 
-_LEAST = 1e-3  # of the largest scale: what changes less is not amplified
-_AT_REST = 0.05  # mean square of a scaled change; less is standing still
+_LEAST = 1e-3  # of the largest size: what changes less is not amplified
+_AT_REST = 0.05  # mean square of a change in sizes, 1 on average; less is standing still
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class ProposalConfig(ChoiceConfig):
 class ProposalFlow(nn.Module):
     """What may be seen h steps later: ``candidates`` proposals of fixed noise."""
 
-    noise: Tensor
-    scale: Tensor  # (S,)
+    noise: Tensor  # (N, S)
+    change_size: Tensor  # (S,)
 
     def __init__(self, config: ProposalConfig, observation: ObservationSpec, statistics: Statistics | None) -> None:
         """ValueError for images: a flow proposes vectors."""
@@ -78,20 +78,26 @@ class ProposalFlow(nn.Module):
         size = observation.state_dim
         self.ahead, self.steps = config.proposal_steps, config.flow_steps
         self.encoder = make_encoder(config.encoder, observation, statistics)
-        self.register_buffer("scale", torch.ones(size))
+        self.register_buffer("change_size", torch.ones(size))
+        # With LayerNorm it finds its way about a maze in fewer updates.
         self.velocity = MeanActor(2 * size + 1, config.hidden_dims, size, layer_norm=True)
         # Not in a checkpoint: another N is tried on a finished run.
         self.register_buffer("noise", fixed_noise(config.candidates, size), persistent=False)
 
     def measure(self, changes: Tensor) -> None:
-        """Take the scale from the data's changes in h steps ``(n, S)``: their root mean square."""
+        """Keep the size of each number's changes: their root mean square in the data's changes in h steps ``(n, S)``,
+        and no less than a thousandth of the largest. It is part of the weights.
+        """
         sizes = changes.square().mean(0).sqrt()
-        self.scale.copy_(sizes.clamp_min(_LEAST * sizes.max()).clamp_min(torch.finfo(sizes.dtype).tiny))
+        largest = float(sizes.max()) or 1.0
+        self.change_size.copy_(sizes.clamp_min(_LEAST * largest))
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
-        """The flow-matching loss, and itself as a metric."""
+        """The flow-matching loss, a scalar, and itself as a metric: a mean over all rows, to which those that wait add
+        nothing.
+        """
         seen = batch.frames["observation"]
-        change = (batch.frames[AHEAD] - seen) / self.scale
+        change = (batch.frames[AHEAD] - seen) / self.change_size
         waits = (change.square().mean(-1) < _AT_REST) & (batch.steps[AHEAD] >= self.ahead)
         loss = (matching_error(self.velocity, self.encoder(seen), change) * ~waits).mean()
         return loss, {"proposal_loss": loss.detach()}
@@ -99,7 +105,7 @@ class ProposalFlow(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """``(B, S) -> (B, N, S)``."""
         change = carried(self.velocity, self.encoder(observations), self.noise, self.steps)
-        return observations[:, None] + change * self.scale
+        return observations[:, None] + change * self.change_size
 
 
 def actions_towards(actor: nn.Module, observations: Tensor, subgoals: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from mqe_core.robot.arrays import Floats, Ints
 
 logger = logging.getLogger(__name__)
 
-MOST_CHANGES = 50_000
+MOST_CHANGES = 50_000  # frames of whose changes the size is taken
 
 
 class TrainingData:
@@ -107,11 +107,12 @@ class TrainingData:
         return partial(self._finish, rows, names, frames, pairs, origin)
 
     def changes(self, steps: int) -> Tensor:
-        """By how much what is seen changes in so many steps, or up to its episode's end, ``(n, S)``: of at most
-        MOST_CHANGES of the frames that begin a row, evenly spread.
+        """By how much what is seen changes in so many steps, or up to its episode's end, ``(n, S) float32``: of at most
+        MOST_CHANGES of the frames that training rows begin with, drawn alike whatever their weights.
         """
         frames = self.transitions.indices
-        frames = frames[:: -(-len(frames) // MOST_CHANGES)]
+        if len(frames) > MOST_CHANGES:
+            frames = np.random.default_rng(0).choice(frames, MOST_CHANGES, replace=False)
         later = np.minimum(frames + steps, self.transitions.final[frames] + 1)
         return self.observations.take(later) - self.observations.take(frames)
 

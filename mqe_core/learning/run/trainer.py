@@ -210,9 +210,14 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``, before the first update."""
+        """Continue from ``state``, before the first update; ValueError where it is of other networks."""
         self.step = state["step"]
-        self.agent.load_state_dict(state["agent"])
+        try:
+            self.agent.load_state_dict(state["agent"])
+        except RuntimeError as error:
+            raise ValueError(
+                f"the checkpoint does not fit the networks of this version: train again ({error})"
+            ) from error
         self.optimiser.load_state_dict(state["optimiser"])
         for group, rate in zip(self.optimiser.param_groups, self._rates):
             group |= {"lr": rate, "capturable": True}
