@@ -9,6 +9,7 @@ checkpoint that all seeds of the agent have. Where some have gone on, a second l
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections import defaultdict
 from pathlib import Path
 
@@ -80,8 +81,9 @@ def tables(found: list[Row]) -> str:
         here = [row for row in found if (row["budget"], row["dataset"]) == (budget, dataset)]
         machines = ", ".join(dict.fromkeys(row["machine"] for row in here))
         commits = ", ".join(dict.fromkeys(row["commit"] for row in here))
+        said = textwrap.fill(f"Budget: {budget}; machine: {machines}; commits: {commits}.", 120)
         parts += [
-            f"### {dataset}\nBudget: {budget}; machine: {machines}; commits: {commits}.\n",
+            f"### {dataset}\n{said}\n",
             "| agent | seeds | updates | success, % | rank correlation | critic's cosine | actor's cosine | MQE paper "
             "| OGBench |",
             "|---|---|---|---|---|---|---|---|---|",
