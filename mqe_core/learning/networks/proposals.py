@@ -4,11 +4,11 @@ The flow sees no goal. It is trained on what was seen h steps later in the data,
 is seen, by flow matching (networks/flow.py). A change counts in its own size (:meth:`ProposalFlow.measure`): noise and
 change are then alike, however small a change is beside all that is seen (a step in a wide maze). Rows that wait, whose
 change is below 0.22 of the usual one though the episode has h steps left, are left out: where one stands is no place to
-go to, and data that wait long at their goals would propose little else. Of N proposals that one is taken from which the
-critic finds the goal nearest, and the Gaussian policy, cloned alone, is asked for an action towards it as towards any
-goal. So it meets only goals as near as those that it was cloned towards, and the critic compares states that lie apart
-by more than its error, not actions that lie apart by a step (docs/results-critic.md). All proposals lie h steps ahead:
-a goal that is nearer, and that the data go past, is overshot.
+go to, and data that wait at their goals would propose it often. Of N proposals that one is taken from which the critic
+finds the goal nearest, and the Gaussian policy, cloned alone, is asked for an action towards it as towards any goal. So
+it meets only goals as near as those that it was cloned towards, and the critic compares states that lie apart by more
+than its error, not actions that lie apart by a step (docs/results-critic.md). All proposals lie h steps ahead: a goal
+that is nearer, and that the data go past, is overshot.
 
 As HIQL (arXiv 2307.11949) the policy is asked for a subgoal; there an actor learns it by advantage, here it is chosen
 among proposals as in SuSIE (arXiv 2310.10639), by a quasimetric and with no goal in the proposal.
@@ -79,7 +79,7 @@ class ProposalFlow(nn.Module):
         self.ahead, self.steps = config.proposal_steps, config.flow_steps
         self.encoder = make_encoder(config.encoder, observation, statistics)
         self.register_buffer("change_size", torch.ones(size))
-        # With LayerNorm it finds its way about a maze in fewer updates.
+        # LayerNorm as the flow of benchmarks/true_states_subgoals.py has it, on which docs/results-critic.md rests.
         self.velocity = MeanActor(2 * size + 1, config.hidden_dims, size, layer_norm=True)
         # Not in a checkpoint: another N is tried on a finished run.
         self.register_buffer("noise", fixed_noise(config.candidates, size), persistent=False)
