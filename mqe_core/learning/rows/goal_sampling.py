@@ -102,6 +102,10 @@ class TransitionIndex:
         self._scene_bounds = np.concatenate([[0], np.searchsorted(self.indices, scenes)])
         self._summed = None if weights is None else np.concatenate([[0.0], np.cumsum(weights[self.indices])])
 
+    def ahead(self, frames: Ints, steps: int) -> Ints:
+        """What is seen so many steps after these valid frames, or where their episode ends; of their shape."""
+        return np.minimum(frames + steps, self.final[frames] + 1)
+
     def _last_valid(self, ends: Ints, frames: int) -> Ints:
         """(N,): the last valid frame at or before the end of each frame's stretch; only defined, and only used, for
         valid frames.
@@ -232,7 +236,7 @@ class WaypointSampler:
         actor_goal = transitions.mixed_goals(rng, t, self.actor_goals)
         frames = {"observation": t, "waypoint": waypoint, "value_goal": value_goal, "actor_goal": actor_goal}
         if self.proposal_steps:
-            frames[AHEAD] = np.minimum(t + self.proposal_steps, transitions.final[t] + 1)
+            frames[AHEAD] = transitions.ahead(t, self.proposal_steps)
         return GoalIndices(frames)
 
     def _steps_ahead(self, rng: np.random.Generator, goal_steps: Ints) -> Ints:

@@ -113,8 +113,7 @@ class TrainingData:
         frames = self.transitions.indices
         if len(frames) > MOST_CHANGES:
             frames = np.random.default_rng(0).choice(frames, MOST_CHANGES, replace=False)
-        later = np.minimum(frames + steps, self.transitions.final[frames] + 1)
-        return self.observations.take(later) - self.observations.take(frames)
+        return self.observations.take(self.transitions.ahead(frames, steps)) - self.observations.take(frames)
 
     def _finish(
         self,
