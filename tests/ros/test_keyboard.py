@@ -5,14 +5,9 @@ The real process in a pseudo-terminal, beside the mock graph.
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
 import subprocess
-import sys
-import termios
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -21,52 +16,15 @@ pytest.importorskip("mqe_ros", reason="the ROS workspace is not built: make setu
 
 from mqe_interfaces.msg import ArmStatus
 from tests.ros.ros_helpers import PATIENCE_S, Client, reach, target
+from tests.ros.terminal import MODULE, OFFERED, Terminal
 
 STEP_M = 0.01  # of one press, at the speed at the start
-MODULE = [sys.executable, "-m", "mqe_bringup.keyboard"]
-
-
-class Terminal:
-    """`mqe teleop` in a pseudo-terminal of this process."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self.ours, theirs = pty.openpty()
-        self.before = termios.tcgetattr(theirs)
-        self.process = subprocess.Popen(MODULE, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self._theirs = theirs
-        os.set_blocking(self.process.stdout.fileno(), False)
-        self.said = ""
-
-    def until(self, text: str, again: Callable[[], object] = lambda: None) -> None:
-        """Listen until it has said `text`, and do `again` all the while."""
-        end = time.monotonic() + PATIENCE_S
-        while text not in self.said:
-            assert time.monotonic() < end and self.process.poll() is None, f"{text!r} was not said: {self.said}"
-            again()
-            self._client.listen()
-            self.hear()
-
-    def hear(self) -> None:
-        self.said += (self.process.stdout.read() or b"").decode()
-
-    def press(self, keys: str) -> None:
-        os.write(self.ours, keys.encode())
-
-    def settings(self) -> list:
-        return termios.tcgetattr(self._theirs)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-        os.close(self.ours)
-        os.close(self._theirs)
 
 
 @pytest.fixture
 def terminal(homed: Client) -> Iterator[Terminal]:
     terminal = Terminal(homed)
-    terminal.until("Ctrl-C ends it")
+    terminal.until(OFFERED)
     yield terminal
     terminal.close()
     homed.wait(lambda: homed.newest("/arm/status").state != ArmStatus.MOVING, "the arm's rest")

@@ -19,7 +19,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 
 from mqe_bringup.episodes import mark
-from mqe_bringup.operator_node import Operator
+from mqe_bringup.operator_node import PATIENCE_S, Operator
 from mqe_bringup.progress_line import state_and_reason
 from mqe_core import ros_names
 from mqe_core.robot.episode_marks import DISCARD, START, STOP
@@ -69,16 +69,19 @@ class Keys:
         self._answers = ArmAnswers(self._side.session)
         self._told, self._told_refusal, self._told_failure = "", "", ""
         self._is_open = False  # an episode of the recording
+        # Before the subscriptions: where their messages come, arm_node most likely knows of it as well.
+        self._command = operator.node.create_publisher(
+            topics.OPERATOR_COMMAND.type, topics.OPERATOR_COMMAND.name, topics.OPERATOR_COMMAND.qos
+        )
         node = _Node(operator)
         self._arm = ArmInputs(node, self._spec, _MAX_POSE_AGE_S)
         node.subscribe_to(topics.ARM_STATUS, self._hear)
         node.subscribe_to(topics.EPISODE_STATUS, self._hear_episodes)
         node.subscribe_to(topics.DIAGNOSTICS, self._hear_diagnostics)
-        self._command = operator.node.create_publisher(
-            topics.OPERATOR_COMMAND.type, topics.OPERATOR_COMMAND.name, topics.OPERATOR_COMMAND.qos
-        )
         self._services = {HOLD: operator.connect(ros_names.HOLD)}
         operator.find(lambda: self._status, "arm_node")
+        # So that the first press counts. An arm whose pose stays unknown can still be held.
+        operator.listen_for(self._can_send, PATIENCE_S)
 
     def press(self, pressed: Pressed) -> None:
         if pressed.act in (FASTER, SLOWER):
@@ -115,6 +118,13 @@ class Keys:
             self._told_refusal = refusal
             if refusal:
                 _say(refusal)
+
+    def _can_send(self) -> bool:
+        try:
+            self._arm.read()
+        except ValueError:
+            return False
+        return self._command.get_subscription_count() > 0
 
     def _send(self, motion: np.ndarray) -> None:
         poses = self._arm.read()
