@@ -70,10 +70,11 @@ def tell_task(bundle: PolicyBundle, spec: RobotSpec, task: str, episodes: int) -
 def tell_store(bundle: PolicyBundle, store: EpisodeStore) -> None:
     """On the episodes of a store."""
 
-    def steps_to_goal(observations: Images, goals: Images) -> AnyFloats:
-        return bundle.run(observations, np.ascontiguousarray(goals))["steps_to_goal"]
+    def steps_to_goals(observations: Images, goals: Images) -> AnyFloats:
+        there = (np.repeat(goal[None], len(observations), axis=0) for goal in goals)
+        return np.stack([bundle.run(observations, goal)["steps_to_goal"] for goal in there])
 
-    measured = distances(steps_to_goal, store, store.cameras[0], np.arange(store.num_episodes))
+    measured = distances(steps_to_goals, store, store.cameras[0], np.arange(store.num_episodes))
     result = calibrate_reach(measured.scenes)
     for name, value in result.metrics.items():
         print(f"{name:32} {value:.4g}")

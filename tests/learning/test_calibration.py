@@ -52,9 +52,9 @@ def store(tmp_path: Path) -> EpisodeStore:
 
 
 def read_off(observations: np.ndarray, goals: np.ndarray) -> np.ndarray:
-    """Steps between two frames of one episode, 50 more between episodes."""
+    """From each observation to each goal, (g, n): steps between two frames of one episode, 50 more between episodes."""
     episode, step = (np.rint(observations.astype(float).mean((1, 2))[:, i] / 10) for i in range(2))
-    goal_episode, goal_step = (np.rint(goals.astype(float).mean((1, 2))[:, i] / 10) for i in range(2))
+    goal_episode, goal_step = (np.rint(goals.astype(float).mean((1, 2))[:, [i]] / 10) for i in range(2))
     return np.abs(goal_step - step) + 50.0 * (np.abs(episode - goal_episode) > 0.5)
 
 

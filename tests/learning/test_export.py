@@ -15,6 +15,7 @@ from mqe_core.learning.export import calibration, still_picture
 from mqe_core.learning.export.export import export_run, last_metrics
 from mqe_core.learning.export.onnx_graph import DeployedPolicy
 from mqe_core.learning.export.parity import assert_parity
+from mqe_core.learning.rows.observations import ObservationSpec
 from mqe_core.learning.run.run_config import keys_for, make_config
 from mqe_core.learning.run.run_folder import action_scale, load_run
 from mqe_core.learning.run.train import train
@@ -93,6 +94,32 @@ def test_actions_come_out_in_physical_units(policy_file: Path, run_folder: Path)
     outputs = PolicyBundle.open(policy_file).run(observations, goals)
     np.testing.assert_allclose(outputs["action"], low + (normalised.numpy() + 1) / 2 * (high - low), atol=1e-6)
     np.testing.assert_allclose(outputs["steps_to_goal"], steps.numpy(), rtol=1e-3)
+
+
+def test_what_thresholds_are_measured_by_is_the_policy_s_distance(run_folder: Path) -> None:
+    policy = load_run(run_folder)[0].policy_module()
+    observations, goals = (torch.from_numpy(images) for images in pairs(3))
+    with torch.no_grad():
+        told = policy.steps_to_goals(observations, goals[:2])
+        expected = [policy(observations, goal.expand_as(observations))[1] for goal in goals[:2]]
+    torch.testing.assert_close(told, torch.stack(expected))
+
+
+def test_where_they_are_measured_a_frozen_encoder_sees_each_picture_once() -> None:
+    seen = []
+
+    class Encoder(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.extend(images)
+            return images.float().mean((1, 2))
+
+    config = make_config({**SMALL, "observation": "features"}).agent
+    agent = AGENTS["mqe"][0](config, ObservationSpec("state", state_dim=3), 7).eval()
+    agent.image_encoder = Encoder()
+    observations, goals = (torch.from_numpy(images) for images in pairs(5))
+    with torch.no_grad():
+        assert agent.policy_module().steps_to_goals(observations, goals[:2]).shape == (2, 5)
+    assert len(seen) == 5 + 2
 
 
 def test_observation_and_goal_are_two_inputs(policy_file: Path) -> None:

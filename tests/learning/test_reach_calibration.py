@@ -111,10 +111,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
 
 
 def read_off(observations: np.ndarray, goals: np.ndarray) -> np.ndarray:
-    """Frames on the way, a later stage included; -1 to an earlier stage; 1000 more to another scene."""
-    (scene, stage, step), (goal_scene, goal_stage, goal_step) = (
-        np.rint(images.astype(float).mean((1, 2)) / 20).T for images in (observations, goals)
-    )
+    """From each observation to each goal, (g, n): frames on the way, a later stage included; -1 to an earlier stage;
+    1000 more to another scene.
+    """
+    scene, stage, step = np.rint(observations.astype(float).mean((1, 2)) / 20).T
+    goal_scene, goal_stage, goal_step = np.rint(goals.astype(float).mean((1, 2)) / 20).T[..., None]
     way = goal_step - step + LENGTH * (goal_stage - stage)
     return np.where(goal_stage < stage, -1.0, way + 1000.0 * (scene != goal_scene))
 

@@ -27,7 +27,7 @@ _MAX_ERRORS = 0.2
 _STALL_QUANTILE = 0.99
 
 AnyFloats = NDArray[np.floating]
-StepsToGoal = Callable[[Images, Images], AnyFloats]  # (n, S, S, 3) twice -> (n,)
+StepsToGoals = Callable[[Images, Images], AnyFloats]  # (n, S, S, 3) and goals (g, S, S, 3) -> (g, n)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Distances:
 
 
 def calibrate(
-    steps_to_goal: StepsToGoal, store: EpisodeStore, camera: int, fraction: float, seed: int
+    steps_to_goals: StepsToGoals, store: EpisodeStore, camera: int, fraction: float, seed: int
 ) -> Calibration | None:
     """Measure on the episodes that `validation_fraction` and `seed` held out; None where fewer than MIN_EPISODES have
     images.
@@ -62,7 +62,7 @@ def calibrate(
     `calibration/reached_false` (shares of near frames above and of far frames below the threshold),
     `calibration/episodes`, and those of `ReachCalibration`.
     """
-    measured = distances(steps_to_goal, store, camera, held_out_episodes(store, fraction, seed))
+    measured = distances(steps_to_goals, store, camera, held_out_episodes(store, fraction, seed))
     own, remaining = measured.own, measured.remaining
     if len(own) < MIN_EPISODES:
         return None
@@ -84,7 +84,7 @@ def calibrate(
     return Calibration(reached, stall_commands, reach.unreachable_steps, reach.why_off, metrics)
 
 
-def distances(steps_to_goal: StepsToGoal, store: EpisodeStore, camera: int, episodes: Ints) -> Distances:
+def distances(steps_to_goals: StepsToGoals, store: EpisodeStore, camera: int, episodes: Ints) -> Distances:
     """Along each of `episodes` (numbers, ascending) that has images and is long enough: to its own goal, the scene's
     last one, and those of the next scene with such episodes.
     """
@@ -102,18 +102,14 @@ def distances(steps_to_goal: StepsToGoal, store: EpisodeStore, camera: int, epis
             observations = store.images(frames, camera=camera)
             measured.remaining.append(ends[episode] - 1 - frames)
             # Its own goal and the scene's last, which may be the same; of the other scene those in their places.
-            for goal in sorted({place, len(group) - 1}):
-                reachable = _to_goal(steps_to_goal, observations, goals[group[goal]])
-                there = goals[elsewhere[min(goal, len(elsewhere) - 1)]]
-                other = _to_goal(steps_to_goal, observations, there) if len(groups) > 1 else None
-                measured.scenes[-1].append(Pair(reachable, other, measured.remaining[-1] >= _FAR_STEPS))
-                if goal == place:
-                    measured.own.append(reachable)
+            wanted = sorted({place, len(group) - 1})
+            there = [elsewhere[min(goal, len(elsewhere) - 1)] for goal in wanted] if len(groups) > 1 else []
+            told = steps_to_goals(observations, goals[[*group[wanted], *there]])
+            counts = measured.remaining[-1] >= _FAR_STEPS
+            reachable, others = told[: len(wanted)], told[len(wanted) :] if there else [None] * len(wanted)
+            measured.scenes[-1] += [Pair(near, other, counts) for near, other in zip(reachable, others)]
+            measured.own.append(reachable[wanted.index(place)])
     return measured
-
-
-def _to_goal(steps_to_goal: StepsToGoal, observations: Images, goal: Images) -> AnyFloats:
-    return steps_to_goal(observations, np.broadcast_to(goal, observations.shape))
 
 
 def separate(near: AnyFloats, far: AnyFloats) -> tuple[float, float, float]:

@@ -176,11 +176,11 @@ def _calibrate(
     if metadata["discount"] is None:
         return None
 
-    def steps_to_goal(observations: Images, goals: Images) -> Float32s:
+    def steps_to_goals(observations: Images, goals: Images) -> Float32s:
         with torch.no_grad():
-            return module(torch.from_numpy(observations), torch.from_numpy(np.ascontiguousarray(goals)))[1].numpy()
+            return module.policy.steps_to_goals(torch.from_numpy(observations), torch.from_numpy(goals)).numpy()
 
-    calibration = calibrate(steps_to_goal, store, metadata["camera"], fraction, seed)
+    calibration = calibrate(steps_to_goals, store, metadata["camera"], fraction, seed)
     if calibration is None:
         logger.warning(
             "no thresholds for steps_to_goal: fewer than %d episodes are held out; train with "

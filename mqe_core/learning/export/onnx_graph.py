@@ -29,10 +29,11 @@ class DeployedPolicy(nn.Module):
     `steps_to_goal (B,)`.
     """
 
+    policy: PolicyModule
     middle: Tensor
     half_range: Tensor
 
-    def __init__(self, policy: nn.Module, low: Tensor, high: Tensor) -> None:
+    def __init__(self, policy: PolicyModule, low: Tensor, high: Tensor) -> None:
         super().__init__()
         self.policy = policy
         self.register_buffer("middle", (low + high) / 2)
@@ -48,8 +49,6 @@ class DeployedChoice(DeployedPolicy):
     """The same of a policy whose critic chooses: also takes `last (B,) int64`, and answers `chosen (B,)`, `candidates
     (B, N, 7)` physical and `distances (B, N)` as well.
     """
-
-    policy: PolicyModule
 
     def forward(self, observation: Tensor, goal: Tensor, last: Tensor | None = None) -> tuple[Tensor, ...]:
         choice = self.policy.choose(observation, goal, last)

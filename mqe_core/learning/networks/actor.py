@@ -219,6 +219,14 @@ class PolicyModule(nn.Module):
         """The same answer with all that it was chosen from, where ``agent.candidates`` are several."""
         return self.agent.chosen(*self._seen(observation, goal), last)
 
+    def steps_to_goals(self, observations: Tensor, goals: Tensor) -> Tensor:
+        """``(n, ...)`` and ``(g, ...) -> (g, n)``, of an agent that has a distance. A frozen encoder sees each picture
+        once.
+        """
+        seen, wanted = self._seen(observations, goals)
+        told = [self.agent.steps_to_goal(seen, goal.expand_as(seen)) for goal in wanted]
+        return torch.stack([steps for steps in told if steps is not None])
+
     def _seen(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         encoder = self.agent.image_encoder
         return (observation, goal) if encoder is None else (encoder(observation), encoder(goal))
