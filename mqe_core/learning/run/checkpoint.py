@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from mqe_core.files.disk import write_atomically, writing
 
@@ -38,6 +39,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} cannot be read as a checkpoint ({error}); use an older step_*.pt or train again"
         ) from error
+
+
+def take_weights(module: nn.Module, weights: dict[str, Any], whose: str = "the checkpoint") -> None:
+    """ValueError where they are of other networks: another version may have built them otherwise."""
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"{whose} does not fit the networks of this version: train again ({error})") from error
 
 
 class MetricMeans:

@@ -27,7 +27,7 @@ from mqe_core.learning.rows.actions import ActionScale
 from mqe_core.learning.rows.frozen_encoder import FrozenEncoder
 from mqe_core.learning.rows.observations import ObservationSpec
 from mqe_core.learning.run import config as configuration
-from mqe_core.learning.run.checkpoint import load_checkpoint
+from mqe_core.learning.run.checkpoint import load_checkpoint, take_weights
 from mqe_core.learning.run.run_config import RunConfig, make_config
 from mqe_core.learning.run.trainer import Trainer
 
@@ -144,12 +144,7 @@ def load_run(
     spec = ObservationSpec(**metadata["observation"])
     agent = AGENTS[config.train.agent][0](config.agent, spec, len(metadata["action_low"]))
     state = load_checkpoint(run_dir / "checkpoints" / f"{checkpoint}.pt")
-    try:
-        agent.load_state_dict(state["agent"])
-    except RuntimeError as error:
-        raise ValueError(
-            f"the checkpoint in {run_dir} does not fit the networks of this version: train again ({error})"
-        ) from error
+    take_weights(agent, state["agent"], f"the checkpoint in {run_dir}")
     for parameter, mean in zip(agent.parameters(), state.get("average", ())):  # empty unless average_decay is on
         parameter.data.copy_(mean)
     if spec.kind == "features":

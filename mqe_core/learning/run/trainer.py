@@ -20,7 +20,7 @@ from mqe_core.learning.rows.actions import ActionScale
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.batches import Batches
 from mqe_core.learning.rows.training_data import TrainingData
-from mqe_core.learning.run.checkpoint import MetricMeans
+from mqe_core.learning.run.checkpoint import MetricMeans, take_weights
 from mqe_core.learning.run.cuda_graph import GraphedUpdate
 from mqe_core.learning.run.run_config import RunConfig, TrainConfig
 from mqe_core.learning.run.what_fits import card_of, too_large, too_large_share
@@ -212,12 +212,7 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from ``state``, before the first update; ValueError where it is of other networks."""
         self.step = state["step"]
-        try:
-            self.agent.load_state_dict(state["agent"])
-        except RuntimeError as error:
-            raise ValueError(
-                f"the checkpoint does not fit the networks of this version: train again ({error})"
-            ) from error
+        take_weights(self.agent, state["agent"])
         self.optimiser.load_state_dict(state["optimiser"])
         for group, rate in zip(self.optimiser.param_groups, self._rates):
             group |= {"lr": rate, "capturable": True}
