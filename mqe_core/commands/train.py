@@ -63,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--begin-from",
         type=Path,
         metavar="RUN",
-        help="begin with the action scale of this run and its weights (key begin_with: all of them, or the policy's)",
+        help="begin with the action scale of this run and its weights (key begin_with: all of them, or the policy's "
+        "alone, which a policy bundle has as well)",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; only --steps may change")
     parser.add_argument(

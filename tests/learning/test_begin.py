@@ -100,9 +100,9 @@ def test_what_no_run_can_begin_from_is_refused(
         train(writable_store, tmp_path / "run", tiny_config(), begin_from=tmp_path / "nowhere", progress=False)
     bundle = tmp_path / "policy.onnx"
     export_run(encoder_run, bundle, spec)
-    config = tiny_config(features_of=str(bundle), begin_with="policy")
-    with pytest.raises(ValueError, match="not from a bundle"):
-        train(writable_store, tmp_path / "run", config, begin_from=bundle, progress=False)
+    with pytest.raises(ValueError, match="a bundle holds what its policy needs"):
+        train(writable_store, tmp_path / "run", tiny_config(features_of=str(bundle)), begin_from=bundle, progress=False)
+    config = tiny_config(features_of=str(encoder_run), begin_with="policy")
     with pytest.raises(ValueError, match="give --begin-from RUN"):
         train(writable_store, tmp_path / "run", config, progress=False)
     with pytest.raises(ValueError, match="begin_with must be one of all, policy"):
@@ -173,6 +173,38 @@ def test_a_policy_may_begin_as_one_that_sees_the_same(
         config = tiny_config(agent="mqe", begin_with="policy", **keys, **NO_RATE)
         train(writable_store, second, config, begin_from=first, progress=False)
         torch.testing.assert_close(actions(second), actions(first), atol=1e-5, rtol=1e-4)
+
+
+def test_the_policy_of_a_bundle_may_stay_as_it_is_while_a_critic_learns(
+    writable_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, spec
+) -> None:
+    """Bit for bit, on features and from pixels, and so does its action scale."""
+    images, kept = [batch.numpy() for batch in IMAGES], {"begin_with": "policy", "alpha": 0.0, "q_weight": 0.0}
+    features = {"features_of": str(encoder_run)}
+    for name, keys in (("pixels", {"observation": "pixels", "actor_fusion": "late"}), ("features", features)):
+        first, second = tmp_path / name, tmp_path / f"{name}_again"
+        train(writable_store, first, tiny_config(agent="mqe", **keys), progress=False)
+        bundle = export_run(first, tmp_path / f"{name}.onnx", spec)
+        config = tiny_config(agent="mqe", seed=5, average_decay=0.9, **kept, **keys)
+        train(writable_store, second, config, begin_from=bundle.path, progress=False)
+        again = export_run(second, tmp_path / f"{name}_again.onnx", spec)
+        before, after = bundle.run(*images), again.run(*images)
+        np.testing.assert_array_equal(after["action"], before["action"])
+        assert not np.allclose(after["steps_to_goal"], before["steps_to_goal"])
+        assert read_metadata(second)["begin_from"]["data"] == read_metadata(first)["data"]["fingerprint"]
+
+
+def test_a_bundle_without_a_plain_policy_gives_none(
+    writable_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, spec
+) -> None:
+    for agent, keys in (("tra", {}), ("gcbc", {"actor": "flow"})):
+        train(writable_store, tmp_path / agent, tiny_config(agent=agent, **keys), progress=False)
+        bundle = export_run(tmp_path / agent, tmp_path / f"{agent}.onnx", spec)
+        with pytest.raises(ValueError, match=f"in .*{agent}.onnx one, with a plain policy"):
+            config = tiny_config(begin_with="policy")
+            train(writable_store, tmp_path / "run", config, begin_from=bundle.path, progress=False)
+    with pytest.raises(ValueError, match="the policy would learn nothing"):
+        tiny_config(agent="mqe", alpha=0.0, q_weight=0.0)
 
 
 def test_a_policy_cannot_begin_as_one_of_other_layers(

@@ -284,8 +284,6 @@ class MQEConfig(ProposalConfig, ContrastConfig):
             raise ValueError("waypoint: fixed needs waypoint_steps, how far ahead it lies")
         if self.waypoint == "geometric" and self.waypoint_steps:
             raise ValueError("waypoint_steps is of waypoint: uniform and fixed; those that are geometric have lambda_")
-        if self.alpha == 0.0 and self.q_weight == 0.0:
-            raise ValueError("alpha and q_weight are both 0: the actor would learn nothing")
 
     def sampler(self) -> WaypointSampler:
         """The goal sampler with this configuration's gamma, lambda and p."""

@@ -22,7 +22,7 @@ _BUNDLE_SUFFIX = ".onnx"
 # Where an agent has one; the critic's comes first where it has two. An encoder that is steered by the goal (TRA's) is
 # none of single images.
 _PLACES = ("critic_encoder", "actor.encoder.encoder", "image_encoder")
-_IN_GRAPH = "policy.agent."  # export's names
+IN_GRAPH = "policy.agent."  # export's names of weights
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def encoder_of_bundle(path: str | Path) -> FrozenEncoder:
             state = make_image_encoder(name, 3, image_size).state_dict()
         shapes[name] = {key: list(value.shape) for key, value in state.items()}
     for place, name in itertools.product(_PLACES, ENCODERS):
-        entries = {key: found.get(f"{_IN_GRAPH}{place}.{key}") for key in shapes[name]}
+        entries = {key: found.get(f"{IN_GRAPH}{place}.{key}") for key in shapes[name]}
         weights = {
             key: torch.from_numpy(onnx.numpy_helper.to_array(entry).copy())
             for key, entry in entries.items()

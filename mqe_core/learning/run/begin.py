@@ -1,22 +1,20 @@
 """How a run begins: the encoder that makes its observations, and its first weights.
 
-A run begins at random, or from another run: with all of its weights, or with those of its policy alone. In both cases
-it keeps that run's action scale, as it is part of what the weights mean.
+A run begins at random, or from another run: with all of its weights, or with those of its policy alone
+(`begin_policy.py`). In both cases it keeps that run's action scale, as it is part of what the weights mean.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
 from mqe_core.data.frames import Frames
-from mqe_core.learning.networks.actor import Agent, GoalActor
-from mqe_core.learning.networks.encoders import ImageEncoder, StateEncoder
+from mqe_core.learning.networks.actor import Agent
+from mqe_core.learning.networks.encoders import ImageEncoder
 from mqe_core.learning.networks.imagenet_weights import load_imagenet
 from mqe_core.learning.ranks.ranks import ALONE, Ranks
 from mqe_core.learning.rows.frozen_encoder import FrozenEncoder, encoder_of_agent, encoder_of_bundle, is_bundle
+from mqe_core.learning.run.begin_policy import policy_of, same_weights, take_policy
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.run_folder import action_scale, load_run
 from mqe_core.learning.run.trainer import Trainer
@@ -43,14 +41,19 @@ def begin(
         load_imagenet(trainer.agent, config.agent.encoder, config.train.encoder_weights)
         trainer.restart_average()
         return trainer
-    if is_bundle(str(source)):
-        raise ValueError(f"--begin-from {source}: a run begins from a run folder, not from a bundle made of one")
-    agent, its_config, metadata = load_run(source)
-    trainer = Trainer(store, config, progress, scale=action_scale(metadata), encoder=encoder, ranks=ranks)
     if config.train.begin_with == "policy":
+        policy = policy_of(source)
+        trainer = Trainer(store, config, progress, scale=policy.scale, encoder=encoder, ranks=ranks)
         load_imagenet(trainer.agent, config.agent.encoder, config.train.encoder_weights)
-        _take_policy(trainer.agent, agent, encoder, source)
+        take_policy(trainer.agent, policy, encoder)
+    elif is_bundle(str(source)):
+        raise ValueError(
+            f"--begin-from {source}: a bundle holds what its policy needs, and not all of a run: give "
+            "--set begin_with=policy, or a run folder"
+        )
     else:
+        agent, its_config, metadata = load_run(source)
+        trainer = Trainer(store, config, progress, scale=action_scale(metadata), encoder=encoder, ranks=ranks)
         its_name, name = its_config.train.agent, config.train.agent
         if its_name != name:
             raise ValueError(f"{source} holds {its_name}, not {name}; give --agent {its_name}, or begin_with: policy")
@@ -98,7 +101,7 @@ def _take_weights(agent: Agent, source_agent: Agent, encoder: ImageEncoder | Non
     A frozen encoder is a run's own: it stands in what was read of ``source``, and not among what is trained.
     """
     frozen = source_agent.image_encoder
-    if frozen is not None and (encoder is None or not _same_weights(encoder, frozen)):
+    if frozen is not None and (encoder is None or not same_weights(encoder.state_dict(), frozen.state_dict())):
         raise ValueError(f"{source} learned on features of another encoder: give the features_of that it was given")
     weights = {name: value for name, value in source_agent.state_dict().items() if not name.startswith(_FROZEN)}
     try:
@@ -107,53 +110,3 @@ def _take_weights(agent: Agent, source_agent: Agent, encoder: ImageEncoder | Non
         raise ValueError(
             f"the networks of {source} are others than these ({error}); give it the same configuration"
         ) from error
-
-
-def _take_policy(agent: Agent, source_agent: Agent, encoder: ImageEncoder | None, source: Path) -> None:
-    """Let the policy of ``agent`` answer as that of ``source_agent`` does; ValueError where it cannot.
-
-    Both policies see the same; or this one sees the features (of ``encoder``) that the other's own encoder makes.
-    """
-    policy, its_policy = (getattr(one, "actor", None) for one in (agent, source_agent))
-    if not isinstance(policy, GoalActor) or not isinstance(its_policy, GoalActor):
-        raise ValueError(
-            f"begin_with: policy needs an agent, and in {source} one, with a plain policy of observation and goal: "
-            "all but tra, hiql and nsacbc, with actor: gaussian"
-        )
-    weights = dict(its_policy.head.network.state_dict())
-    outputs = policy.head.network.head.out_features  # those of the action stand first, landmarks after them
-    weights["head.weight"], weights["head.bias"] = weights["head.weight"][:outputs], weights["head.bias"][:outputs]
-    on_its_features = encoder is not None and source_agent.image_encoder is None
-    if on_its_features and its_policy.encoder.early:
-        raise ValueError(
-            f"begin_with: policy on features needs a policy that sees each image alone: train {source} with "
-            "actor_fusion=late"
-        )
-    if encoder is not None:
-        its_encoder = its_policy.encoder.encoder if on_its_features else source_agent.image_encoder
-        if not _same_weights(encoder, its_encoder):
-            raise ValueError(f"begin_with: policy needs features of the encoder that the policy of {source} has")
-    try:
-        if on_its_features:
-            _undo_standardisation(weights, policy.encoder.encoder)
-        else:
-            policy.encoder.load_state_dict(its_policy.encoder.state_dict())
-        policy.head.network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"begin_with: policy needs the policy's layers as {source} has them ({error})") from error
-
-
-def _undo_standardisation(weights: dict[str, Tensor], encoder: nn.Module) -> None:
-    """Let the first layer of ``weights``, which was trained on features as they are, take what ``encoder`` makes of
-    them: features of observation and goal side by side, standardised.
-    """
-    assert isinstance(encoder, StateEncoder), "features enter an agent as states do"
-    first = weights["hidden.0.weight"]
-    mean, std = (values.repeat(2).to(first) for values in (encoder.mean, encoder.std))
-    weights["hidden.0.bias"] = weights["hidden.0.bias"] + first @ mean
-    weights["hidden.0.weight"] = first * std
-
-
-def _same_weights(a: nn.Module, b: nn.Module | None) -> bool:
-    first, second = a.state_dict(), {} if b is None else b.state_dict()
-    return first.keys() == second.keys() and all(torch.equal(first[name].cpu(), second[name].cpu()) for name in first)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mqe_core.learning.agents import AGENTS
+from mqe_core.learning.agents.mqe import MQEConfig
 from mqe_core.learning.networks.actor import ActorConfig
 from mqe_core.learning.networks.flow import FlowConfig
 from mqe_core.learning.networks.imagenet_weights import require_their_encoder
@@ -36,7 +37,8 @@ class TrainConfig:
     agent: str = key("mqe", "name of the agent's algorithm", choices=tuple(AGENTS), group="run")
     begin_with: str = key(
         "all",
-        "what a run takes from that of --begin-from: all of its weights, or the policy's alone",
+        "what a run takes from that of --begin-from: all of its weights, or the policy's alone, also of a bundle "
+        "(.onnx); with alpha and q_weight 0 it then stays as it is",
         choices=("all", "policy"),
         group="run",
     )
@@ -212,6 +214,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         agent, scale = self.agent, self.train.action_scale
         require_their_encoder(self.train.encoder_weights, agent.encoder)
+        learns_policy = not isinstance(agent, MQEConfig) or agent.alpha > 0.0 or agent.q_weight > 0.0
+        if not learns_policy and self.train.begin_with != "policy":
+            raise ValueError(
+                "alpha and q_weight are both 0: the policy would learn nothing; one that is there already stays as it "
+                "is with --begin-from FILE and begin_with: policy"
+            )
         if isinstance(agent, FlowConfig) and agent.actor == "flow" and agent.flow_gripper and scale == "identity":
             raise ValueError(
                 "action_scale: identity knows no gripper among an action's numbers: set flow_gripper to false, or the "

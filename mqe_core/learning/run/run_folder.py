@@ -24,12 +24,13 @@ from mqe_core.files.text import read_json_mapping
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.networks.actor import Agent
 from mqe_core.learning.rows.actions import ActionScale
-from mqe_core.learning.rows.frozen_encoder import FrozenEncoder
+from mqe_core.learning.rows.frozen_encoder import FrozenEncoder, is_bundle
 from mqe_core.learning.rows.observations import ObservationSpec
 from mqe_core.learning.run import config as configuration
 from mqe_core.learning.run.checkpoint import load_checkpoint, take_weights
 from mqe_core.learning.run.run_config import RunConfig, make_config
 from mqe_core.learning.run.trainer import Trainer
+from mqe_core.policy.bundle import PolicyBundle
 
 METADATA_SCHEMA = 1
 
@@ -54,10 +55,17 @@ def describe_run(store: Frames, data: Path, trainer: Trainer, begin_from: Path |
         },
         "begin_from": None
         if begin_from is None
-        else {"path": str(begin_from.resolve()), "data": read_metadata(begin_from)["data"]["fingerprint"]},
+        else {"path": str(begin_from.resolve()), "data": _fingerprint(begin_from)},
         "commit": _git_commit(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
     }
+
+
+def _fingerprint(source: Path) -> str:
+    """Of the data that a run or bundle learned on."""
+    if is_bundle(str(source)):
+        return PolicyBundle.open(source).contract.data_fingerprint
+    return read_metadata(source)["data"]["fingerprint"]
 
 
 def _git_commit() -> str | None:

@@ -1,0 +1,136 @@
+"""The policy of a finished run or of a bundle, as another run begins with it (key `begin_with: policy`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from mqe_core.learning.networks.actor import Agent, GoalActor
+from mqe_core.learning.networks.encoders import ImageEncoder, StateEncoder
+from mqe_core.learning.rows.actions import ActionScale
+from mqe_core.learning.rows.frozen_encoder import IN_GRAPH, is_bundle
+from mqe_core.learning.run.run_folder import action_scale, load_run
+from mqe_core.policy.bundle import PolicyBundle
+
+Weights = Mapping[str, Tensor]
+
+_NONE = (
+    "begin_with: policy needs an agent, and in {} one, with a plain policy of observation and goal: all but tra, hiql "
+    "and nsacbc, with actor: gaussian"
+)
+_ENCODER, _NETWORK, _FROZEN = "actor.encoder.", "actor.head.network.", "image_encoder."  # places in an agent
+_OWN = "encoder."  # of the images or features, in a policy's encoder of pairs
+
+
+@dataclass(frozen=True)
+class SourcePolicy:
+    """The weights of a policy by name, and what they mean.
+
+    Args:
+        source: the run or bundle, for people.
+        scale: which actions its -1 and 1 are.
+        network: of what makes an action of features.
+        encoder: of what sees both pictures, or both features.
+        frozen: of the image encoder on whose features it learned; empty: it saw pixels or states.
+        early: it sees both pictures as one, of six channels.
+    """
+
+    source: Path
+    scale: ActionScale
+    network: Weights
+    encoder: Weights
+    frozen: Weights
+    early: bool
+
+    @property
+    def features_of(self) -> Weights:
+        """The image encoder whose features it sees: its own, or the frozen one."""
+        return self.frozen or _under(_OWN, self.encoder)
+
+
+def policy_of(source: Path) -> SourcePolicy:
+    """ValueError where it is neither a run nor a bundle, or has no plain policy."""
+    return _of_bundle(source) if is_bundle(str(source)) else _of_run(source)
+
+
+def _of_run(source: Path) -> SourcePolicy:
+    agent, _, metadata = load_run(source)
+    if not isinstance(getattr(agent, "actor", None), GoalActor):
+        raise ValueError(_NONE.format(source))
+    weights, early = agent.state_dict(), agent.actor.encoder.early
+    return _found(source, action_scale(metadata), weights, early)
+
+
+def _of_bundle(source: Path) -> SourcePolicy:
+    """Its weights keep their names in the graph; BundleError for a damaged file."""
+    contract = PolicyBundle.open(source).contract
+    entries = {entry.name: onnx.numpy_helper.to_array(entry) for entry in onnx.load(str(source)).graph.initializer}
+    ours = {name: torch.from_numpy(array.astype(np.float32)) for name, array in entries.items() if IN_GRAPH in name}
+    low, high = (np.asarray(limits, dtype=np.float32) for limits in (contract.action_low, contract.action_high))
+    # Whether it sees both pictures as one is not asked: features_of finds no encoder in a bundle whose policy does.
+    policy = _found(source, ActionScale(low, high), _under(IN_GRAPH, ours), early=False)
+    if "head.weight" not in policy.network:
+        raise ValueError(_NONE.format(source))
+    return policy
+
+
+def _found(source: Path, scale: ActionScale, weights: Weights, early: bool) -> SourcePolicy:
+    network, encoder, frozen = (_under(place, weights) for place in (_NETWORK, _ENCODER, _FROZEN))
+    return SourcePolicy(source, scale, network, encoder, frozen, early)
+
+
+def take_policy(agent: Agent, source: SourcePolicy, encoder: ImageEncoder | None) -> None:
+    """Let the policy of ``agent`` answer as ``source`` does; ValueError where it cannot.
+
+    Both policies see the same; or this one sees the features (of ``encoder``) that the other's own encoder makes.
+    """
+    policy, where = getattr(agent, "actor", None), source.source
+    if not isinstance(policy, GoalActor):
+        raise ValueError(_NONE.format(where))
+    weights = dict(source.network)
+    outputs = policy.head.network.head.out_features  # those of the action stand first, landmarks after them
+    for name in ("head.weight", "head.bias"):
+        weights[name] = weights[name][:outputs]
+    on_its_features = encoder is not None and not source.frozen
+    if on_its_features and source.early:
+        raise ValueError(
+            f"begin_with: policy on features needs a policy that sees each image alone: train {where} with "
+            "actor_fusion=late"
+        )
+    if encoder is not None and not same_weights(encoder.state_dict(), source.features_of):
+        raise ValueError(f"begin_with: policy needs features of the encoder that the policy of {where} has")
+    try:
+        if on_its_features:
+            _undo_standardisation(weights, policy.encoder.encoder)
+        else:
+            policy.encoder.load_state_dict(source.encoder)
+        policy.head.network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"begin_with: policy needs the policy's layers as {where} has them ({error})") from error
+
+
+def _undo_standardisation(weights: dict[str, Tensor], encoder: nn.Module) -> None:
+    """Let the first layer of ``weights``, which was trained on features as they are, take what ``encoder`` makes of
+    them: features of observation and goal side by side, standardised.
+    """
+    assert isinstance(encoder, StateEncoder), "features enter an agent as states do"
+    first = weights["hidden.0.weight"]
+    mean, std = (values.repeat(2).to(first) for values in (encoder.mean, encoder.std))
+    weights["hidden.0.bias"] = weights["hidden.0.bias"] + first @ mean
+    weights["hidden.0.weight"] = first * std
+
+
+def same_weights(a: Weights, b: Weights) -> bool:
+    """Whether two encoders are one."""
+    return a.keys() == b.keys() and all(torch.equal(a[name].cpu(), b[name].cpu()) for name in a)
+
+
+def _under(place: str, weights: Weights) -> Weights:
+    """Those at that place of a module, by their names there."""
+    return {name.removeprefix(place): weights[name] for name in weights if name.startswith(place)}
