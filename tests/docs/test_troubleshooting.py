@@ -62,7 +62,10 @@ SOURCES = [
             )
         ),
         *(ROOT / "mqe_core" / "learning" / name for name in ("ranks/ranks.py", "ranks/sharing.py", "ranks/watch.py")),
-        *(ROOT / "mqe_core" / "learning" / "run" / f"{name}.py" for name in ("shareable", "trainer", "what_fits")),
+        *(
+            ROOT / "mqe_core" / "learning" / "run" / f"{name}.py"
+            for name in ("checkpoint", "shareable", "trainer", "what_fits")
+        ),
         *(ROOT / "mqe_core" / "learning" / "export" / f"{name}.py" for name in ("half", "parity")),
         *(
             ROOT / "mqe_core" / "learning" / "networks" / f"{name}.py"

@@ -61,10 +61,10 @@ def policy_of(source: Path) -> SourcePolicy:
 
 def _of_run(source: Path) -> SourcePolicy:
     agent, _, metadata = load_run(source)
-    if not isinstance(getattr(agent, "actor", None), GoalActor):
+    policy = getattr(agent, "actor", None)
+    if not isinstance(policy, GoalActor):
         raise ValueError(_NONE.format(source))
-    weights, early = agent.state_dict(), agent.actor.encoder.early
-    return _found(source, action_scale(metadata), weights, early)
+    return _found(source, action_scale(metadata), agent.state_dict(), policy.encoder.early)
 
 
 def _of_bundle(source: Path) -> SourcePolicy:
