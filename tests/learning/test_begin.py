@@ -110,19 +110,14 @@ def test_what_no_run_can_begin_from_is_refused(
 
 
 def test_a_run_on_features_can_begin_from_one_on_the_same_features(
-    writable_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config
+    writable_store: Path, other_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config
 ) -> None:
     """On other data, whose features have other means, the policy answers as before."""
     first, second = tmp_path / "first", tmp_path / "second"
     config = tiny_config(features_of=str(encoder_run))
     train(writable_store, first, config, progress=False)
-    rng = np.random.default_rng(1)
-    with EpisodeWriter(tmp_path / "day", image_size=32, source="test", domain="sim") as writer:
-        for i in range(4):
-            pictures = [rng.integers(0, 60, (32, 32, 3), dtype=np.uint8) for _ in range(9)]
-            writer.add(Episode(f"e{i}", rng.normal(size=(9, 7)), rng.normal(size=(8, 7)), {0: pictures}))
     train(
-        tmp_path / "day",
+        other_store,
         second,
         tiny_config(features_of=str(encoder_run), **NO_RATE),
         begin_from=first,
@@ -175,36 +170,86 @@ def test_a_policy_may_begin_as_one_that_sees_the_same(
         torch.testing.assert_close(actions(second), actions(first), atol=1e-5, rtol=1e-4)
 
 
-def test_the_policy_of_a_bundle_may_stay_as_it_is_while_a_critic_learns(
-    writable_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, spec
+@pytest.fixture
+def other_store(tmp_path: Path) -> Path:
+    """Darker pictures and smaller actions: features and actions have other means and ranges."""
+    rng = np.random.default_rng(1)
+    with EpisodeWriter(tmp_path / "day", image_size=32, source="test", domain="sim") as writer:
+        for i in range(4):
+            pictures = [rng.integers(0, 60, (32, 32, 3), dtype=np.uint8) for _ in range(9)]
+            writer.add(Episode(f"e{i}", rng.normal(size=(9, 7)), 0.1 * rng.normal(size=(8, 7)), {0: pictures}))
+    return tmp_path / "day"
+
+
+KEPT = {"agent": "mqe", "begin_with": "policy", "alpha": 0.0, "q_weight": 0.0}
+
+
+@pytest.mark.parametrize("sees", ["pixels", "features"])
+def test_the_policy_of_a_bundle_stays_as_it_is_while_a_critic_learns_on_other_data(
+    writable_store: Path, other_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, spec, sees: str
 ) -> None:
-    """Bit for bit, on features and from pixels, and so does its action scale."""
-    images, kept = [batch.numpy() for batch in IMAGES], {"begin_with": "policy", "alpha": 0.0, "q_weight": 0.0}
-    features = {"features_of": str(encoder_run)}
-    for name, keys in (("pixels", {"observation": "pixels", "actor_fusion": "late"}), ("features", features)):
-        first, second = tmp_path / name, tmp_path / f"{name}_again"
-        train(writable_store, first, tiny_config(agent="mqe", **keys), progress=False)
-        bundle = export_run(first, tmp_path / f"{name}.onnx", spec)
-        config = tiny_config(agent="mqe", seed=5, average_decay=0.9, **kept, **keys)
-        train(writable_store, second, config, begin_from=bundle.path, progress=False)
-        again = export_run(second, tmp_path / f"{name}_again.onnx", spec)
-        before, after = bundle.run(*images), again.run(*images)
-        np.testing.assert_array_equal(after["action"], before["action"])
-        assert not np.allclose(after["steps_to_goal"], before["steps_to_goal"])
-        assert read_metadata(second)["begin_from"]["data"] == read_metadata(first)["data"]["fingerprint"]
+    """Bit for bit, its action scale included."""
+    keys = {"observation": "pixels"} if sees == "pixels" else {"features_of": str(encoder_run)}
+    train(writable_store, tmp_path / "first", tiny_config(agent="mqe", **keys), progress=False)
+    bundle = export_run(tmp_path / "first", tmp_path / "first.onnx", spec)
+    runs = [tmp_path / "still", tmp_path / "learned"]
+    for run_folder, more in zip(runs, (NO_RATE, {"average_decay": 0.9})):
+        config = tiny_config(**KEPT, **keys, **more)
+        train(other_store, run_folder, config, begin_from=bundle.path, progress=False)
+    again = export_run(runs[1], tmp_path / "again.onnx", spec)
+    images = [batch.numpy() for batch in IMAGES]
+    np.testing.assert_array_equal(again.run(*images)["action"], bundle.run(*images)["action"])
+    still, learned = (load_run(run_folder)[0].psi.state_dict() for run_folder in runs)
+    assert not any(torch.allclose(still[name], learned[name], atol=1e-6) for name in still)
+    assert read_metadata(runs[1])["begin_from"]["data"] == read_metadata(tmp_path / "first")["data"]["fingerprint"]
+
+
+def test_on_features_a_policy_may_begin_as_the_bundle_of_the_encoder_s_own(
+    writable_store: Path, other_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, spec
+) -> None:
+    for half in (False, True):
+        bundle = export_run(encoder_run, tmp_path / f"{half}.onnx", spec, half=half)
+        config = tiny_config(features_of=str(bundle.path), **KEPT)
+        train(other_store, tmp_path / f"{half}", config, begin_from=bundle.path, progress=False)
+        images = [batch.numpy() for batch in IMAGES]
+        scale = np.subtract(bundle.contract.action_high, bundle.contract.action_low)
+        told = export_run(tmp_path / f"{half}", tmp_path / "told.onnx", spec).run(*images)["action"]
+        np.testing.assert_allclose(told / scale, bundle.run(*images)["action"] / scale, atol=2e-3 if half else 1e-4)
+
+
+@pytest.mark.parametrize("agent", ["gcbc", "gciql", "gcivl", "crl", "cmd", "tmd", "qrl", "mqe"])
+def test_each_agent_with_a_plain_policy_gives_it_by_its_bundle(
+    writable_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, spec, agent: str
+) -> None:
+    keys = {"features_of": str(encoder_run)}
+    train(writable_store, tmp_path / "first", tiny_config(agent=agent, **keys), progress=False)
+    bundle = export_run(tmp_path / "first", tmp_path / "first.onnx", spec)
+    train(writable_store, tmp_path / "second", tiny_config(**KEPT, **keys), begin_from=bundle.path, progress=False)
+    torch.testing.assert_close(actions(tmp_path / "second"), actions(tmp_path / "first"), atol=1e-6, rtol=1e-6)
 
 
 def test_a_bundle_without_a_plain_policy_gives_none(
     writable_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config, spec
 ) -> None:
-    for agent, keys in (("tra", {}), ("gcbc", {"actor": "flow"})):
-        train(writable_store, tmp_path / agent, tiny_config(agent=agent, **keys), progress=False)
-        bundle = export_run(tmp_path / agent, tmp_path / f"{agent}.onnx", spec)
-        with pytest.raises(ValueError, match=f"in .*{agent}.onnx one, with a plain policy"):
-            config = tiny_config(begin_with="policy")
+    tries = {
+        "a plain policy": ({"agent": "tra"}, {}),
+        "with a plain policy": ({"agent": "gcbc", "actor": "flow"}, {}),
+        "sees each image alone": ({"agent": "gcbc", "encoder": "patch"}, {"features_of": str(encoder_run)}),
+    }
+    for number, (why, (its, keys)) in enumerate(tries.items()):
+        train(writable_store, tmp_path / f"{number}", tiny_config(**its), progress=False)
+        bundle = export_run(tmp_path / f"{number}", tmp_path / f"{number}.onnx", spec)
+        config = tiny_config(begin_with="policy", **keys)
+        with pytest.raises(ValueError, match=why):
             train(writable_store, tmp_path / "run", config, begin_from=bundle.path, progress=False)
+
+
+def test_a_policy_that_stays_has_to_begin_as_one_and_nothing_else_changes_it(tiny_config: Config) -> None:
     with pytest.raises(ValueError, match="the policy would learn nothing"):
-        tiny_config(agent="mqe", alpha=0.0, q_weight=0.0)
+        tiny_config(**{**KEPT, "begin_with": "all"})
+    for keys in ({"landmark_weight": 1.0}, {"encoder_shared": True, "actor_fusion": "late"}):
+        with pytest.raises(ValueError, match="leave landmark_weight at 0 and encoder_shared at false"):
+            tiny_config(**KEPT, **keys)
 
 
 def test_a_policy_cannot_begin_as_one_of_other_layers(

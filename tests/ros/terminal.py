@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import termios
@@ -47,7 +48,12 @@ class Terminal:
         return termios.tcgetattr(self._theirs)
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
+        # A process that is killed stays listed for 10 s, and would count among the next one's publishers.
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
         os.close(self.ours)
         os.close(self._theirs)

@@ -141,16 +141,17 @@ def _compute_once(graph: onnx.GraphProto) -> None:
 
 
 def _give_twins_their_names(graph: onnx.GraphProto, module: nn.Module) -> None:
-    """Equal parameters stand in the graph once, under one of their names, and few layers are alike by chance: the two
-    norms that a residual block adds learn one bias. Each gets its own name again, as `encoder_of_bundle` looks for it.
+    """Equal weights stand in the graph once, under one of their names: a policy and its critic standardise features
+    alike, and the two norms that a residual block adds learn one bias. Each gets its own name again, as
+    `encoder_of_bundle` and `begin_policy.py` look for it.
     """
     found = {entry.name for entry in graph.initializer}
     small = [entry for entry in graph.initializer if math.prod(entry.dims) <= _MOST_SHARED]
     by_value = {(tuple(entry.dims), onnx.numpy_helper.to_array(entry).tobytes()): entry for entry in small}
-    for name, parameter in module.named_parameters():
-        if name in found or parameter.numel() > _MOST_SHARED:
+    for name, weights in (*module.named_parameters(), *module.named_buffers()):
+        if name in found or weights.numel() > _MOST_SHARED:
             continue
-        value = parameter.detach().numpy()
+        value = weights.detach().numpy()
         twin = by_value.get((value.shape, value.tobytes()))
         if twin is not None:
             copied = graph.initializer.add()

@@ -224,8 +224,12 @@ class PolicyModule(nn.Module):
         once.
         """
         seen, wanted = self._seen(observations, goals)
-        told = [self.agent.steps_to_goal(seen, goal.expand_as(seen)) for goal in wanted]
-        return torch.stack([steps for steps in told if steps is not None])
+        told = []
+        for goal in wanted:
+            steps = self.agent.steps_to_goal(seen, goal.expand_as(seen))
+            assert steps is not None, "asked of an agent that has a discount"
+            told.append(steps)
+        return torch.stack(told)
 
     def _seen(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
         encoder = self.agent.image_encoder

@@ -14,12 +14,10 @@ from mqe_core.learning.networks.encoders import ImageEncoder
 from mqe_core.learning.networks.imagenet_weights import load_imagenet
 from mqe_core.learning.ranks.ranks import ALONE, Ranks
 from mqe_core.learning.rows.frozen_encoder import FrozenEncoder, encoder_of_agent, encoder_of_bundle, is_bundle
-from mqe_core.learning.run.begin_policy import policy_of, same_weights, take_policy
+from mqe_core.learning.run.begin_policy import FROZEN, policy_of, same_weights, take_policy
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.run_folder import action_scale, load_run
 from mqe_core.learning.run.trainer import Trainer
-
-_FROZEN = "image_encoder."  # where an agent that was read keeps it, among its weights
 
 
 def begin(
@@ -30,13 +28,14 @@ def begin(
     progress: bool,
     ranks: Ranks = ALONE,
 ) -> Trainer:
-    """A trainer before its first update; ``config.train.begin_with`` says what it takes from the run ``source``.
+    """A trainer before its first update; ``config.train.begin_with`` says what it takes from ``source``: a run, or for
+    a policy alone a bundle.
 
-    ``encoder``: the frozen one of ``features_of``. ValueError where ``source`` is no run, or its networks are others.
+    ``encoder``: the frozen one of ``features_of``. ValueError where ``source`` is neither, or its networks are others.
     """
     if source is None:
         if config.train.begin_with != "all":
-            raise ValueError(f"begin_with: {config.train.begin_with} needs a run to begin from: give --begin-from RUN")
+            raise ValueError(f"begin_with: {config.train.begin_with} begins from something: give --begin-from RUN")
         trainer = Trainer(store, config, progress, encoder=encoder, ranks=ranks)
         load_imagenet(trainer.agent, config.agent.encoder, config.train.encoder_weights)
         trainer.restart_average()
@@ -103,7 +102,7 @@ def _take_weights(agent: Agent, source_agent: Agent, encoder: ImageEncoder | Non
     frozen = source_agent.image_encoder
     if frozen is not None and (encoder is None or not same_weights(encoder.state_dict(), frozen.state_dict())):
         raise ValueError(f"{source} learned on features of another encoder: give the features_of that it was given")
-    weights = {name: value for name, value in source_agent.state_dict().items() if not name.startswith(_FROZEN)}
+    weights = {name: value for name, value in source_agent.state_dict().items() if not name.startswith(FROZEN)}
     try:
         agent.load_state_dict(weights)
     except RuntimeError as error:

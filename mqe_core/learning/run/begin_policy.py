@@ -24,8 +24,10 @@ _NONE = (
     "begin_with: policy needs an agent, and in {} one, with a plain policy of observation and goal: all but tra, hiql "
     "and nsacbc, with actor: gaussian"
 )
-_ENCODER, _NETWORK, _FROZEN = "actor.encoder.", "actor.head.network.", "image_encoder."  # places in an agent
+FROZEN = "image_encoder."  # among an agent's weights, those of the encoder on whose features it learned
+_ENCODER, _NETWORK = "actor.encoder.", "actor.head.network."
 _OWN = "encoder."  # of the images or features, in a policy's encoder of pairs
+_BOTH = 6  # channels of two pictures
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,6 @@ class SourcePolicy:
         network: of what makes an action of features.
         encoder: of what sees both pictures, or both features.
         frozen: of the image encoder on whose features it learned; empty: it saw pixels or states.
-        early: it sees both pictures as one, of six channels.
     """
 
     source: Path
@@ -46,7 +47,11 @@ class SourcePolicy:
     network: Weights
     encoder: Weights
     frozen: Weights
-    early: bool
+
+    @property
+    def early(self) -> bool:
+        """Whether it sees both pictures as one."""
+        return any(weights.ndim == 4 and weights.shape[1] == _BOTH for weights in self.encoder.values())
 
     @property
     def features_of(self) -> Weights:
@@ -61,10 +66,9 @@ def policy_of(source: Path) -> SourcePolicy:
 
 def _of_run(source: Path) -> SourcePolicy:
     agent, _, metadata = load_run(source)
-    policy = getattr(agent, "actor", None)
-    if not isinstance(policy, GoalActor):
+    if not isinstance(getattr(agent, "actor", None), GoalActor):
         raise ValueError(_NONE.format(source))
-    return _found(source, action_scale(metadata), agent.state_dict(), policy.encoder.early)
+    return _found(source, action_scale(metadata), agent.state_dict())
 
 
 def _of_bundle(source: Path) -> SourcePolicy:
@@ -73,16 +77,15 @@ def _of_bundle(source: Path) -> SourcePolicy:
     entries = {entry.name: onnx.numpy_helper.to_array(entry) for entry in onnx.load(str(source)).graph.initializer}
     ours = {name: torch.from_numpy(array.astype(np.float32)) for name, array in entries.items() if IN_GRAPH in name}
     low, high = (np.asarray(limits, dtype=np.float32) for limits in (contract.action_low, contract.action_high))
-    # Whether it sees both pictures as one is not asked: features_of finds no encoder in a bundle whose policy does.
-    policy = _found(source, ActionScale(low, high), _under(IN_GRAPH, ours), early=False)
-    if "head.weight" not in policy.network:
+    policy = _found(source, ActionScale(low, high), _under(IN_GRAPH, ours))
+    if "head.weight" not in policy.network or not policy.encoder:
         raise ValueError(_NONE.format(source))
     return policy
 
 
-def _found(source: Path, scale: ActionScale, weights: Weights, early: bool) -> SourcePolicy:
-    network, encoder, frozen = (_under(place, weights) for place in (_NETWORK, _ENCODER, _FROZEN))
-    return SourcePolicy(source, scale, network, encoder, frozen, early)
+def _found(source: Path, scale: ActionScale, weights: Weights) -> SourcePolicy:
+    network, encoder, frozen = (_under(place, weights) for place in (_NETWORK, _ENCODER, FROZEN))
+    return SourcePolicy(source, scale, network, encoder, frozen)
 
 
 def take_policy(agent: Agent, source: SourcePolicy, encoder: ImageEncoder | None) -> None:

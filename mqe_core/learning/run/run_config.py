@@ -38,7 +38,7 @@ class TrainConfig:
     begin_with: str = key(
         "all",
         "what a run takes from that of --begin-from: all of its weights, or the policy's alone, also of a bundle "
-        "(.onnx); with alpha and q_weight 0 it then stays as it is",
+        "(.onnx); of mqe, with alpha and q_weight 0, the policy then stays as it is",
         choices=("all", "policy"),
         group="run",
     )
@@ -214,16 +214,24 @@ class RunConfig:
     def __post_init__(self) -> None:
         agent, scale = self.agent, self.train.action_scale
         require_their_encoder(self.train.encoder_weights, agent.encoder)
-        learns_policy = not isinstance(agent, MQEConfig) or agent.alpha > 0.0 or agent.q_weight > 0.0
-        if not learns_policy and self.train.begin_with != "policy":
-            raise ValueError(
-                "alpha and q_weight are both 0: the policy would learn nothing; one that is there already stays as it "
-                "is with --begin-from FILE and begin_with: policy"
-            )
+        if isinstance(agent, MQEConfig) and agent.alpha == agent.q_weight == 0.0:
+            self._require_policy_that_stays(agent)
         if isinstance(agent, FlowConfig) and agent.actor == "flow" and agent.flow_gripper and scale == "identity":
             raise ValueError(
                 "action_scale: identity knows no gripper among an action's numbers: set flow_gripper to false, or the "
                 "flow would make its last number -1 or 1"
+            )
+
+    def _require_policy_that_stays(self, agent: MQEConfig) -> None:
+        if self.train.begin_with != "policy":
+            raise ValueError(
+                "alpha and q_weight are both 0: the policy would learn nothing; one that is there already stays as it "
+                "is with --begin-from FILE and begin_with: policy"
+            )
+        if agent.landmark_weight or agent.encoder_shared:
+            raise ValueError(
+                "alpha and q_weight are both 0, so that the policy stays as it is: leave landmark_weight at 0 and "
+                "encoder_shared at false, which change it too"
             )
 
     def to_yaml(self) -> str:

@@ -60,9 +60,9 @@ def train(
     ``open_data`` reads ``data``; ``score`` is what ``eval_every`` asks for. ``ranks``: the processes that train it; the
     first one writes the folder.
 
-    ``begin_from``: the run that it begins from; ``config.train.begin_with`` says with what of it. ValueError where
-    ``out`` holds a run already, or anything else, and where what the run is to begin with does not fit. WriteError
-    where the disk does not take the run, or is full on the way: then it can be resumed.
+    ``begin_from``: the run or bundle that it begins from; ``config.train.begin_with`` says with what of it. ValueError
+    where ``out`` holds a run already, or anything else, and where what the run is to begin with does not fit.
+    WriteError where the disk does not take the run, or is full on the way: then it can be resumed.
     """
     if ranks.first and RUN.stands_at(out):
         raise ValueError(f"{out} already holds a run: add --resume to continue it, or choose another --out")

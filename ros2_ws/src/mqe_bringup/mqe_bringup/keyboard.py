@@ -39,6 +39,7 @@ from mqe_ros.topics import Topic
 _MAX_POSE_AGE_S = 0.5
 _READ_BYTES = 256
 _INTERRUPTED = 130
+_ENDS = "Ctrl-C ends it. One press is one step; all that you send goes through the filter."
 
 
 class _Node:
@@ -80,8 +81,14 @@ class Keys:
         node.subscribe_to(topics.DIAGNOSTICS, self._hear_diagnostics)
         self._services = {HOLD: operator.connect(ros_names.HOLD)}
         operator.find(lambda: self._status, "arm_node")
-        # So that the first press counts. An arm whose pose stays unknown can still be held.
-        operator.listen_for(self._can_send, PATIENCE_S)
+
+    def knows_pose(self) -> bool:
+        """Whether a press would be sent: it moves from the arm's pose."""
+        try:
+            self._arm.read()
+        except ValueError:
+            return False
+        return True
 
     def press(self, pressed: Pressed) -> None:
         if pressed.act in (FASTER, SLOWER):
@@ -118,13 +125,6 @@ class Keys:
             self._told_refusal = refusal
             if refusal:
                 _say(refusal)
-
-    def _can_send(self) -> bool:
-        try:
-            self._arm.read()
-        except ValueError:
-            return False
-        return self._command.get_subscription_count() > 0
 
     def _send(self, motion: np.ndarray) -> None:
         poses = self._arm.read()
@@ -191,12 +191,16 @@ def _waiting(file: int) -> str:
 def run(devices_file: Path | None) -> int:
     with Operator() as operator, _typed() as file:
         keys = Keys(operator, devices_file)
-        _say(f"{keys.map.legend()}\nCtrl-C ends it. One press is one step; all that you send goes through the filter.")
+        # The keys are offered once the first press counts. An arm whose pose stays unknown can be held all the same.
+        offered, patience_ends = False, time.monotonic() + PATIENCE_S
         try:
             while True:
                 operator.listen_or_stop()
+                if not offered and (keys.knows_pose() or time.monotonic() > patience_ends):
+                    offered = True
+                    _say(f"{keys.map.legend()}\n{_ENDS}")
                 pressed = keys.map.read(_waiting(file))
-                if pressed is not None:
+                if pressed is not None and (offered or pressed.act == HOLD):
                     keys.press(pressed)
                 keys.step()
         except KeyboardInterrupt:

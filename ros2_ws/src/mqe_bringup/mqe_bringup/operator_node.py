@@ -81,9 +81,9 @@ class Operator:
             self._stop_wanted = False
             raise KeyboardInterrupt
 
-    def listen_for(self, done: Callable[[], object], timeout_s: float = 1.0) -> None:
-        """Listen until `done()`, or so long; a second is five control periods, in which every node has spoken."""
-        end = time.monotonic() + timeout_s
+    def listen_for(self, done: Callable[[], object]) -> None:
+        """Listen until `done()`, or for 1 s: five control periods, in which every node has spoken."""
+        end = time.monotonic() + 1.0
         while not done() and time.monotonic() < end:
             self.listen_or_stop()
 
