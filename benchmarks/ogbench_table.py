@@ -2,8 +2,9 @@
 
     python -m benchmarks.ogbench_table
 
-Replaces what stands between the page's two marks, and draws docs/assets/ogbench_curves.png. Each cell is of the last
-checkpoint that all seeds of the agent have. Where some have gone on, a second line is of the furthest.
+Replaces what stands between the page's two marks, and draws docs/assets/ogbench_curves.png. An agent has a line of the
+first checkpoint that all of its seeds have, where agents can be compared that were trained for longer and for less, one
+of the last such, and one of the furthest that some have.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def tables(found: list[Row]) -> str:
 def _lines(dataset: str, variant: str, here: list[Row]) -> list[str]:
     steps = [{int(row["step"]) for row in here if row["seed"] == seed} for seed in {row["seed"] for row in here}]
     shared, furthest = set.intersection(*steps), max(set.union(*steps))
-    return [_line(dataset, variant, step, here) for step in sorted({max(shared, default=furthest), furthest})]
+    shown = {min(shared, default=furthest), max(shared, default=furthest), furthest}
+    return [_line(dataset, variant, step, here) for step in sorted(shown)]
 
 
 def _line(dataset: str, variant: str, step: int, here: list[Row]) -> str:

@@ -89,18 +89,23 @@ def row(variant: str, seed: int, step: int, success: float, **more: str) -> dict
     return found | {"step": str(step), "success": str(success), "commit": "abc", "machine": "m", **more}
 
 
-def test_the_table_is_of_the_last_checkpoint_that_all_seeds_have_and_of_the_furthest() -> None:
+def test_the_table_is_of_the_first_and_last_checkpoint_that_all_seeds_have_and_of_the_furthest() -> None:
     found = [
         row("mqe", 0, 5000, 0.1, rank_correlation="0.9"),
         row("mqe", 0, 10000, 0.9),
         row("mqe", 1, 5000, 0.3, rank_correlation="0.7"),
         row("gcbc", 0, 10000, 0.25),
+        *(row("crl", 0, step, step / 20000) for step in (5000, 10000, 15000)),
     ]
     lines = ogbench_table.tables(found).splitlines()
     assert "| mqe | 2 | 5,000 | 20.0 ± 10.0 | 0.80 ± 0.10 | – | – | 59.2 ± 3.2 | – |" in lines
     assert "| mqe | 1 | 10,000 | 90.0 | – | – | – | 59.2 ± 3.2 | – |" in lines
     assert "| gcbc | 1 | 10,000 | 25.0 | – | – | – | – | 0 |" in lines
     assert sum(line.startswith("| gcbc |") for line in lines) == 1
+    assert [line.split(" | ")[2:4] for line in lines if line.startswith("| crl |")] == [
+        ["5,000", "25.0"],
+        ["15,000", "75.0"],
+    ]
 
 
 def test_the_page_is_what_the_rows_say() -> None:

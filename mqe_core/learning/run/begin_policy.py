@@ -75,7 +75,9 @@ def _of_bundle(source: Path) -> SourcePolicy:
     """Its weights keep their names in the graph; BundleError for a damaged file."""
     contract = PolicyBundle.open(source).contract
     entries = {entry.name: onnx.numpy_helper.to_array(entry) for entry in onnx.load(str(source)).graph.initializer}
-    ours = {name: torch.from_numpy(array.astype(np.float32)) for name, array in entries.items() if IN_GRAPH in name}
+    ours = {
+        name: torch.from_numpy(array.astype(np.float32)) for name, array in entries.items() if name.startswith(IN_GRAPH)
+    }
     low, high = (np.asarray(limits, dtype=np.float32) for limits in (contract.action_low, contract.action_high))
     policy = _found(source, ActionScale(low, high), _under(IN_GRAPH, ours))
     if "head.weight" not in policy.network or not policy.encoder:
