@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -256,9 +257,11 @@ def test_a_policy_cannot_begin_as_one_of_other_layers(
     writable_store: Path, tmp_path: Path, encoder_run: Path, tiny_config: Config
 ) -> None:
     keys = {"features_of": str(encoder_run), "begin_with": "policy"}
-    with pytest.raises(ValueError, match="the policy's layers as .*encoder has them"):
-        config = tiny_config(hidden_dims=[24], **keys)
-        train(writable_store, tmp_path / "run", config, begin_from=encoder_run, progress=False)
+    told = re.escape("encoder has: --set hidden_dims=[16,16] --set actor_layer_norm=false")
+    for other in ({"hidden_dims": [16, 24]}, {"hidden_dims": [16]}, {"actor_layer_norm": True}):
+        with pytest.raises(ValueError, match=told):
+            config = tiny_config(**other, **keys)
+            train(writable_store, tmp_path / "run", config, begin_from=encoder_run, progress=False)
     with pytest.raises(ValueError, match="all but tra"):
         config = tiny_config(agent="tra", **keys)
         train(writable_store, tmp_path / "other", config, begin_from=encoder_run, progress=False)

@@ -110,6 +110,9 @@ def take_policy(agent: Agent, source: SourcePolicy, encoder: ImageEncoder | None
         )
     if encoder is not None and not same_weights(encoder.state_dict(), source.features_of):
         raise ValueError(f"begin_with: policy needs features of the encoder that the policy of {where} has")
+    its, here = (_layers(network) for network in (weights, policy.head.network.state_dict()))
+    if its != here:
+        raise ValueError(f"begin_with: policy needs the layers that the policy of {where} has: --set {its}")
     try:
         if on_its_features:
             _undo_standardisation(weights, policy.encoder.encoder)
@@ -117,7 +120,16 @@ def take_policy(agent: Agent, source: SourcePolicy, encoder: ImageEncoder | None
             policy.encoder.load_state_dict(source.encoder)
         policy.head.network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"begin_with: policy needs the policy's layers as {where} has them ({error})") from error
+        raise ValueError(f"begin_with: policy needs a policy that sees what that of {where} sees ({error})") from error
+
+
+def _layers(network: Weights) -> str:
+    """The keys that make the layers of a policy as these are."""
+    widths: list[int] = []
+    while (weights := network.get(f"hidden.{len(widths)}.weight")) is not None:
+        widths.append(len(weights))
+    normed = any(name.startswith("norms.") for name in network)
+    return f"hidden_dims=[{','.join(map(str, widths))}] --set actor_layer_norm={str(normed).lower()}"
 
 
 def _undo_standardisation(weights: dict[str, Tensor], encoder: nn.Module) -> None:
