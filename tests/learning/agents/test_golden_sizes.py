@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))  # for golden_agents
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for golden_agents
 import golden_agents
 from golden_table import OFFICIAL
 
@@ -20,7 +20,7 @@ from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.rows.observations import ObservationSpec
 from mqe_core.learning.run.run_config import make_config
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "agents"
+GOLDEN = Path(__file__).parents[2] / "golden" / "agents"
 SIZES = {16: 6, 5: 7, 3: 1}  # rows, numbers of an observation and of an action: in the files, and here
 MEMBERS = 3
 OTHERS = {"actor_hidden_dims": [24, 8], "value_hidden_dims": [40], "latent_dim": 48, "rep_dim": 4, "num_qs": MEMBERS}

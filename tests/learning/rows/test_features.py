@@ -149,7 +149,7 @@ def test_what_has_no_encoder_of_single_images_is_refused(
     with pytest.raises(ValueError, match="was not trained from pixels"):
         train(writable_store, tmp_path / "run", tiny_config(features_of=str(tmp_path / "features")), progress=False)
     with EpisodeWriter(
-        tmp_path / "small", image_size=16, source="tests/learning/test_features.py", domain="sim"
+        tmp_path / "small", image_size=16, source="tests/learning/rows/test_features.py", domain="sim"
     ) as writer:
         frames = [np.zeros((16, 16, 3), np.uint8)] * 3
         writer.add(Episode("one", np.zeros((3, 7)), np.zeros((2, 7)), {0: frames}, ()))

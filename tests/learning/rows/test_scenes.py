@@ -21,7 +21,7 @@ def test_stopping_frames_are_those_after_which_the_hand_stays_near(tmp_path: Pat
         [0.01, 0.02, 0.0],
     )  # off the last position; the first passes it at its start, the second never leaves
     with EpisodeWriter(
-        tmp_path / "store", image_size=16, source="tests/learning/test_scenes.py", domain="sim"
+        tmp_path / "store", image_size=16, source="tests/learning/rows/test_scenes.py", domain="sim"
     ) as writer:
         for number, way_m in enumerate(ways_m):
             states = np.zeros((len(way_m), 7))
@@ -39,7 +39,7 @@ def test_rows_at_rest_meet_the_goals_that_the_radius_leaves(
 ) -> None:
     """Two episodes of one scene, the hand at one place all the time; frames 3 and 8 are the last valid ones."""
     with EpisodeWriter(
-        tmp_path / "store", image_size=16, source="tests/learning/test_scenes.py", domain="sim"
+        tmp_path / "store", image_size=16, source="tests/learning/rows/test_scenes.py", domain="sim"
     ) as writer:
         for number in range(2):
             writer.add(Episode(f"2026-01-01/raw/traj{number}", np.zeros((5, 7)), np.zeros((4, 7)), {}, ()))

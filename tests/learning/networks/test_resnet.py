@@ -21,7 +21,7 @@ from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.run_folder import load_run
 from mqe_core.learning.run.train import resume, train
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "encoders" / "resnet_bridge.npz"
+GOLDEN = Path(__file__).parents[2] / "golden" / "encoders" / "resnet_bridge.npz"
 CASES = {  # name: (encoder, image size, channels, numbers of the condition)
     "early": ("resnet34", 64, 6, 0),
     "single": ("resnet34", 128, 3, 0),

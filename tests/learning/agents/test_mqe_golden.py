@@ -11,7 +11,7 @@ import torch
 from mqe_core.learning.agents.mqe import critic_loss
 from mqe_core.learning.quasimetric import mrn_distance, mrn_distance_matrix
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "mqe_critic"
+GOLDEN = Path(__file__).parents[2] / "golden" / "mqe_critic"
 REPRESENTATIONS = ("phi_sa", "psi_s", "psi_waypoint", "psi_goal")
 
 

@@ -20,8 +20,8 @@ from mqe_core.data.store.episode_writer import EpisodeWriter
 from mqe_core.learning.run.checkpoint import load_checkpoint
 from mqe_core.learning.run.run_config import RunConfig, make_config
 from mqe_core.learning.run.train import resume, train
-from tests.learning import rank_scenarios
-from tests.learning.rank_scenarios import AT, KEYS, STEPS
+from tests.learning.ranks import rank_scenarios
+from tests.learning.ranks.rank_scenarios import AT, KEYS, STEPS
 
 pytestmark = pytest.mark.timeout(1200)  # a machine may be busy with other tests
 
@@ -51,7 +51,7 @@ def folder(synthetic_store: Path, other_store: Path, tmp_path_factory: pytest.Te
     train(synthetic_store, folder / "alone", config(STEPS), progress=False)
     train(synthetic_store, folder / "resumed", config(AT), progress=False)
     command = [sys.executable, rank_scenarios.__file__, synthetic_store, other_store, folder]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())}
+    environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())}
     subprocess.run(list(map(str, command)), check=True, timeout=900, env=environment)
     return folder
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for golden_agents
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for golden_agents
 import golden_agents
 from golden_agents import bar, worst_error
 
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.agents import tra as tra_module
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "agents"
+GOLDEN = Path(__file__).parents[2] / "golden" / "agents"
 FILES = sorted(GOLDEN.glob("*.npz"))
 
 

@@ -22,7 +22,7 @@ from mqe_core.learning.run.checkpoint import load_checkpoint
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.train import resume, train
 from mqe_core.learning.run.trainer import Trainer
-from tests.learning.test_training import same_weights
+from tests.learning.run.test_training import same_weights
 
 Config = Callable[..., RunConfig]
 DECODING = {"image_memory_mb": 0.0, "validation_fraction": 0.2, "augment_kind": "bridge"}

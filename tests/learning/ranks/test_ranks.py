@@ -22,8 +22,8 @@ from mqe_core.learning.rows.training_data import TrainingData
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.shareable import require_shareable
 from mqe_core.learning.run.train import resume, train
-from tests.learning import rank_pair
-from tests.learning.rank_pair import CASES, two_ranks
+from tests.learning.ranks import rank_pair
+from tests.learning.ranks.rank_pair import CASES, two_ranks
 
 pytestmark = pytest.mark.timeout(1200)  # a machine may be busy with other tests
 
@@ -37,7 +37,7 @@ ROW_BY_ROW = {"gcbc", "gcivl", "hiql"}
 def found(synthetic_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
     """What a pair of processes found: see `rank_pair`."""
     out = tmp_path_factory.mktemp("pair") / "found.json"
-    processes = two_ranks(Path(rank_pair.__file__), synthetic_store, out, PYTHONPATH=str(Path(__file__).parents[2]))
+    processes = two_ranks(Path(rank_pair.__file__), synthetic_store, out, PYTHONPATH=str(Path(__file__).parents[3]))
     said = [process.communicate(timeout=900)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     return json.loads(out.read_text())

@@ -145,7 +145,7 @@ def test_the_graph_is_standard_and_holds_no_traces_of_the_machine(policy_file: P
     model = onnx.load(policy_file)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
     assert not any(node.doc_string or len(node.metadata_props) for node in model.graph.node)
-    assert str(Path(__file__).parents[2]).encode() not in policy_file.read_bytes()
+    assert str(Path(__file__).parents[3]).encode() not in policy_file.read_bytes()
 
 
 @pytest.mark.parametrize("agent", sorted(AGENTS.keys() - {"mqe"}))

@@ -15,7 +15,7 @@ from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.networks.encoders import FilmedEncoder, make_image_encoder
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.trainer import Trainer
-from tests.learning.rank_pair import in_float64
+from tests.learning.ranks.rank_pair import in_float64
 
 Config = Callable[..., RunConfig]
 

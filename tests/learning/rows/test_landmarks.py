@@ -19,7 +19,7 @@ GRIPPERS = ([1, 1, 0, 0, 1, 1, 1], [1, 1, 1], [0, 1])  # commands; an episode ha
 def store(tmp_path: Path) -> EpisodeStore:
     rng = np.random.default_rng(0)
     with EpisodeWriter(
-        tmp_path / "store", image_size=16, source="tests/learning/test_landmarks.py", domain="sim"
+        tmp_path / "store", image_size=16, source="tests/learning/rows/test_landmarks.py", domain="sim"
     ) as writer:
         for number, gripper in enumerate(GRIPPERS):
             states = rng.normal(size=(len(gripper) + 1, 7))
