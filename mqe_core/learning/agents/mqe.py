@@ -30,8 +30,9 @@ from mqe_core.learning.networks.flow import FlowActor, make_actor
 from mqe_core.learning.networks.heads import MRN, Head
 from mqe_core.learning.networks.layers import EnsembleMLP
 from mqe_core.learning.networks.proposals import ProposalConfig, ProposalFlow, actions_towards
+from mqe_core.learning.networks.scene_distance import SceneDistance
 from mqe_core.learning.networks.shared_encoder import share_encoder
-from mqe_core.learning.networks.values import expectile_loss
+from mqe_core.learning.networks.values import expectile_pairs
 from mqe_core.learning.pairs.all_pairs import collapse_alarms, mean_backup_loss
 from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.goal_sampling import AHEAD, WAYPOINTS, WaypointSampler
@@ -106,15 +107,6 @@ def critic_loss(
     return backup + invariance_weight * linked, metrics
 
 
-def expectile_pairs(state_distance: Tensor, action_distance: Tensor, expectile: float) -> Tensor:
-    """V(s_i) of g_j regressed on the upper expectile of Q(s_i, a_i), of ``d(s_i, g_j), d((s_i, a_i), g_j)``, all ``(E,
-    B, B)``: ``|kappa - 1(Q < V)| (Q - V)^2`` with ``V = exp(-d)``, Q alike and without gradient.
-
-    It takes the place of action invariance in the paper's ablation, whose code is not published: this is our reading.
-    """
-    return expectile_loss((-action_distance.detach()).exp() - (-state_distance).exp(), expectile)
-
-
 def _over_pairs(pairs: Tensor, diagonal_weight: float) -> Tensor:
     """The mean of ``(E, B, B)``, in which a row's own goal has a weight of its own."""
     own = pairs.diagonal(dim1=1, dim2=2)  # (E, B)
@@ -151,6 +143,7 @@ class MQEAgent(Agent):
             self.proposals = ProposalFlow(config, observation, statistics)
         if config.encoder_shared:
             share_encoder(self.critic_encoder, self.actor)
+        self.scenes = SceneDistance(members, features, widths) if config.scene_distance else None
 
     def loss(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """The sum that one optimiser step descends, and scalar metrics named ``critic/...`` and ``actor/...``."""
@@ -176,6 +169,10 @@ class MQEAgent(Agent):
                 Origin.of(batch),
             )  # fmt: skip
             critic, critic_metrics = critic + contrast, {**critic_metrics, **contrast_metrics}
+        if self.scenes is not None:
+            same = Origin.of(batch).same_scene()
+            scenes = self.scenes.loss(observation_features, with_gradient[rows:], same, self.noise)
+            critic, critic_metrics["scene_distance"] = critic + scenes, scenes.detach()
 
         if isinstance(self.actor, FlowActor):
             actor, actor_metrics = self.actor.loss(batch)
@@ -206,15 +203,18 @@ class MQEAgent(Agent):
         return self.actor(observation, goal).mean.clamp(-1.0, 1.0), self.steps_to_goal(observation, goal)
 
     def steps_to_goal(self, observation: Tensor, goal: Tensor) -> Tensor:
-        psi_s, psi_goal = self.psi(self.critic_encoder(observation)), self.psi(self.critic_encoder(goal))
-        return self.head(psi_s, psi_goal).mean(0) / -math.log(self.config.discount)
+        return self._steps(self.critic_encoder(observation), self.critic_encoder(goal))
+
+    def _steps(self, features: Tensor, goal_features: Tensor) -> Tensor:
+        steps = self.head(self.psi(features), self.psi(goal_features)).mean(0) / -math.log(self.config.discount)
+        return steps if self.scenes is None else torch.maximum(steps, self.scenes(features, goal_features))
 
     def chosen(self, observation: Tensor, goal: Tensor, last: Tensor | None = None) -> Choice:
         """The candidate of the least ``max_e d(phi_e(s, a), psi_e(g))``, or the action towards the subgoal of the least
         ``max_e d(psi_e(s'), psi_e(g))``; distances in control steps.
         """
-        features, step = self.critic_encoder(observation), -math.log(self.config.discount)
-        psi_s, psi_goal = self.psi(features), self.psi(self.critic_encoder(goal))
+        features, goal_features = self.critic_encoder(observation), self.critic_encoder(goal)
+        psi_goal = self.psi(goal_features)
         if self.proposals is not None:
             subgoals = self.proposals(observation)  # (B, N, S)
             ahead = self.psi(self.critic_encoder(subgoals.flatten(0, 1))).unflatten(1, subgoals.shape[:2])
@@ -223,8 +223,8 @@ class MQEAgent(Agent):
             assert isinstance(self.actor, FlowActor), "one mean is no choice"
             candidates = self.actor.candidates(observation, goal)
             ahead = self.phi.of_candidates(features, candidates)  # (E, B, N, D)
-        distances = self.head(ahead, psi_goal[:, :, None]).amax(0) / step
-        steps = self.head(psi_s, psi_goal).mean(0) / step
+        distances = self.head(ahead, psi_goal[:, :, None]).amax(0) / -math.log(self.config.discount)
+        steps = self._steps(features, goal_features)
         return choose(candidates, distances, last, self.config.choice_margin, steps)
 
 

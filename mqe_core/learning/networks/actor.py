@@ -97,7 +97,7 @@ class ActorConfig:
         self.actor_goals()
 
     @property
-    def contrasts(self) -> bool:
+    def tells_scenes(self) -> bool:
         """Whether the agent's loss has to know from which scene a row comes."""
         return False
 

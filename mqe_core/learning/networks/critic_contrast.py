@@ -38,10 +38,21 @@ class ContrastConfig(HeadConfig):
         0.0, "weight of telling, by d(s,g), the own goal from those of other scenes (0.1)", group="critic"
     )
 
+    scene_distance: bool = key(
+        False,
+        "learn beside the critic which pictures show one scene; steps_to_goal of a goal of another scene is far then",
+        group="critic",
+    )
+
     @property
     def contrasts(self) -> bool:
         """Whether there is any side term."""
         return max(self.action_contrast, self.goal_contrast, self.scene_contrast) > 0.0
+
+    @property
+    def tells_scenes(self) -> bool:
+        """Whether a batch has to say which scene a row is of."""
+        return self.contrasts or self.scene_distance
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -135,3 +135,12 @@ def follow(copied: nn.Module, module: nn.Module, rate: float) -> None:
     """Move each parameter of the copy by the share ``rate`` towards the module's."""
     for target, parameter in zip(copied.parameters(), module.parameters()):
         target.lerp_(parameter, rate)
+
+
+def expectile_pairs(state_distance: Tensor, action_distance: Tensor, expectile: float) -> Tensor:
+    """V(s_i) of g_j regressed on the upper expectile of Q(s_i, a_i), of ``d(s_i, g_j), d((s_i, a_i), g_j)``, all ``(E,
+    B, B)``: ``|kappa - 1(Q < V)| (Q - V)^2`` with ``V = exp(-d)``, Q alike and without gradient.
+
+    It takes the place of action invariance in the paper's ablation, whose code is not published: this is our reading.
+    """
+    return expectile_loss((-action_distance.detach()).exp() - (-state_distance).exp(), expectile)

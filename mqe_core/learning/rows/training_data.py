@@ -66,7 +66,7 @@ class TrainingData:
         ends = store.episode_ends, scene_ends(store), stopping_frames(store, agent.actor_stop_radius_m)
         self.transitions = TransitionIndex(valid & ~held_out, *ends, weights=_weights(store, train))
         self.held_out_transitions = TransitionIndex(valid & held_out, *ends) if held_out.any() else None
-        if agent.contrasts and len(np.unique(self.transitions.scene(self.transitions.indices))) == 1:
+        if agent.tells_scenes and len(np.unique(self.transitions.scene(self.transitions.indices))) == 1:
             logger.warning(
                 "the data shows one scene: there are no goals of others that could be told apart from its own"
             )
@@ -132,7 +132,7 @@ class TrainingData:
             actions=self._batch_actions[torch.from_numpy(rows.observation).to(self._device, non_blocking=True)],
             actor_pairs=None if pairs is None else torch.from_numpy(pairs),
             landmarks=None if self._landmarks is None else torch.from_numpy(self._landmarks[rows.observation]),
-            origin=torch.from_numpy(origin) if self._config.agent.contrasts else None,
+            origin=torch.from_numpy(origin) if self._config.agent.tells_scenes else None,
             own=self._own,
         ).to(self._device)
 

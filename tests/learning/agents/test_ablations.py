@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from benchmarks.ogbench_plan import ABLATED_KEYS
-from mqe_core.learning.agents.mqe import MQEConfig, critic_loss, expectile_pairs
+from mqe_core.learning.agents.mqe import MQEConfig, critic_loss
+from mqe_core.learning.networks.values import expectile_pairs
 from mqe_core.learning.quasimetric import mrn_distance_matrix
 from mqe_core.learning.rows.goal_sampling import GoalIndices, TransitionIndex
 from mqe_core.learning.run.run_config import RunConfig

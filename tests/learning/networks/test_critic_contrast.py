@@ -10,27 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from mqe_core.data.episode import Episode
-from mqe_core.data.store.episode_store import EpisodeStore
-from mqe_core.data.store.episode_writer import EpisodeWriter
 from mqe_core.learning.networks.critic_contrast import Origin, own_is_nearest
 from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.trainer import Trainer
+from tests.learning.networks.scene_stores import store_of
 
 Config = Callable[..., RunConfig]
 TERMS = ("action_contrast", "goal_contrast", "scene_contrast")
-
-
-def store_of(path: Path, scenes: int) -> EpisodeStore:
-    """Two episodes of 8 frames on each table, of states that count their steps."""
-    rng = np.random.default_rng(0)
-    with EpisodeWriter(path, image_size=16) as writer:
-        for scene in range(scenes):
-            for episode in range(2):
-                states = rng.normal(scene, 0.01, (8, 7))
-                states[:, 0] = np.arange(8) + 8 * episode
-                writer.add(Episode(f"table{scene}/raw/traj{episode}", states, rng.normal(size=(7, 7)), {}))
-    return EpisodeStore.open(path)
 
 
 @torch.no_grad()

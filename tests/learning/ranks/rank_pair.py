@@ -30,7 +30,7 @@ from mqe_core.learning.run.trainer import Trainer
 UPDATES, ROWS, RANKS = 20, 8, 2
 FEW = 4  # updates of what is beside the agents themselves, and of naive averaging
 TINY = {"hidden_dims": [8, 8], "latent_dim": 16, "components": 2, "encoder": "strided_small", "encoder_bfloat16": False}
-CONTRASTS = {"action_contrast": 0.3, "goal_contrast": 0.3, "scene_contrast": 0.3}
+CONTRASTS = {"action_contrast": 0.3, "goal_contrast": 0.3, "scene_contrast": 0.3, "scene_distance": True}
 # What is trained: every agent, and what else meets other rows of a batch.
 CASES: dict[str, dict[str, Any]] = {
     **{agent: {} for agent in ("cmd", "crl", "gcbc", "gciql", "gcivl", "hiql", "mqe", "nsacbc", "qrl", "tmd", "tra")},
