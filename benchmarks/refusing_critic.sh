@@ -36,6 +36,6 @@ if [ -f "$out/run/config.yaml" ]; then mqe train --resume --out "$out/run"; else
     mqe train --data "$out/learned" --out "$out/run" --config sim_features --set features_of="$policy" \
         --begin-from "$policy" --set begin_with=policy --set alpha=0 --set q_weight=0 \
         --set hidden_dims=[512,512,512] --set actor_layer_norm=true --set critic_hidden_dims=[256,256,256] \
-        --set scene_distance=true --set feature_copies=1 --set steps=8000
+        --set scene_distance=true --set feature_copies=1 --set steps=4000
 fi
 mqe export "$out/run" --out "$out/policy.onnx" --held-out "$out/held_out"
