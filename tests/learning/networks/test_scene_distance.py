@@ -94,16 +94,17 @@ def test_pictures_so_near_that_they_may_be_of_one_scene_are_no_steps_apart() -> 
 
 def test_the_means_are_of_training_alone_and_run() -> None:
     torch.manual_seed(0)
-    told, features, same = SceneDistance(1, 5, [8]), torch.randn(2, 6, 5), torch.eye(6, dtype=torch.bool)
-    told.loss(*features, same, torch.zeros_like)
+    told, same = SceneDistance(1, 5, [8]), torch.eye(6, dtype=torch.bool)
+    features, goals = torch.randn(2, 6, 5)
+    told.loss(features, goals, same, torch.zeros_like)
     before = told.of_two.item()
     with torch.no_grad():
-        told.loss(*(10.0 * features), same, torch.zeros_like)
+        told.loss(10.0 * features, 10.0 * goals, same, torch.zeros_like)
     assert told.of_two.item() == before
-    told.loss(*(10.0 * features), same, torch.zeros_like)
+    told.loss(10.0 * features, 10.0 * goals, same, torch.zeros_like)
     alone = SceneDistance(1, 5, [8])
     alone.network.load_state_dict(told.network.state_dict())
-    alone.loss(*(10.0 * features), same, torch.zeros_like)
+    alone.loss(10.0 * features, 10.0 * goals, same, torch.zeros_like)
     assert told.of_two.item() == pytest.approx(0.99 * before + 0.01 * alone.of_two.item(), rel=1e-5)
 
 
