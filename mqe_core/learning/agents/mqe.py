@@ -194,9 +194,7 @@ class MQEAgent(Agent):
         return -frozen(self.head, phi, psi_goal).amax(0)
 
     def deployed(self, observation: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
-        """Clipped mean action, or the chosen candidate, and ``d(psi(s), psi(g)) / -log(discount)`` averaged over the
-        ensemble: control steps.
-        """
+        """Clipped mean action, or the chosen candidate, and the control steps to the goal."""
         if self.candidates > 1 or isinstance(self.actor, FlowActor):
             choice = self.chosen(observation, goal)
             return choice.action, choice.steps_to_goal
@@ -206,6 +204,7 @@ class MQEAgent(Agent):
         return self._steps(self.critic_encoder(observation), self.critic_encoder(goal))
 
     def _steps(self, features: Tensor, goal_features: Tensor) -> Tensor:
+        """``d(psi(s), psi(g)) / -log(discount)`` averaged over the ensemble, or the scenes' steps where more."""
         steps = self.head(self.psi(features), self.psi(goal_features)).mean(0) / -math.log(self.config.discount)
         return steps if self.scenes is None else torch.maximum(steps, self.scenes(features, goal_features))
 

@@ -24,7 +24,7 @@ _OTHER_ACTIONS = 7  # candidates beside the own action
 
 @dataclass(frozen=True)
 class ContrastConfig(HeadConfig):
-    """Weights of the side terms; 0: none."""
+    """Weights of the side terms, 0: none; and whether scenes are told beside the critic (`scene_distance.py`)."""
 
     action_contrast: float = key(
         0.0, "weight of telling, by d((s,a),g), the own action from those of other rows", group="critic"
