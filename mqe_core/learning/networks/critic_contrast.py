@@ -37,7 +37,6 @@ class ContrastConfig(HeadConfig):
     scene_contrast: float = key(
         0.0, "weight of telling, by d(s,g), the own goal from those of other scenes (0.1)", group="critic"
     )
-
     scene_distance: bool = key(
         False,
         "learn beside the critic which pictures show one scene; steps_to_goal of a goal of another scene is far then",
