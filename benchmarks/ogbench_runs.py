@@ -96,7 +96,7 @@ def train(run: Run, data: Path, folder: Path, steps: int, every: int, told: tupl
     """Begin the run, or go on with it, to so many updates. Ends this program where it is interrupted or fails."""
     if not (data / f"{run.dataset}.npz").is_file():
         command("ogbench", "generate", run.dataset, "--out", str(data))
-    if (folder / "checkpoints" / "latest.pt").is_file():
+    if (folder / "config.yaml").is_file():  # also where it was stopped before its first checkpoint
         command("train", "--resume", "--out", str(folder), "--steps", str(steps))
         return
     keys = {**run.keys, "snapshot_every": every, "threads": 1}

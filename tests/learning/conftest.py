@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from mqe_core.data.episode import Episode
+from mqe_core.data.store.episode_writer import EpisodeWriter
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.run.run_config import RunConfig, keys_for, make_config
 from mqe_core.learning.run.train import train
@@ -59,6 +62,17 @@ def encoder_run(synthetic_store: Path, tmp_path: Path, tiny_config: Callable[...
     keys = {"encoder": "patch", "actor_fusion": "late", "actor_goals_crossed": True, "landmark_weight": 1.0}
     train(synthetic_store, tmp_path / "encoder", tiny_config(agent="gcbc", **keys), progress=False)
     return tmp_path / "encoder"
+
+
+@pytest.fixture
+def other_store(tmp_path: Path) -> Path:
+    """Darker pictures and smaller actions: features and actions have other means and ranges."""
+    rng = np.random.default_rng(1)
+    with EpisodeWriter(tmp_path / "day", image_size=32, source="test", domain="sim") as writer:
+        for i in range(4):
+            pictures = [rng.integers(0, 60, (32, 32, 3), dtype=np.uint8) for _ in range(9)]
+            writer.add(Episode(f"e{i}", rng.normal(size=(9, 7)), 0.1 * rng.normal(size=(8, 7)), {0: pictures}))
+    return tmp_path / "day"
 
 
 @pytest.fixture(params=sorted(AGENTS))

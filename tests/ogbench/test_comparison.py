@@ -38,8 +38,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         commands.append(words)
         if words[0] == "train":
             folder = Path(words[words.index("--out") + 1])
-            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            (folder / "checkpoints" / "latest.pt").touch()
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.yaml").touch()
 
     monkeypatch.setattr(ogbench_runs, "command", command)
     monkeypatch.setattr("mqe_core.ogbench.run_evaluation.load", lambda folder, checkpoint: checkpoint)
