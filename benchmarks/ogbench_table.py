@@ -127,22 +127,28 @@ def mean_and_error(values: list[float], digits: int) -> str:
 
 
 def draw(found: list[Row], out: Path) -> None:
-    """Success, rank correlation and the actor's cosine over updates: a row of panels per data set, means over seeds."""
+    """Success, rank correlation and the actor's cosine over updates: a row of panels per data set with more than one
+    checkpoint, means over seeds.
+    """
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = {"success": "success", "rank_correlation": "rank correlation", "actor_cosine": "actor's cosine"}
-    datasets = list(dict.fromkeys(row["dataset"] for row in found))
+    steps_of: dict[str, set[str]] = defaultdict(set)
+    for row in found:
+        steps_of[row["dataset"]].add(row["step"])
+    datasets = [dataset for dataset, steps in steps_of.items() if len(steps) > 1]
     if not datasets:
         return
-    there = {row["variant"] for row in found}
+    there = {row["variant"] for row in found if row["dataset"] in datasets}
     variants = [name for name in (*VARIANTS, *ABLATIONS) if name in there]
     palette = [*colormaps["tab20"].colors, *colormaps["tab20b"].colors]
     colours = dict(zip(variants, palette))  # one each in all panels, also where some have no point
     figure = Figure(figsize=(12.0, 3.6 * len(datasets)), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(datasets), len(shown), squeeze=False)
+    named = {}  # variant -> what the legend shows of it
     for line, dataset in zip(panels, datasets):
         for axes, (column, name) in zip(line, shown.items()):
             for variant in variants:
@@ -153,13 +159,13 @@ def draw(found: list[Row], out: Path) -> None:
                 if points:
                     steps = sorted(points)
                     means = [np.mean(points[step]) for step in steps]
-                    axes.plot(steps, means, marker="o", label=variant, color=colours.get(variant, "black"))
+                    (named[variant],) = axes.plot(steps, means, marker="o", color=colours.get(variant, "black"))
             axes.set_title(f"{dataset}: {name}", fontsize=9)
             axes.set_xlabel("updates")
+            axes.set_xlim(left=0)
             axes.set_ylim(-0.05 if column != "actor_cosine" else -0.25, 1.05)
             axes.grid(alpha=0.3)
-        if line[0].get_legend_handles_labels()[0]:
-            line[0].legend(fontsize=7)
+    figure.legend(named.values(), named, loc="outside right upper", fontsize=8)  # beside the panels, over no point
     figure.savefig(out, dpi=110)
 
 
