@@ -104,6 +104,7 @@ def test_pixels(tmp_path: Path) -> None:
         (["--set", "observation=pixels"], "the store has cameras"),
         (["--set", "action_scale=quantiles"], "leave it at identity"),
         (["--set", "landmark_weight=1"], "landmark_weight needs the states and actions of an arm"),
+        (["--set", "gripper_opens_early=1"], "no number of an action is a gripper"),
         (["--set", "eval_every=3"], r"eval_every \(3\) must be a multiple of log_every \(2\)"),
     ],
 )

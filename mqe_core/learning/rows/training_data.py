@@ -20,6 +20,7 @@ from mqe_core.learning.rows.batch import Batch
 from mqe_core.learning.rows.bridge_augmentation import BridgeAugmentation
 from mqe_core.learning.rows.features import FeatureObservations
 from mqe_core.learning.rows.goal_sampling import GoalIndices, TransitionIndex
+from mqe_core.learning.rows.gripper import opening_early
 from mqe_core.learning.rows.held_out import held_out_frames
 from mqe_core.learning.rows.landmarks import landmarks
 from mqe_core.learning.rows.observations import Observations, StateObservations, rows_of
@@ -74,7 +75,8 @@ class TrainingData:
             store.actions[self.transitions.indices], identity=train.action_scale == "identity"
         )
         # NaN only at frames that are never drawn
-        self.actions = self.action_scale.normalise(np.nan_to_num(store.actions))
+        actions = opening_early(store, train.gripper_opens_early)
+        self.actions = self.action_scale.normalise(actions)
         self._batch_actions = torch.from_numpy(self.actions).to(device)
         self.sampler = agent.sampler()
         self._landmarks = landmarks(store) if agent.landmark_weight > 0.0 else None

@@ -71,6 +71,11 @@ class TrainConfig:
         choices=("quantiles", "identity"),
         group="data",
     )
+    gripper_opens_early: int = key(
+        0,
+        "control steps by which the gripper is learned to open earlier than was recorded where a thing is put down",
+        group="data",
+    )
     features_of: str = key(
         "",
         "run folder (trained from pixels) or bundle (.onnx) whose image encoder, frozen, makes the observations; "
@@ -176,6 +181,7 @@ class TrainConfig:
             "camera",
             "batch_scenes",
             "pictures_at_once",
+            "gripper_opens_early",
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -194,6 +200,8 @@ class TrainConfig:
             raise ValueError(f"eval_every ({self.eval_every}) must be a multiple of log_every ({self.log_every})")
         if self.features_of and self.observation == "state":
             raise ValueError("features_of needs images: leave observation at auto or pixels")
+        if self.gripper_opens_early and self.action_scale == "identity":
+            raise ValueError("gripper_opens_early: with action_scale: identity no number of an action is a gripper")
         if not 0.0 <= self.average_decay < 1.0:
             raise ValueError(f"average_decay must lie in [0, 1), got {self.average_decay}")
         if not self.learning_rate > 0:

@@ -1,0 +1,101 @@
+"""Where one stage of a placing task goes wrong, counted over held-out scenes:
+
+    python -m benchmarks.link_failures [POLICY] [--task place4] [--scenes 24] [--seed 2000]
+
+Each stage is played alone, the ones before it done, as by `mqe eval --only-stage`. A scene counts as the first of these
+that is true of it:
+
+- placed: the object stands on its target, let go of
+- never closed: the gripper was never told to close
+- beside the object: it closed, and the object never left the table by LIFTED_M
+- in the hand: at the end the fingers still touch it
+- beside the target: it lies within BESIDE_M of the target's middle
+- dropped: it lies farther away
+
+`off, mm`: how far beside the object's middle, across the table, the hand was when it first closed; the median and the
+largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from mqe_core.closed_loop.evaluate import EvaluationSettings
+from mqe_core.policy.bundle import PolicyBundle
+from mqe_core.robot.spec import load_robot_spec
+from mqe_core.runtime.control_loop import ControlLoop, StepResult
+from mqe_core.runtime.onnx_policy import OnnxPolicy
+from mqe_core.runtime.policy_side import PolicySide
+from mqe_core.runtime.safety.safe_robot import SafeRobot
+from mqe_sim.scene import SimScene
+from mqe_sim.tasks.place import PlaceTask
+
+SPEC = load_robot_spec()
+SHIPPED = Path(__file__).parents[1] / "ros2_ws" / "src" / "mqe_bringup" / "policies" / "widowx_sim.onnx"
+LIFTED_M, BESIDE_M = 0.02, 0.07
+WAYS = ("placed", "never closed", "beside the object", "in the hand", "beside the target", "dropped")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("policy", type=Path, nargs="?", default=SHIPPED, metavar="POLICY")
+    parser.add_argument("--task", default="place4")
+    parser.add_argument("--scenes", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=2000)
+    args = parser.parse_args()
+    bundle = PolicyBundle.open(args.policy, SPEC)
+    print(f"| stage of {args.task} | {' | '.join(WAYS)} | off, mm |\n|---|{'---|' * len(WAYS)}---|")
+    for stage in range(int(args.task.removeprefix("place"))):
+        settings = EvaluationSettings(task=args.task, episodes=args.scenes, seed=args.seed, stage=stage)
+        ways, offsets = zip(*(play(bundle, settings, scene_seed) for scene_seed in settings.scene_seeds))
+        counted = Counter(ways)
+        off = 1000 * np.array([offset for offset in offsets if offset is not None])
+        name = f"{stage + 1}" if not len(off) else f"{np.median(off):.0f}, {off.max():.0f}"
+        print(f"| {stage + 1} | {' | '.join(str(counted[way]) for way in WAYS)} | {name} |", flush=True)
+
+
+def play(bundle: PolicyBundle, settings: EvaluationSettings, scene_seed: int) -> tuple[str, float | None]:
+    """One of WAYS, and how far beside the object the hand first closed, m; None where it never did."""
+    scene = settings.make_scene(SPEC, scene_seed)
+    assert isinstance(scene, SimScene) and settings.stage is not None
+    try:
+        task = scene.tabletop
+        assert isinstance(task, PlaceTask)
+        thing, target = task.objects[settings.stage], task.targets[settings.stage]
+        onnx_policy = OnnxPolicy(bundle)
+        side = PolicySide(onnx_policy, SPEC, scene.clock, gripper=onnx_policy.gripper_rule(), session="failures")
+        side.set_goal(scene.goal, "sim")
+        start = task.world.position(thing)
+        heights, offsets = [start[2]], []
+
+        def note(step: StepResult) -> bool:
+            position = task.world.position(thing)
+            heights.append(position[2])
+            if step.answer is not None and step.answer.gripper < 0.5:
+                offsets.append(float(np.linalg.norm(step.state.pose[:2, 3] - position[:2])))
+            return False
+
+        robot = SafeRobot(scene.robot, SPEC, scene.clock)
+        ControlLoop(robot, scene.camera, side, scene.clock, SPEC.control.control_hz).run(scene.max_steps, note)
+        task.settle()
+        beside = np.linalg.norm(task.world.position(thing)[:2] - task.world.position(target)[:2])
+        touched = task.world.arm.finger_contacts(thing) > 0
+        ways = (
+            task.placed(settings.stage),
+            not offsets,
+            max(heights) - start[2] < LIFTED_M,
+            touched,
+            beside < BESIDE_M,
+            True,
+        )
+        return WAYS[ways.index(True)], offsets[0] if offsets else None
+    finally:
+        scene.close()
+
+
+if __name__ == "__main__":
+    main()
