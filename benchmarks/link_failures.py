@@ -2,8 +2,8 @@
 
     python -m benchmarks.link_failures [POLICY] [--task place4] [--scenes 24] [--seed 2000]
 
-Each stage is played alone, the ones before it done, as by `mqe eval --only-stage`. A scene counts as the first of these
-that is true of it:
+Each stage is played alone, the ones before it done, as by `mqe eval --only-stage --anyway`. A scene counts as the first
+of these that is true of it:
 
 - placed: the object stands on its target, let go of
 - never closed: the gripper was never told to close
@@ -43,7 +43,7 @@ WAYS = ("placed", "never closed", "beside the object", "in the hand", "beside th
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("policy", type=Path, nargs="?", default=SHIPPED, metavar="POLICY")
-    parser.add_argument("--task", default="place4")
+    parser.add_argument("--task", choices=("place1", "place2", "place3", "place4"), default="place4")
     parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--seed", type=int, default=2000)
     args = parser.parse_args()
@@ -54,8 +54,8 @@ def main() -> None:
         ways, offsets = zip(*(play(bundle, settings, scene_seed) for scene_seed in settings.scene_seeds))
         counted = Counter(ways)
         off = 1000 * np.array([offset for offset in offsets if offset is not None])
-        name = f"{stage + 1}" if not len(off) else f"{np.median(off):.0f}, {off.max():.0f}"
-        print(f"| {stage + 1} | {' | '.join(str(counted[way]) for way in WAYS)} | {name} |", flush=True)
+        off_mm = f"{np.median(off):.0f}, {off.max():.0f}" if len(off) else "–"
+        print(f"| {stage + 1} | {' | '.join(str(counted[way]) for way in WAYS)} | {off_mm} |", flush=True)
 
 
 def play(bundle: PolicyBundle, settings: EvaluationSettings, scene_seed: int) -> tuple[str, float | None]:

@@ -5,7 +5,7 @@
 #     make learn && . .venv/bin/activate && sh benchmarks/new_scenes.sh runs/new_scenes [NAME OPTIONS...]
 #
 # Writes runs/new_scenes/NAME.onnx ("plain"), a policy without a critic, with options of `mqe train` for another one on
-# the same data. What is there is not made again, and a training that was interrupted goes on.
+# the same data. What is there is not made again, and a training that was interrupted goes on, without OPTIONS.
 set -eu
 out=${1:?usage: new_scenes.sh OUT [NAME OPTIONS...]}
 name=${2:-plain}
@@ -40,7 +40,10 @@ part more_reach reach 80 514000 --shuffle-stages
 # shellcheck disable=SC2086
 [ -d "$out/scenes" ] || mqe data merge $parts --out "$out/scenes"
 
-if [ -f "$out/$name/config.yaml" ]; then mqe train --resume --out "$out/$name"; else
+if [ -f "$out/$name/config.yaml" ]; then
+    [ $# -eq 0 ] || { echo "$out/$name is there: give it no options, or another name" >&2; exit 1; }
+    mqe train --resume --out "$out/$name"
+else
     # hidden_dims and actor_layer_norm are the policy's. More updates learn the scenes by heart.
     mqe train --data "$out/scenes" --out "$out/$name" --config sim_features --agent gcbc \
         --set features_of="$policy" --begin-from "$policy" --set begin_with=policy \

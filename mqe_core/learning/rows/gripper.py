@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mqe_core.data.frames import Frames
+from mqe_core.learning.rows.landmarks import require_arm
 from mqe_core.robot.arrays import Float32s
 
 PUT_DOWN_M = 0.03  # by so much the hand comes down before it lets go of what it carried, and not of a handle
@@ -12,27 +13,26 @@ PUT_DOWN_M = 0.03  # by so much the hand comes down before it lets go of what it
 
 def opening_early(store: Frames, steps: int) -> Float32s:
     """``(N, 7)`` actions of a store, where the gripper opens ``steps`` frames earlier than it was recorded to wherever
-    something is put down; what is no number is 0.
+    something is put down; what is no number is 0. ValueError, with ``steps``, where they are not an arm's.
 
-    Why: a picture hardly tells fingers that are about to let go from fingers that have just let go. Before, the hand
-    goes down with the gripper closed; after, it goes up with the gripper open. The mean of both is a hand that stands
-    over the target and holds the thing. Learned early, both say open there. A handle is not let go of early: that
-    would end the pull.
+    What it is for: docs/algorithm.md, One encoder, many heads. A handle is not let go of early, as that would end the
+    pull: it hardly comes down while it is held.
     """
     actions = np.nan_to_num(store.actions)
     if not steps:
         return actions
+    require_arm(store, "gripper_opens_early")
     recorded, heights, changed = actions[:, -1] > 0.5, store.states[:, 2], actions.copy()
     start = 0
     for end in store.episode_ends:
-        closed, highest = False, -np.inf
-        for frame in range(start, end - 1):  # the last frame has no action
+        highest = None  # of the hand, since the gripper closed; None while it is open
+        for frame in start + np.flatnonzero(store.valid[start:end]):
             if not recorded[frame]:
-                closed, highest = True, max(highest, heights[frame])
-            elif closed:
+                highest = heights[frame] if highest is None else max(highest, heights[frame])
+            elif highest is not None:
                 first = max(start, frame - steps)
                 if highest - heights[frame] >= PUT_DOWN_M:
                     changed[first:frame, -1] = np.maximum(changed[first:frame, -1], actions[frame, -1])
-                closed, highest = False, -np.inf
+                highest = None
         start = end
     return changed

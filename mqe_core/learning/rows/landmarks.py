@@ -21,8 +21,7 @@ def landmarks(store: Frames) -> np.ndarray:
     """``(N, 7) float32``, standardised over all frames of the store; a hand's and its landmark's position by the same
     scale. ValueError where the data is not of an arm.
     """
-    if store.states.shape[1] != WIDTH or store.actions.shape[1] != WIDTH:
-        raise ValueError(f"landmark_weight needs the states and actions of an arm, which {store.path} does not hold")
+    require_arm(store, "landmark_weight")
     hand = store.states[:, :3]
     following = np.empty_like(hand)
     start = 0
@@ -33,6 +32,12 @@ def landmarks(store: Frames) -> np.ndarray:
     mean, std = values.mean(0), np.maximum(values.std(0), _MIN_STD)
     mean[4:], std[4:] = mean[:3], std[:3]
     return ((values - mean) / std).astype(np.float32)
+
+
+def require_arm(store: Frames, key: str) -> None:
+    """ValueError, naming the ``key`` that asks, where the data is not of an arm."""
+    if store.states.shape[1] != WIDTH or store.actions.shape[1] != WIDTH:
+        raise ValueError(f"{key} needs the states and actions of an arm, which {store.path} does not hold")
 
 
 def _next_change(gripper: np.ndarray) -> np.ndarray:
