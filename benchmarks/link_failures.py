@@ -1,4 +1,4 @@
-"""Where one stage of a placing task goes wrong, counted over held-out scenes:
+"""Where one stage of a task of placing several objects goes wrong, counted over held-out scenes:
 
     python -m benchmarks.link_failures [POLICY] [--task place4] [--scenes 24] [--seed 2000]
 
@@ -43,7 +43,7 @@ WAYS = ("placed", "never closed", "beside the object", "in the hand", "beside th
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("policy", type=Path, nargs="?", default=SHIPPED, metavar="POLICY")
-    parser.add_argument("--task", choices=("place1", "place2", "place3", "place4"), default="place4")
+    parser.add_argument("--task", choices=("place2", "place3", "place4"), default="place4")
     parser.add_argument("--scenes", type=int, default=24)
     parser.add_argument("--seed", type=int, default=2000)
     args = parser.parse_args()
