@@ -1,5 +1,6 @@
 #!/bin/sh
 # The policy of a bundle, its head learned on with scenes that neither it nor its encoder has seen; the encoder stays.
+# POLICY names the bundle, the shipped one by default.
 # From the project's root, in about an hour and a half on two cores:
 #
 #     make learn && . .venv/bin/activate && sh benchmarks/new_scenes.sh runs/new_scenes [NAME OPTIONS...]
@@ -11,7 +12,7 @@ out=${1:?usage: new_scenes.sh OUT [NAME OPTIONS...]}
 name=${2:-plain}
 [ $# -lt 2 ] || shift
 shift
-policy=ros2_ws/src/mqe_bringup/policies/widowx_sim.onnx
+policy=${POLICY:-ros2_ws/src/mqe_bringup/policies/widowx_sim.onnx}
 mkdir -p "$out"
 
 # part NAME TASK EPISODES SEED [OPTIONS...]: scenes of one task must not meet twice, and none is one of `mqe eval`

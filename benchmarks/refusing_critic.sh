@@ -1,6 +1,7 @@
 #!/bin/sh
-# The critic of the shipped policy, which refuses goals of other scenes. It is learned beside that policy, which stays
-# as it is, to the bit, on the features of its encoder. From the project's root, in about an hour on two cores:
+# The critic of the shipped policy, which refuses goals of other scenes. It is learned beside that policy, or that of
+# the bundle POLICY, which stays as it is, to the bit, on the features of its encoder. From the project's root, in about
+# an hour on two cores:
 #
 #     make learn && . .venv/bin/activate && sh benchmarks/refusing_critic.sh runs/critic [NAME OPTIONS...]
 #
@@ -11,7 +12,7 @@ out=${1:?usage: refusing_critic.sh OUT [NAME OPTIONS...]}
 name=${2:-shipped}
 [ $# -lt 2 ] || shift
 shift
-policy=ros2_ws/src/mqe_bringup/policies/widowx_sim.onnx
+policy=${POLICY:-ros2_ws/src/mqe_bringup/policies/widowx_sim.onnx}
 mkdir -p "$out"
 
 # store STORE SEED TASK:EPISODES...: stages in an order drawn by scene; scenes of one task must not meet twice.

@@ -8,7 +8,7 @@ from mqe_core.data.frames import Frames
 from mqe_core.learning.rows.landmarks import require_arm
 from mqe_core.robot.arrays import Float32s
 
-PUT_DOWN_M = 0.03  # by so much the hand comes down before it lets go of what it carried, and not of a handle
+PUT_DOWN_M = 0.02  # by so much the hand comes down before it lets go of what it carried, and not of a handle
 
 
 def opening_early(store: Frames, steps: int) -> Float32s:
