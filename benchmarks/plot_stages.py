@@ -18,7 +18,7 @@ FIGURES = ROOT / "benchmarks" / "success_over_stages.csv"
 # Colours that are told apart by those who do not see all of them; the line's style says the same again.
 STYLES = {
     "shipped policy": ("#0072B2", "o-", 2.4),
-    "the one shipped before": ("#56B4E9", "s--", 1.6),
+    "the 64-pixel policy": ("#56B4E9", "s--", 1.6),
     "TRA": ("#009E73", "^:", 1.4),
     "GCIQL": ("#E69F00", "v:", 1.4),
     "GCBC": ("#D55E00", "D:", 1.4),

@@ -4,9 +4,9 @@
 #
 #     make learn && . .venv/bin/activate && WORKERS=15 sh benchmarks/takeovers.sh runs/takeovers
 #
-# The road of the shipped policy, one step after the other; docs/results.md says what was different then. What is there
-# is not made again, and a training that was interrupted goes on. The episode counts are those that came about, where
-# steps ran as long as there was time.
+# The road of the shipped policy's encoder and its first head, one step after the other; docs/results.md says what was
+# different then. What is there is not made again, and a training that was interrupted goes on. The episode counts are
+# those that came about, where steps ran as long as there was time.
 set -eu
 out=${1:?usage: takeovers.sh OUT}
 workers=${WORKERS:-2}
