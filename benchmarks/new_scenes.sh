@@ -1,10 +1,12 @@
 #!/bin/sh
 # The policy of a bundle, its head learned on with scenes that neither it nor its encoder has seen; the encoder stays.
-# POLICY names the bundle, the shipped one by default.
-# From the project's root, in about an hour and a half on two cores:
+# The shipped policy came of the one before so. From the project's root, in about an hour and a half on two cores:
 #
-#     make learn && . .venv/bin/activate && sh benchmarks/new_scenes.sh runs/new_scenes [NAME OPTIONS...]
+#     git show f050771:ros2_ws/src/mqe_bringup/policies/widowx_sim.onnx > first_head.onnx
+#     make learn && . .venv/bin/activate
+#     POLICY=first_head.onnx sh benchmarks/new_scenes.sh runs/new_scenes [NAME OPTIONS...]
 #
+# The shipped policy has seen these scenes. Another POLICY needs another OUT, as it drives in some of the episodes.
 # Writes runs/new_scenes/NAME.onnx ("plain"), a policy without a critic, with options of `mqe train` for another one on
 # the same data. What is there is not made again, and a training that was interrupted goes on, without OPTIONS.
 set -eu
@@ -12,7 +14,7 @@ out=${1:?usage: new_scenes.sh OUT [NAME OPTIONS...]}
 name=${2:-plain}
 [ $# -lt 2 ] || shift
 shift
-policy=${POLICY:-ros2_ws/src/mqe_bringup/policies/widowx_sim.onnx}
+policy=${POLICY:?the bundle that learns on}
 mkdir -p "$out"
 
 # part NAME TASK EPISODES SEED [OPTIONS...]: scenes of one task must not meet twice, and none is one of `mqe eval`

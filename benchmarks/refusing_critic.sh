@@ -6,7 +6,7 @@
 #     make learn && . .venv/bin/activate && sh benchmarks/refusing_critic.sh runs/critic [NAME OPTIONS...]
 #
 # Writes runs/critic/NAME.onnx (shipped), with options of `mqe train` for another critic on the same data. What is there
-# is not made again, and a training that was interrupted goes on.
+# is not made again, and a training that was interrupted goes on, without OPTIONS. Another POLICY needs another NAME.
 set -eu
 out=${1:?usage: refusing_critic.sh OUT [NAME OPTIONS...]}
 name=${2:-shipped}
@@ -37,7 +37,10 @@ store learned 500000 place2:400 place4:800 drawer_place:300 place1:150 place3:30
 store held_out 700000 place2:160 place4:320 drawer_place:120 place1:100 place3:180 drawer_open:30 drawer_close:30 \
     reach:40
 
-if [ -f "$out/$name/config.yaml" ]; then mqe train --resume --out "$out/$name"; else
+if [ -f "$out/$name/config.yaml" ]; then
+    [ $# -eq 0 ] || { echo "$out/$name is there: give it no options, or another name" >&2; exit 1; }
+    mqe train --resume --out "$out/$name"
+else
     # hidden_dims and actor_layer_norm are the policy's.
     mqe train --data "$out/learned" --out "$out/$name" --config sim_features --set features_of="$policy" \
         --begin-from "$policy" --set begin_with=policy --set alpha=0 --set q_weight=0 \

@@ -46,7 +46,7 @@ for part in place4:534 place2:567 place3:288; do collect "more_${part%:*}" "${pa
 merge "$out/store0" "$out"/stores/base_* "$out"/stores/more_*
 learn "$out/encoder0" --data "$out/store0" --config sim_encoder_gpu --set schedule=constant --steps "$updates"
 
-# In the first two rounds the policy that was shipped before drove; here it is the one that is shipped now.
+# In the first two rounds a policy of 64 pixels drove; here it is the shipped one, which came of this road.
 for round in 1 2 3 4; do
     before=$((round - 1)); seed=$((20000 + 10000 * round))
     policy=$out/encoder$before.onnx; [ $round -gt 2 ] || policy=$shipped
@@ -61,7 +61,7 @@ for round in 1 2 3 4; do
         --steps "$updates"
 done
 
-# Once more, and the policy with its critic, which begins as the encoder's. The shipped one counted these episodes three
+# Once more, and the policy with its critic, which begins as the encoder's. The first head counted these episodes three
 # times.
 collect taken5_place4 place4 365 70000 "$out/encoder4.onnx"
 collect taken5_place2 place2 59 70000 "$out/encoder4.onnx"

@@ -19,7 +19,7 @@ from mqe_core.learning.run.run_config import RunConfig
 from mqe_core.learning.run.trainer import Trainer
 
 CARRIED = [0.02, 0.02, 0.10, 0.10, 0.06, 0.02, 0.02, 0.10]  # heights of the hand, m
-HELD = [0.02, 0.02, 0.038, 0.03, 0.02, 0.02, 0.02, 0.10]  # as at a handle, which is let go of 18 mm lower at most
+HELD = [0.02, 0.02, 0.038, 0.03, 0.02, 0.02, 0.02, 0.10]  # as at a handle: it comes down by 18 mm
 GRIPPER = [1, 0, 0, 0, 0, 1, 1]
 
 
