@@ -18,14 +18,14 @@ class Stall:
 
     def __init__(self) -> None:
         self.commands = 0
-        self._closest = math.inf
+        self.closest = math.inf
 
     def update(self, steps_to_goal: float) -> int:
         """Note one command; returns the count."""
-        closer = _is_distance(steps_to_goal) and steps_to_goal < CLOSER * self._closest
+        closer = _is_distance(steps_to_goal) and steps_to_goal < CLOSER * self.closest
         self.commands = 0 if closer else self.commands + 1
         if _is_distance(steps_to_goal):
-            self._closest = min(self._closest, steps_to_goal)
+            self.closest = min(self.closest, steps_to_goal)
         return self.commands
 
 
@@ -46,6 +46,14 @@ class Progress:
         self._in_a_row = reached_in_a_row
         self._near = 0
         self._stall = Stall()
+
+    @property
+    def nearest(self) -> str:
+        """The least distance so far and what counts as reached, for people; empty where there was none."""
+        if self._stall.closest == math.inf:
+            return ""
+        told = f"at the nearest {self._stall.closest:.1f} steps to the goal"
+        return f"{told}, {self._reached_steps:.1f} count as reached" if self._reached_steps else told
 
     def update(self, steps_to_goal: float | None) -> str | None:
         """Note one command; returns REACHED, NOT_CLOSER or None."""

@@ -38,6 +38,15 @@ def test_without_a_stall_threshold_nothing_stalls() -> None:
     assert answers(Progress(1.0, None), [5.0] * 50) == [None] * 50
 
 
+def test_the_nearest_is_told() -> None:
+    progress, no_threshold = Progress(2.0, 9, 1), Progress(None, 9, 1)
+    assert progress.nearest == no_threshold.nearest == ""
+    for told in (progress, no_threshold):
+        answers(told, [123.456, 7.2, math.nan, 30.0])
+    assert progress.nearest == "at the nearest 7.2 steps to the goal, 2.0 count as reached"
+    assert no_threshold.nearest == "at the nearest 7.2 steps to the goal"
+
+
 NO_DISTANCES = [-1.0, -math.inf, math.nan, math.inf, -1e-9]
 
 

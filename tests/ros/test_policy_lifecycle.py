@@ -18,7 +18,7 @@ from mqe_bringup.graph import build_graph
 from mqe_bringup.supervisor import Supervisor
 from mqe_interfaces.action import ReachGoal
 from mqe_interfaces.msg import ArmStatus, PolicyStatus
-from tests.ros.ros_helpers import Client, Lifecycle, diagnosed, reach, write_constant_policy
+from tests.ros.ros_helpers import STEPS_TO_GOAL, Client, Lifecycle, diagnosed, reach, write_constant_policy
 
 PUBLISHED = ("/policy/command", "/policy/status", "/goal/image")
 
@@ -117,7 +117,9 @@ def test_a_cleaned_up_node_configures_again_with_what_its_parameters_say_then(
     try:
         assert node.change("configure", "activate")
         result = reach(client).result()
-        assert (result.outcome, result.reason) == (ReachGoal.Result.STALLED, "not getting closer: not for 4 commands")
+        nearest = f"at the nearest {STEPS_TO_GOAL:.1f} steps to the goal"
+        assert result.outcome == ReachGoal.Result.STALLED
+        assert result.reason == f"not getting closer: not for 4 commands; {nearest}"
         assert result.steps == 5
         assert client.newest("/policy/status").session != session
     finally:

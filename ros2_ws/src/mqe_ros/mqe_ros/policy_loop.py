@@ -237,7 +237,8 @@ class PolicyLoop:
             near = f"within {now.reached_steps:.2g} steps of the goal for {now.reached_in_a_row} commands"
             goal.end(_OUTCOMES.REACHED, near)
         elif progress == NOT_CLOSER:
-            goal.end(_OUTCOMES.STALLED, f"{NOT_CLOSER}: not for {now.stall_commands} commands")
+            since = f"{NOT_CLOSER}: not for {now.stall_commands} commands"
+            goal.end(_OUTCOMES.STALLED, "; ".join(filter(None, (since, goal.progress.nearest))))
 
     def _show_candidates(self, ready: _Ready, stamp: Time) -> None:
         """What the policy chose among, where it chooses; after the command, which must not wait for it."""
