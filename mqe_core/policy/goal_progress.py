@@ -18,7 +18,7 @@ class Stall:
 
     def __init__(self) -> None:
         self.commands = 0
-        self.closest = math.inf
+        self.closest = math.inf  # the least distance so far
 
     def update(self, steps_to_goal: float) -> int:
         """Note one command; returns the count."""
@@ -48,12 +48,14 @@ class Progress:
         self._stall = Stall()
 
     @property
-    def nearest(self) -> str:
+    def nearest_in_words(self) -> str:
         """The least distance so far and what counts as reached, for people; empty where there was none."""
         if self._stall.closest == math.inf:
             return ""
-        told = f"at the nearest {self._stall.closest:.1f} steps to the goal"
-        return f"{told}, {self._reached_steps:.1f} count as reached" if self._reached_steps else told
+        told = f"at the nearest {self._stall.closest:.3g} steps to the goal"
+        if not self._reached_steps:
+            return told
+        return f"{told}, where {self._reached_steps:.3g} for {self._in_a_row} commands count as reached"
 
     def update(self, steps_to_goal: float | None) -> str | None:
         """Note one command; returns REACHED, NOT_CLOSER or None."""

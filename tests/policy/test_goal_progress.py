@@ -38,13 +38,20 @@ def test_without_a_stall_threshold_nothing_stalls() -> None:
     assert answers(Progress(1.0, None), [5.0] * 50) == [None] * 50
 
 
-def test_the_nearest_is_told() -> None:
-    progress, no_threshold = Progress(2.0, 9, 1), Progress(None, 9, 1)
-    assert progress.nearest == no_threshold.nearest == ""
-    for told in (progress, no_threshold):
-        answers(told, [123.456, 7.2, math.nan, 30.0])
-    assert progress.nearest == "at the nearest 7.2 steps to the goal, 2.0 count as reached"
-    assert no_threshold.nearest == "at the nearest 7.2 steps to the goal"
+@pytest.mark.parametrize(
+    ("reached_steps", "told"),
+    [
+        (2.0, "at the nearest 1.5 steps to the goal, where 2 for 3 commands count as reached"),
+        (None, "at the nearest 1.5 steps to the goal"),
+    ],
+)
+def test_the_nearest_is_told(reached_steps: float | None, told: str) -> None:
+    progress = Progress(reached_steps, 9, 3)
+    assert progress.nearest_in_words == ""
+    answers(progress, [math.nan, -1.0])
+    assert progress.nearest_in_words == ""
+    answers(progress, [123.456, 1.5, math.nan, 30.0])  # near once, which is not reached
+    assert progress.nearest_in_words == told
 
 
 NO_DISTANCES = [-1.0, -math.inf, math.nan, math.inf, -1e-9]

@@ -195,13 +195,14 @@ def test_a_goal_that_waits_for_images_can_be_replaced_cancelled_and_timed_out(
     assert ask(0.5).result().outcome == ReachGoal.Result.TIMEOUT
 
 
-@pytest.mark.parametrize("policy", [{"stall_commands": 5}], indirect=True)
+@pytest.mark.parametrize("policy", [{"stall_commands": 5, "reached_steps": STEPS_TO_GOAL - 4.5}], indirect=True)
 def test_a_goal_that_gets_no_closer_ends(policy: None, client: Client) -> None:
     """This policy's distance never changes."""
     world = World(client, topics.IMAGE.qos)
     world.until(PolicyStatus.WAITING, "nothing received on /camera/image_raw")
     world.image, world.arm = convert.array_to_image(PIXELS, Time(), "camera"), True
-    world.until(PolicyStatus.IDLE, "stalled: not getting closer: not for 5 commands")
+    nearest = "at the nearest 7 steps to the goal, where 2.5 for 3 commands count as reached"
+    world.until(PolicyStatus.IDLE, f"stalled: not getting closer: not for 5 commands; {nearest}")
     before = client.newest("/policy/command").sequence
     assert before == 6  # the first one is the distance that no other comes below
     client.spin(0.6)

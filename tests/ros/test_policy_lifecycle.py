@@ -117,7 +117,7 @@ def test_a_cleaned_up_node_configures_again_with_what_its_parameters_say_then(
     try:
         assert node.change("configure", "activate")
         result = reach(client).result()
-        nearest = f"at the nearest {STEPS_TO_GOAL:.1f} steps to the goal"
+        nearest = f"at the nearest {STEPS_TO_GOAL:.3g} steps to the goal"
         assert result.outcome == ReachGoal.Result.STALLED
         assert result.reason == f"not getting closer: not for 4 commands; {nearest}"
         assert result.steps == 5

@@ -234,11 +234,11 @@ class PolicyLoop:
             self._answers.wait_for(ready.command.sequence, _ANSWER_S)
             goal.refused, goal.refusal = self._answers.refused
         if progress == REACHED:
-            near = f"within {now.reached_steps:.2g} steps of the goal for {now.reached_in_a_row} commands"
+            near = f"within {now.reached_steps:.3g} steps of the goal for {now.reached_in_a_row} commands"
             goal.end(_OUTCOMES.REACHED, near)
         elif progress == NOT_CLOSER:
             since = f"{NOT_CLOSER}: not for {now.stall_commands} commands"
-            goal.end(_OUTCOMES.STALLED, "; ".join(filter(None, (since, goal.progress.nearest))))
+            goal.end(_OUTCOMES.STALLED, "; ".join(filter(None, (since, goal.progress.nearest_in_words))))
 
     def _show_candidates(self, ready: _Ready, stamp: Time) -> None:
         """What the policy chose among, where it chooses; after the command, which must not wait for it."""
