@@ -69,6 +69,10 @@ class GoalRun:
         self.steps_to_goal = steps_to_goal
         return self.progress.update(steps_to_goal)
 
+    def with_nearest(self, reason: str) -> str:
+        """The reason, and how near the arm came where the critic said so."""
+        return "; ".join(filter(None, (reason, self.progress.nearest_in_words)))
+
     def end(self, outcome: str, reason: str) -> None:
         with self._lock:
             if self.result is not None:

@@ -198,7 +198,7 @@ class PolicyLoop:
         if goal.handle is not None and goal.handle.is_cancel_requested:
             goal.end(_OUTCOMES.CANCELED, "by the client")
         elif goal.overdue:
-            goal.end(_OUTCOMES.TIMEOUT, "the time is up")
+            goal.end(_OUTCOMES.TIMEOUT, goal.with_nearest("the time is up"))
         elif not goal.applied:
             try:
                 self._side.set_goal(goal.image, goal.domain, anyway=goal.anyway)
@@ -238,7 +238,7 @@ class PolicyLoop:
             goal.end(_OUTCOMES.REACHED, near)
         elif progress == NOT_CLOSER:
             since = f"{NOT_CLOSER}: not for {now.stall_commands} commands"
-            goal.end(_OUTCOMES.STALLED, "; ".join(filter(None, (since, goal.progress.nearest_in_words))))
+            goal.end(_OUTCOMES.STALLED, goal.with_nearest(since))
 
     def _show_candidates(self, ready: _Ready, stamp: Time) -> None:
         """What the policy chose among, where it chooses; after the command, which must not wait for it."""
