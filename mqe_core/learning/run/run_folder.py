@@ -23,6 +23,7 @@ from mqe_core.files.checks import fields, is_count, is_number, is_text, list_of,
 from mqe_core.files.text import read_json_mapping
 from mqe_core.learning.agents import AGENTS
 from mqe_core.learning.networks.actor import Agent
+from mqe_core.learning.networks.flow import FlowConfig
 from mqe_core.learning.rows.actions import ActionScale
 from mqe_core.learning.rows.frozen_encoder import FrozenEncoder, is_bundle
 from mqe_core.learning.rows.observations import ObservationSpec
@@ -143,12 +144,12 @@ def load_run(
 
     ``checkpoint`` is "latest" or the name of a kept one, such as "step_00003000". The metadata gains ``step``, the
     updates done. ``changes``: keys of its configuration that do not change the networks, and what they are to be;
-    ValueError where the run has no such key.
+    ValueError where the run has no such key, or it would change nothing.
     """
     run_dir = Path(run_dir)
     config, metadata = read_config(run_dir), read_metadata(run_dir)
     if changes:
-        config = make_config({**configuration.as_values(config), **changes})
+        config = _changed(config, changes)
     spec = ObservationSpec(**metadata["observation"])
     agent = AGENTS[config.train.agent][0](config.agent, spec, len(metadata["action_low"]))
     state = load_checkpoint(run_dir / "checkpoints" / f"{checkpoint}.pt")
@@ -158,6 +159,20 @@ def load_run(
     if spec.kind == "features":
         agent.image_encoder = FrozenEncoder.load(run_dir).encoder
     return agent.eval(), config, {**metadata, "step": state["step"]}
+
+
+def _changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """The configuration with other values of some keys; ValueError for those that do nothing in this run."""
+    values, agent = configuration.as_values(config), config.train.agent
+    name = next((name for name in changes if name not in values), None)
+    if name == "candidates" and isinstance(config.agent, FlowConfig):
+        raise ValueError(f"{agent} has no critic that could choose among candidates: leave them out")
+    if name is not None or (values["actor"] != "flow" and not values.get("proposal_steps")):
+        raise ValueError(
+            f"this run of {agent} makes no candidates, so {' and '.join(changes)} would change nothing: leave them "
+            "out, or train mqe or gciql with actor: flow, or mqe with proposal_steps"
+        )
+    return make_config({**values, **changes})
 
 
 def action_scale(metadata: dict[str, Any]) -> ActionScale:

@@ -159,8 +159,19 @@ def test_other_numbers_of_candidates_and_steps_at_export(synthetic_store: Path, 
     assert report["outputs"] == ["action", "steps_to_goal", "chosen", "candidates", "distances"]
 
 
-def test_a_gaussian_has_no_candidates(synthetic_store: Path, tmp_path: Path, capsys) -> None:
-    keys = keys_for("gcbc", {**SMALL, "agent": "gcbc", "actor": "gaussian"})
+@pytest.mark.parametrize(
+    ("agent", "actor", "reason"),
+    [
+        ("gcbc", "flow", "gcbc has no critic that could choose among candidates"),
+        ("gcbc", "gaussian", "gcbc has no critic that could choose among candidates"),
+        ("mqe", "gaussian", "this run of mqe makes no candidates, so candidates would change nothing"),
+        ("hiql", "gaussian", "this run of hiql makes no candidates, so candidates would change nothing"),
+    ],
+)
+def test_a_run_with_nothing_to_choose_takes_no_candidates(
+    agent: str, actor: str, reason: str, synthetic_store: Path, tmp_path: Path, capsys
+) -> None:
+    keys = keys_for(agent, {**SMALL, "agent": agent, "actor": actor})
     train(synthetic_store, tmp_path / "run", make_config(keys), progress=False)
     assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "p.onnx"), "--candidates", "8"]) == 1
-    assert "unknown configuration key 'candidates'" in capsys.readouterr().err
+    assert reason in capsys.readouterr().err and not (tmp_path / "p.onnx").exists()
