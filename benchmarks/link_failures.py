@@ -13,7 +13,7 @@ of these that is true of it:
 - dropped: it lies farther away
 
 `off, mm`: how far beside the object's middle, across the table, the hand was when it first closed; the median and the
-largest.
+largest. `another first`: in how many scenes, and in how many of those that failed, another object left the table first.
 """
 
 from __future__ import annotations
@@ -48,18 +48,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2000)
     args = parser.parse_args()
     bundle = PolicyBundle.open(args.policy, SPEC)
-    print(f"| stage of {args.task} | {' | '.join(WAYS)} | off, mm |\n|---|{'---|' * len(WAYS)}---|")
+    print(f"| stage of {args.task} | {' | '.join(WAYS)} | off, mm | another first |\n|---|{'---|' * len(WAYS)}---|---|")
     for stage in range(int(args.task.removeprefix("place"))):
         settings = EvaluationSettings(task=args.task, episodes=args.scenes, seed=args.seed, stage=stage)
-        ways, offsets = zip(*(play(bundle, settings, scene_seed) for scene_seed in settings.scene_seeds))
+        ways, offsets, firsts = zip(*(play(bundle, settings, scene_seed) for scene_seed in settings.scene_seeds))
         counted = Counter(ways)
         off = 1000 * np.array([offset for offset in offsets if offset is not None])
         off_mm = f"{np.median(off):.0f}, {off.max():.0f}" if len(off) else "–"
-        print(f"| {stage + 1} | {' | '.join(str(counted[way]) for way in WAYS)} | {off_mm} |", flush=True)
+        failed = [first for way, first in zip(ways, firsts) if way != "placed"]
+        counts = " | ".join(str(counted[way]) for way in WAYS)
+        print(f"| {stage + 1} | {counts} | {off_mm} | {sum(firsts)}, {sum(failed)} |", flush=True)
 
 
-def play(bundle: PolicyBundle, settings: EvaluationSettings, scene_seed: int) -> tuple[str, float | None]:
-    """One of WAYS, and how far beside the object the hand first closed, m; None where it never did."""
+def play(bundle: PolicyBundle, settings: EvaluationSettings, scene_seed: int) -> tuple[str, float | None, bool]:
+    """One of WAYS; how far beside the object the hand first closed, m, None where it never did; and whether another
+    object left the table first.
+    """
     scene = settings.make_scene(SPEC, scene_seed)
     assert isinstance(scene, SimScene) and settings.stage is not None
     try:
@@ -69,12 +73,14 @@ def play(bundle: PolicyBundle, settings: EvaluationSettings, scene_seed: int) ->
         onnx_policy = OnnxPolicy(bundle)
         side = PolicySide(onnx_policy, SPEC, scene.clock, gripper=onnx_policy.gripper_rule(), session="failures")
         side.set_goal(scene.goal, "sim")
-        start = task.world.position(thing)
-        heights, offsets = [start[2]], []
+        starts_m = np.array([task.world.position(body)[2] for body in task.objects])
+        lifted: list[int] = []  # objects, in the order in which they left the table
+        offsets: list[float] = []
 
         def note(step: StepResult) -> bool:
+            heights_m = np.array([task.world.position(body)[2] for body in task.objects])
+            lifted.extend(i for i in np.flatnonzero(heights_m - starts_m >= LIFTED_M) if i not in lifted)
             position = task.world.position(thing)
-            heights.append(position[2])
             if step.answer is not None and step.answer.gripper < 0.5:
                 offsets.append(float(np.linalg.norm(step.state.pose[:2, 3] - position[:2])))
             return False
@@ -87,12 +93,13 @@ def play(bundle: PolicyBundle, settings: EvaluationSettings, scene_seed: int) ->
         ways = (
             task.placed(settings.stage),
             not offsets,
-            max(heights) - start[2] < LIFTED_M,
+            settings.stage not in lifted,
             touched,
             beside < BESIDE_M,
             True,
         )
-        return WAYS[ways.index(True)], offsets[0] if offsets else None
+        another_first = bool(lifted) and lifted[0] != settings.stage
+        return WAYS[ways.index(True)], offsets[0] if offsets else None, another_first
     finally:
         scene.close()
 
